@@ -1,0 +1,423 @@
+//! What a configuration says, after every check: the types that the gateway works with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::name::{DeviceName, RoleName, RuleName, ServiceName};
+
+/// A configuration that exists is right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[gateway]`.
+    pub gateway: Gateway,
+    /// `[tunnel.wireguard]`.
+    pub wireguard: WireGuard,
+    /// `[hospital]`.
+    pub hospital: Hospital,
+    /// `[service.NAME]`.
+    pub services: BTreeMap<ServiceName, Service>,
+    /// `[device.NAME]`.
+    pub devices: BTreeMap<DeviceName, Device>,
+    /// `[role.NAME]`, and every role that a device or rule names.
+    pub roles: BTreeMap<RoleName, Role>,
+    /// `[rule.NAME]`.
+    pub rules: BTreeMap<RuleName, Rule>,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[audit]`.
+    pub audit: Audit,
+    /// `[[test]]`.
+    pub tests: Vec<Test>,
+}
+
+/// Where something stands in the files.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    /// The file.
+    pub file: PathBuf,
+    /// The line of the table's header, from 1.
+    pub line: usize,
+}
+
+/// `[gateway]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// How this gateway is called in records.
+    pub name: String,
+    /// Registry, keys of the journal. Default `/var/lib/lazaret`.
+    pub state_dir: PathBuf,
+    /// Control socket. Default `/run/lazaret`.
+    pub runtime_dir: PathBuf,
+}
+
+/// `[tunnel.wireguard]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WireGuard {
+    /// UDP address; `[::]` also receives IPv4.
+    pub listen: SocketAddr,
+    /// Name of the TUN interface and of the UAPI socket.
+    pub interface: String,
+    /// The file, resolved against the configuration directory; regular, not readable by others.
+    pub private_key_file: PathBuf,
+    /// The tunnel networks; devices have addresses in them.
+    pub networks: Vec<IpNet>,
+    /// The gateway's own address in each network (same order).
+    /// Default: the last usable one for IPv4, `…::ffff` for IPv6 (the last if the network is smaller).
+    pub addresses: Vec<IpAddr>,
+    /// MTU of the TUN, 1280 to 65,455. Default 1420.
+    pub mtu: u16,
+    /// Whether segmentation offloads may be used. Default true.
+    pub offload: bool,
+}
+
+/// `[hospital]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hospital {
+    /// The interface to the hospital.
+    pub interface: String,
+    /// How devices appear there.
+    pub mode: HospitalMode,
+}
+
+/// How devices appear in the hospital.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HospitalMode {
+    /// With the gateway's address.
+    Snat,
+    /// With their own.
+    Routed,
+}
+
+/// `[service.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Where it is written.
+    pub origin: Origin,
+    /// Its address.
+    pub address: IpAddr,
+    /// What it speaks.
+    pub protocol: ServiceProtocol,
+}
+
+/// What a service speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceProtocol {
+    /// HL7 v2 over MLLP, inspected.
+    Hl7 {
+        /// TCP port.
+        port: u16,
+        /// How strict; rules may be stricter.
+        profile: Profile,
+        /// Content verdicts only warn.
+        shadow: bool,
+    },
+    /// DICOM, inspected.
+    Dicom {
+        /// TCP port.
+        port: u16,
+        /// The called AE title that devices must use; `None` accepts any.
+        called_ae: Option<String>,
+        /// How strict; rules may be stricter.
+        profile: Profile,
+        /// Content verdicts only warn.
+        shadow: bool,
+    },
+    /// Anything else, forwarded by nftables without a look inside.
+    Plain {
+        /// `tcp/3389`, `udp/…`.
+        ports: BTreeSet<Port>,
+    },
+}
+
+/// How strict content is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Refuses what is wrong beyond doubt.
+    #[default]
+    Standard,
+    /// Refuses all that the standard refuses.
+    Strict,
+}
+
+/// A transport port, written `tcp/22`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Port {
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// 1 to 65,535.
+    pub number: u16,
+}
+
+/// TCP or UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// `[device.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Where it is written.
+    pub origin: Origin,
+    /// How it is identified.
+    pub identity: Identity,
+    /// Its tunnel addresses: at least one, at most one of each family.
+    pub addresses: Vec<IpAddr>,
+    /// Networks behind it, if it is a router; only `via` devices may have addresses in them.
+    pub networks: Vec<IpNet>,
+    /// Its roles.
+    pub roles: BTreeSet<RoleName>,
+    /// MSH-3 and MSH-4 that are this device's own.
+    pub hl7_senders: Vec<(String, String)>,
+    /// The AE title that is this device's own.
+    pub ae_title: Option<String>,
+    /// Where it accepts associations.
+    pub dicom_port: Option<u16>,
+    /// Patients that it may send for; `hmac:` values. Empty: any.
+    pub patients: Vec<String>,
+    /// Character set of HL7 messages that declare none. Default `ASCII`.
+    pub default_charset: String,
+}
+
+/// How a device is identified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// By its WireGuard key.
+    WireGuard {
+        /// The static public key.
+        public_key: [u8; 32],
+        /// File with the preshared key, if any; resolved, 0600.
+        preshared_key_file: Option<PathBuf>,
+        /// Seconds between keepalives of the gateway; 0 is off, which is right for the hospital end.
+        keepalive: u16,
+        /// Where the peer is, if known beforehand.
+        endpoint: Option<SocketAddr>,
+    },
+    /// By its address only, behind a router.
+    Via(DeviceName),
+}
+
+/// `[role.NAME]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// For people.
+    pub description: String,
+}
+
+/// `[rule.NAME]`: who may reach what, and say what there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Where it is written.
+    pub origin: Origin,
+    /// Roles and devices that may.
+    pub from: BTreeSet<Party>,
+    /// Services that may be reached.
+    pub to: BTreeSet<ServiceName>,
+    /// What may be said to HL7 services.
+    pub hl7: Option<Hl7Rule>,
+    /// What may be done with DICOM services.
+    pub dicom: Option<DicomRule>,
+    /// How much.
+    pub limit: Limit,
+    /// How important.
+    pub priority: Priority,
+    /// How strict; the stricter of this and the service's holds.
+    pub profile: Option<Profile>,
+    /// Content verdicts only warn.
+    pub shadow: bool,
+    /// Weekly hours; `None` is always.
+    pub hours: Option<Hours>,
+    /// Last day on which it holds (in the zone of `hours`, else UTC).
+    pub until: Option<jiff::civil::Date>,
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Party {
+    /// `role:NAME`.
+    Role(RoleName),
+    /// `device:NAME`.
+    Device(DeviceName),
+}
+
+/// `hl7 = { … }` of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hl7Rule {
+    /// `ORU^R01`, `ORU^*`; at least one.
+    pub send: BTreeSet<String>,
+    /// Allowed MSH-12; empty: any known.
+    pub versions: BTreeSet<String>,
+    /// MSH-3/4 must be the device's own. Default true.
+    pub bind_sender: bool,
+    /// PID-3 must be one of the device's patients. Default false.
+    pub bind_patient: bool,
+}
+
+/// `dicom = { … }` of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DicomRule {
+    /// `C-ECHO`, `C-STORE`, …; at least one.
+    pub allow: BTreeSet<String>,
+    /// SOP classes as UIDs (the file may name them); empty: any.
+    pub sop_classes: BTreeSet<String>,
+    /// C-MOVE destinations.
+    pub move_destinations: BTreeSet<String>,
+    /// The calling AE title must be the device's own. Default true.
+    pub bind_sender: bool,
+}
+
+/// `limit = { … }` of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// Messages in a period, `2/s`, `100/min`, `500/h`.
+    pub messages: Option<(u32, Duration)>,
+    /// Messages that may come at once. Default: the number of `messages`.
+    pub burst: Option<u32>,
+    /// Connections at once of one device.
+    pub connections: Option<u32>,
+    /// Longest message in bytes; the smaller of this and `[limits]` holds.
+    pub message_size: Option<u64>,
+}
+
+/// How important a rule's traffic is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Priority {
+    /// Images and archives.
+    Bulk,
+    /// Everything else.
+    #[default]
+    Normal,
+    /// Goes on without a journal, is delayed and never refused by limits.
+    Critical,
+}
+
+/// `hours = "mon-fri 07:00-20:00 Europe/Paris"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hours {
+    /// As written.
+    pub text: String,
+    /// Days on which a window begins.
+    pub days: BTreeSet<Day>,
+    /// Begin, included.
+    pub from: jiff::civil::Time,
+    /// End, excluded; before `from` it is on the next day.
+    pub to: jiff::civil::Time,
+    /// The zone.
+    pub zone: jiff::tz::TimeZone,
+}
+impl Eq for Hours {}
+
+/// A day of the week, Monday first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Day {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+/// `[limits]`: every bound, with its default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest HL7 message in bytes. Default 4 MiB.
+    pub hl7_message: u64,
+    /// Most segments of an HL7 message. Default 10,000.
+    pub hl7_segments: u64,
+    /// Largest DICOM data set in bytes. Default 4 GiB.
+    pub dicom_dataset: u64,
+    /// Deepest nesting of DICOM sequences, 1 to 256. Default 64.
+    pub dicom_depth: u64,
+    /// Most elements of a DICOM data set. Default 2,000,000.
+    pub dicom_elements: u64,
+    /// Largest DICOM PDU in bytes, 4 KiB to 1 MiB. Default 128 KiB.
+    pub dicom_pdu: u64,
+    /// Bytes of one DICOM message held in memory before the spool. Default 4 MiB.
+    pub dicom_memory: u64,
+    /// Bytes of spool files at once. Default 8 GiB.
+    pub spool: u64,
+    /// Inspected connections at once. Default 4,096.
+    pub connections: u64,
+    /// Inspected connections at once of one device. Default 32.
+    pub connections_per_device: u64,
+    /// From the first byte of a frame or PDU to its last. Default 30 s.
+    pub receive_timeout: Duration,
+    /// For a destination to accept. Default 10 s.
+    pub connect_timeout: Duration,
+    /// For a destination to answer one message. Default 30 s.
+    pub answer_timeout: Duration,
+    /// Without any byte. Default 1 h.
+    pub idle_timeout: Duration,
+    /// For a peer to take what we write. Default 30 s.
+    pub send_timeout: Duration,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Where the journal is. Default `STATE_DIR/audit`.
+    pub directory: PathBuf,
+    /// A file is rotated at this size in bytes. Default 64 MiB.
+    pub rotate_size: u64,
+    /// When records reach the disk.
+    pub sync: Sync,
+    /// Rotated files to keep; 0 keeps all. Default 0.
+    pub keep: u32,
+    /// Whether rules that are not `critical` stop while the journal cannot be written. Default true.
+    pub required: bool,
+}
+
+/// When records reach the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sync {
+    /// Together with others that came meanwhile, before the next batch (group commit).
+    #[default]
+    Batch,
+    /// Every second.
+    Second,
+}
+
+/// `[[test]]`: what must and must not be allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// Where it is written.
+    pub origin: Origin,
+    /// Who.
+    pub from: Party,
+    /// What must be allowed.
+    pub allow: Vec<Target>,
+    /// What must be denied.
+    pub deny: Vec<Target>,
+}
+
+/// What a test or `explain` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `his-results` (any message at all), `his-results#ORU^R01`, `pacs#C-STORE`, `console:tcp/22`.
+    Service {
+        /// The service.
+        service: ServiceName,
+        /// After `#`: a message type or a DIMSE service.
+        message: Option<String>,
+        /// After `:`: a port.
+        port: Option<Port>,
+    },
+    /// `device:NAME`: another device, which is never reachable.
+    Device(DeviceName),
+}

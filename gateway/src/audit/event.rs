@@ -1,0 +1,227 @@
+//! Everything that can be put on record. Closed: a new kind of event is a change here.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::{ConnectionId, DeviceName, Flow, ServiceName, Side};
+
+/// One event, before the journal gives it a number, a time and a place in the chain.
+//= C8
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The supervisor began to work.
+    GatewayStarted {
+        /// Of the program.
+        version: String,
+        /// SHA-256 of the configuration in force, in hex.
+        config: String,
+    },
+    /// Orderly end.
+    GatewayStopped,
+    /// A worker began to work.
+    WorkerStarted {
+        /// `tunnel-wireguard`, `relay-hl7`, ….
+        worker: String,
+        /// Its process.
+        pid: u32,
+    },
+    /// A worker ended without being told.
+    WorkerDied {
+        /// Which.
+        worker: String,
+        /// Exit status or signal in words.
+        status: String,
+    },
+    /// A policy came into force.
+    PolicyApplied {
+        /// User id of who asked.
+        by: u32,
+        /// SHA-256 of the configuration, in hex.
+        config: String,
+        /// What changed, in words.
+        changes: Vec<String>,
+    },
+    /// A policy was refused; the old one stays.
+    PolicyRefused {
+        /// User id of who asked.
+        by: u32,
+        /// Why.
+        why: String,
+    },
+    /// The live table differs from the plan.
+    Drift {
+        /// How.
+        what: String,
+    },
+    /// A device changed its standing.
+    DeviceStanding {
+        /// Which.
+        device: DeviceName,
+        /// `active`, `quarantined`, `revoked`.
+        before: String,
+        /// `active`, `quarantined`, `revoked`.
+        after: String,
+        /// User id of who asked.
+        by: u32,
+        /// In their words.
+        why: String,
+    },
+    /// The tunnel of a device came up.
+    TunnelUp {
+        /// Which.
+        device: DeviceName,
+    },
+    /// The tunnel of a device went down.
+    TunnelDown {
+        /// Which.
+        device: DeviceName,
+    },
+    /// Inner packets with a foreign source were dropped.
+    SourceSpoofed {
+        /// Whose key carried them.
+        device: DeviceName,
+        /// How many.
+        packets: u64,
+    },
+    /// Handshakes were refused.
+    HandshakesRefused {
+        /// How many.
+        handshakes: u64,
+    },
+    /// A peer was changed through the UAPI socket.
+    PeerChanged {
+        /// Which.
+        device: DeviceName,
+        /// What.
+        what: String,
+    },
+    /// A change through the UAPI socket was refused.
+    PeerChangeRefused {
+        /// What.
+        what: String,
+    },
+    /// An inspected connection was accepted.
+    ConnectionOpened {
+        /// From now on.
+        connection: ConnectionId,
+        /// Who.
+        device: DeviceName,
+        /// To whom.
+        service: ServiceName,
+    },
+    /// An intercepted connection was closed at once.
+    ConnectionRefused {
+        /// From where to where.
+        flow: Flow,
+        /// Who, if the address is known.
+        device: Option<DeviceName>,
+        /// Why.
+        why: String,
+    },
+    /// What was decided about a message, answer, association or stream.
+    Decision {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Who.
+        device: DeviceName,
+        /// To whom.
+        service: ServiceName,
+        /// Who sent what was judged.
+        from: Side,
+        /// `message`, `answer`, `association`, `stream`.
+        what: String,
+        /// The type in the protocol's words.
+        kind: String,
+        /// The rule.
+        rule: Option<String>,
+        /// `forwarded`, `refused`, ….
+        outcome: String,
+        /// Reason code.
+        reason: Option<String>,
+        /// Where.
+        location: Option<String>,
+        /// What was wrong.
+        detail: Option<String>,
+        /// What the sender was told.
+        answer: Option<String>,
+        /// Bytes.
+        length: u64,
+        /// SHA-256 of the bytes; keyed before it is written.
+        digest: Option<Keyed>,
+        /// MSH-10 or SOP instance UID; keyed before it is written.
+        identifier: Option<Keyed>,
+        /// From the last byte to the answer, in microseconds.
+        micros: u64,
+        /// Codes and places of warnings.
+        warnings: Vec<String>,
+    },
+    /// An inspected connection ended.
+    ConnectionClosed {
+        /// Which.
+        connection: ConnectionId,
+        /// Who.
+        device: DeviceName,
+        /// To whom.
+        service: ServiceName,
+        /// Messages to the hospital.
+        forwarded: u64,
+        /// Messages refused.
+        refused: u64,
+        /// Bytes from the device.
+        received: u64,
+        /// Bytes to the hospital.
+        sent: u64,
+    },
+    /// Packets that no rule allows were dropped.
+    FlowDenied {
+        /// Who, if the address is known.
+        device: Option<DeviceName>,
+        /// From where to where.
+        flow: Flow,
+        /// `tcp`, `udp`, `icmp`, ….
+        transport: String,
+        /// How many since the last such event.
+        packets: u64,
+    },
+    /// Somebody used the control socket to change something.
+    Command {
+        /// User id.
+        by: u32,
+        /// Which command.
+        command: String,
+        /// Which peer address or device or connection it was about.
+        about: String,
+        /// `done` or why not.
+        result: String,
+    },
+    /// Records were lost while the journal could not be written.
+    RecordsLost {
+        /// How many.
+        records: u64,
+    },
+    /// Where the gateway listens.
+    Listening {
+        /// The UDP address of the tunnel.
+        address: SocketAddr,
+    },
+}
+
+/// A value that must not be written as it is: the audit process replaces it by `hmac:HEX` under its own key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keyed {
+    /// As it came.
+    Raw(Vec<u8>),
+    /// HMAC-SHA-256 in hex, with `hmac:` before it.
+    Mac(String),
+}
+
+impl std::fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Raw(_) => f.write_str("(raw)"),
+            Self::Mac(mac) => f.write_str(mac),
+        }
+    }
+}

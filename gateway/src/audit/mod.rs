@@ -1,0 +1,4 @@
+//! Who sent what to whom, under which rule: the journal.
+
+pub mod event;
+pub mod message;

@@ -1,0 +1,266 @@
+//! Typed messages with descriptors over a Unix seqpacket socket pair.
+//!
+//! Each end sends one closed enum and receives another.
+//! A message that does not fit a packet travels as a memory file.
+//! Knows nothing of what the messages mean.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// One end: sends `Tx`, receives `Rx`. For use inside a tokio runtime.
+pub struct Channel<Tx, Rx> {
+    socket: AsyncFd<OwnedFd>,
+    types: PhantomData<fn(Tx) -> Rx>,
+}
+
+/// Why a channel cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// The other end is gone.
+    #[error("the other process is gone")]
+    Closed,
+    /// The kernel says no.
+    #[error("cannot use the channel")]
+    Io(#[from] io::Error),
+    /// Not one of our messages: the two ends are not of the same program.
+    #[error("the message cannot be understood")]
+    Message(#[from] serde_json::Error),
+    /// A message beyond [`MAX_MESSAGE`] or with more than [`MAX_DESCRIPTORS`] descriptors.
+    #[error("the message is too large")]
+    TooLarge,
+}
+
+/// A connected pair of raw ends; wrap each with [`Channel::new`] inside the runtime of its process.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        flags,
+        None,
+    )?)
+}
+
+impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
+    /// Wraps one end.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch the descriptor.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self {
+            socket: AsyncFd::new(socket)?,
+            types: PhantomData,
+        })
+    }
+
+    /// Sends a message and copies of descriptors. Waits while the other end is slow. Cancel-safe: a message is sent whole or not.
+    ///
+    /// # Errors
+    /// [`ChannelError::Closed`] when the other process is gone.
+    pub async fn send(
+        &self,
+        message: &Tx,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
+        let packet = Packet::encode(message, descriptors.len())?;
+        let mut all: Vec<BorrowedFd<'_>> = Vec::with_capacity(descriptors.len() + 1);
+        all.extend(packet.memory.as_ref().map(AsFd::as_fd));
+        all.extend_from_slice(descriptors);
+        let sent = self
+            .socket
+            .async_io(Interest::WRITABLE, |socket| {
+                send(socket, &packet.inline, &all)
+            })
+            .await;
+        sent.map_err(ChannelError::from_io)
+    }
+
+    /// Sends without waiting; `WouldBlock` inside [`ChannelError::Io`] when the other end is slow.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn try_send(
+        &self,
+        message: &Tx,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
+        let packet = Packet::encode(message, descriptors.len())?;
+        let mut all: Vec<BorrowedFd<'_>> = Vec::with_capacity(descriptors.len() + 1);
+        all.extend(packet.memory.as_ref().map(AsFd::as_fd));
+        all.extend_from_slice(descriptors);
+        send(self.socket.get_ref(), &packet.inline, &all).map_err(ChannelError::from_io)
+    }
+
+    /// The next message and its descriptors. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`ChannelError::Closed`] when the other process is gone.
+    pub async fn receive(&self) -> Result<(Rx, Vec<OwnedFd>), ChannelError> {
+        let packet = self
+            .socket
+            .async_io(Interest::READABLE, |socket| receive(socket))
+            .await;
+        let (bytes, mut descriptors) = packet.map_err(ChannelError::from_io)?;
+        match bytes.split_first() {
+            None => Err(ChannelError::Closed),
+            Some((&INLINE, json)) => Ok((serde_json::from_slice(json)?, descriptors)),
+            Some(_) => {
+                if descriptors.is_empty() {
+                    return Err(ChannelError::TooLarge);
+                }
+                let json = read_memory(descriptors.remove(0))?;
+                Ok((serde_json::from_slice(&json)?, descriptors))
+            }
+        }
+    }
+}
+
+impl ChannelError {
+    fn from_io(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected => Self::Closed,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+struct Packet {
+    inline: Vec<u8>,
+    memory: Option<OwnedFd>,
+}
+
+impl Packet {
+    fn encode(message: &impl Serialize, descriptors: usize) -> Result<Self, ChannelError> {
+        let mut inline = vec![INLINE];
+        serde_json::to_writer(&mut inline, message)?;
+        if descriptors > MAX_DESCRIPTORS || inline.len() > MAX_MESSAGE {
+            return Err(ChannelError::TooLarge);
+        }
+        if inline.len() <= MAX_PACKET {
+            return Ok(Self {
+                inline,
+                memory: None,
+            });
+        }
+        let memory = rustix::fs::memfd_create("message", rustix::fs::MemfdFlags::CLOEXEC)
+            .map_err(io::Error::from)?;
+        let mut file = std::fs::File::from(memory);
+        file.write_all(inline.get(1..).unwrap_or_default())?;
+        file.rewind()?;
+        Ok(Self {
+            inline: vec![IN_MEMORY],
+            memory: Some(file.into()),
+        })
+    }
+}
+
+fn read_memory(memory: OwnedFd) -> Result<Vec<u8>, ChannelError> {
+    let mut json = Vec::new();
+    let limit = u64::try_from(MAX_MESSAGE).unwrap_or(u64::MAX);
+    std::fs::File::from(memory)
+        .take(limit)
+        .read_to_end(&mut json)?;
+    Ok(json)
+}
+
+fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS + 1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    rustix::net::sendmsg(
+        socket,
+        &[IoSlice::new(bytes)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}
+
+fn receive(socket: &OwnedFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut bytes = vec![0; MAX_PACKET];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS + 1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::net::recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    if received
+        .flags
+        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+    {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    bytes.truncate(received.bytes);
+    Ok((bytes, descriptors))
+}
+
+/// Most descriptors beside one message.
+pub const MAX_DESCRIPTORS: usize = 16;
+/// Longest message: a policy with some hundred thousand devices.
+pub const MAX_MESSAGE: usize = 256 << 20;
+/// Longest message that travels in a packet.
+const MAX_PACKET: usize = 60 << 10;
+const INLINE: u8 = 0;
+const IN_MEMORY: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends() -> (Channel<String, String>, Channel<String, String>) {
+        let (a, b) = pair().unwrap();
+        (Channel::new(a).unwrap(), Channel::new(b).unwrap())
+    }
+
+    #[tokio::test]
+    async fn carries_messages_and_descriptors() {
+        let (a, b) = ends();
+        let file = tempfile::tempfile().unwrap();
+        a.send(&"hello".to_owned(), &[file.as_fd()]).await.unwrap();
+        let (message, descriptors) = b.receive().await.unwrap();
+        assert_eq!((message.as_str(), descriptors.len()), ("hello", 1));
+    }
+
+    #[tokio::test]
+    async fn carries_messages_larger_than_a_packet() {
+        let (a, b) = ends();
+        let long = "x".repeat(3 << 20);
+        a.send(&long, &[]).await.unwrap();
+        assert_eq!(b.receive().await.unwrap().0, long);
+    }
+
+    #[tokio::test]
+    async fn says_when_the_other_end_is_gone() {
+        let (a, b) = ends();
+        drop(b);
+        assert!(matches!(a.receive().await, Err(ChannelError::Closed)));
+        assert!(matches!(
+            a.send(&String::new(), &[]).await,
+            Err(ChannelError::Closed)
+        ));
+    }
+}

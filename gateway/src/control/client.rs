@@ -1,0 +1,1 @@
+//! The command's end of the control socket.

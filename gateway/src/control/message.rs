@@ -1,0 +1,270 @@
+//! What the command and the daemon say to each other. Version 1 of the JSON that `--json` prints.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::{ConnectionId, DeviceName, Flow, Inspected, ServiceName};
+
+/// What an operator asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// How the gateway fares.
+    Status,
+    /// Read the configuration again and put it into force.
+    Apply {
+        /// Undo it after so many seconds unless [`Request::Confirm`] comes.
+        confirm_seconds: Option<u64>,
+    },
+    /// Keep what was applied.
+    Confirm,
+    /// All devices, or one.
+    Devices {
+        /// Only this one.
+        device: Option<DeviceName>,
+    },
+    /// Change the standing of a device.
+    Standing {
+        /// Which.
+        device: DeviceName,
+        /// To what.
+        standing: Standing,
+        /// In the operator's words; may be empty.
+        why: String,
+    },
+    /// The inspected connections.
+    Sessions,
+    /// End inspected connections.
+    Kill {
+        /// One connection, or all of a device.
+        target: KillTarget,
+    },
+    /// Recently denied flows, newest first.
+    Denied,
+}
+
+/// How a device stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// May do what the rules say.
+    #[default]
+    Active,
+    /// Tunnel stays up, nothing passes.
+    Quarantined,
+    /// Its key is refused.
+    Revoked,
+}
+
+/// What to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KillTarget {
+    /// One inspected connection.
+    Connection(ConnectionId),
+    /// All flows of a device, inspected and forwarded.
+    Device(DeviceName),
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "kebab-case")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Apply`]: what changed; empty if nothing did.
+    Applied {
+        /// In words.
+        changes: Vec<String>,
+        /// Seconds until it is undone, if it must be confirmed.
+        confirm_seconds: Option<u64>,
+    },
+    /// To [`Request::Devices`].
+    Devices {
+        /// In the order of their names.
+        devices: Vec<DeviceStatus>,
+    },
+    /// To [`Request::Sessions`].
+    Sessions {
+        /// In the order in which they were opened.
+        sessions: Vec<SessionStatus>,
+    },
+    /// To [`Request::Denied`].
+    Denied {
+        /// Newest first.
+        flows: Vec<DeniedFlow>,
+    },
+    /// Done.
+    Done {
+        /// What was done, in words.
+        what: String,
+    },
+    /// Not done.
+    Failed {
+        /// The closed kind, which decides the exit code.
+        kind: Failure,
+        /// Why, possibly many lines (configuration errors come as they are shown).
+        why: String,
+    },
+}
+
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failure {
+    /// The request makes no sense here.
+    Usage,
+    /// The configuration is wrong.
+    Configuration,
+    /// A `[[test]]` does not hold.
+    PolicyTest,
+    /// There is no such device, connection or pending change.
+    Unknown,
+    /// The caller may not.
+    Denied,
+    /// Anything else.
+    Internal,
+}
+
+/// How the gateway fares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub gateway: String,
+    /// Of the program.
+    pub version: String,
+    /// Seconds since the supervisor began.
+    pub uptime_seconds: u64,
+    /// SHA-256 of the configuration in force, in hex.
+    pub config: String,
+    /// Seconds until the last change is undone, if it must be confirmed.
+    pub confirm_seconds: Option<u64>,
+    /// Where the tunnel listens.
+    pub listen: SocketAddr,
+    /// The TUN interface.
+    pub interface: String,
+    /// One entry a worker.
+    pub workers: Vec<WorkerStatus>,
+    /// Whether the live table is as planned.
+    pub table: TableStatus,
+    /// Whether the journal can be written; why not, if not.
+    pub journal: JournalStatus,
+    /// Devices by standing and reach.
+    pub devices: DeviceCounts,
+    /// Inspected connections now.
+    pub sessions: usize,
+    /// Messages forwarded since the start.
+    pub forwarded: u64,
+    /// Messages refused since the start.
+    pub refused: u64,
+}
+
+/// How a worker fares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// `tunnel-wireguard`, `relay-hl7`, `relay-dicom`, `audit`.
+    pub name: String,
+    /// Its process; none while it is being restarted.
+    pub pid: Option<u32>,
+    /// How often it died.
+    pub restarts: u32,
+}
+
+/// Whether the nftables table is as planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableStatus {
+    /// Read back and equal.
+    AsPlanned,
+    /// Read back and different.
+    Drifted(String),
+}
+
+/// Whether decisions can be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JournalStatus {
+    /// Yes.
+    Writable,
+    /// No, and why.
+    Failed(String),
+}
+
+/// Devices by standing and reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceCounts {
+    /// Configured.
+    pub configured: usize,
+    /// With a handshake in the last three minutes.
+    pub connected: usize,
+    /// In quarantine.
+    pub quarantined: usize,
+    /// Revoked.
+    pub revoked: usize,
+}
+
+/// How a device fares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// Its name.
+    pub device: DeviceName,
+    /// `active`, `quarantined`, `revoked`.
+    pub standing: Standing,
+    /// Why it stands so, in the operator's words.
+    pub why: String,
+    /// Its tunnel addresses.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// The router before it, if it is identified by address only.
+    pub via: Option<DeviceName>,
+    /// Where its packets come from.
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds since the last handshake.
+    pub handshake_seconds: Option<u64>,
+    /// Bytes received through the tunnel.
+    pub received: u64,
+    /// Bytes sent through the tunnel.
+    pub sent: u64,
+    /// Inspected connections now.
+    pub sessions: usize,
+    /// File and line of its entry.
+    pub origin: String,
+}
+
+/// One inspected connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// Its number.
+    pub connection: ConnectionId,
+    /// Who.
+    pub device: DeviceName,
+    /// To whom.
+    pub service: ServiceName,
+    /// What is spoken.
+    pub protocol: Inspected,
+    /// Since so many seconds.
+    pub seconds: u64,
+    /// Messages forwarded so far.
+    pub forwarded: u64,
+    /// Messages refused so far.
+    pub refused: u64,
+}
+
+/// A denied flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeniedFlow {
+    /// Who, if the address is known.
+    pub device: Option<DeviceName>,
+    /// From where to where.
+    pub flow: Flow,
+    /// `tcp`, `udp`, `icmp`, ….
+    pub transport: String,
+    /// Packets, or 1 for a refused connection.
+    pub packets: u64,
+    /// Seconds since the last.
+    pub seconds: u64,
+    /// Why.
+    pub why: String,
+}

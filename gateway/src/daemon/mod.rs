@@ -1,0 +1,1 @@
+//! The house: supervisor, workers, reload, shutdown.

@@ -1,0 +1,66 @@
+//! The words that all rooms share. They carry no decision.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+pub use lazaret_config::{DeviceName, Priority, RoleName, RuleName, ServiceName};
+use serde::{Deserialize, Serialize};
+
+/// One intercepted connection, from accept to close. Never used twice in the life of a supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConnectionId(pub u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The protocols that are inspected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inspected {
+    /// HL7 v2 over MLLP.
+    Hl7,
+    /// DICOM upper layer.
+    Dicom,
+}
+
+/// The two ends of an inspected connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// The end in the tunnel.
+    Device,
+    /// The end in the hospital.
+    Hospital,
+}
+
+impl Side {
+    /// The opposite end.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Device => Self::Hospital,
+            Self::Hospital => Self::Device,
+        }
+    }
+}
+
+/// Where a packet or connection wanted to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Flow {
+    /// The inner source address: the device.
+    pub source: IpAddr,
+    /// The original destination.
+    pub destination: SocketAddr,
+}
+
+/// Time is an argument everywhere; only `daemon/clock.rs` reads the real clocks.
+pub trait Clock: Send + Sync {
+    /// The monotonic clock.
+    fn now(&self) -> Instant;
+    /// The wall clock.
+    fn wall(&self) -> jiff::Timestamp;
+}

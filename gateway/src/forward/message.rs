@@ -1,0 +1,100 @@
+//! What the supervisor and a relay say to each other. Descriptors travel beside the message.
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::ConnectionId;
+use crate::inspect::{ConnectionPolicy, Decision, EndReason};
+
+/// Supervisor to relay.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToRelay {
+    /// First message: bounds of the process.
+    Start {
+        /// Most connections at once.
+        connections: usize,
+        /// Most bytes that all sessions together hold in memory.
+        memory: usize,
+    },
+    /// A connection of a device; one descriptor: the accepted socket.
+    Open {
+        /// Its identity from now on.
+        id: ConnectionId,
+        /// Opaque: connections with the same subject share rates and the duplicate table.
+        subject: u64,
+        /// What holds.
+        policy: Box<ConnectionPolicy>,
+    },
+    /// Answer to [`FromRelay::Connect`]; one descriptor: the connected socket.
+    Upstream {
+        /// For which connection.
+        id: ConnectionId,
+    },
+    /// Answer to [`FromRelay::Connect`]: not reached.
+    UpstreamFailed {
+        /// For which connection.
+        id: ConnectionId,
+    },
+    /// Answer to [`FromRelay::Spool`]; one descriptor: an unlinked file, or none if there is no room.
+    Spool {
+        /// For which connection.
+        id: ConnectionId,
+    },
+    /// A new policy for a live connection.
+    Update {
+        /// Which connection.
+        id: ConnectionId,
+        /// What holds from the next message on.
+        policy: Box<ConnectionPolicy>,
+    },
+    /// End a connection now.
+    Close {
+        /// Which connection.
+        id: ConnectionId,
+        /// Why.
+        why: EndReason,
+    },
+    /// Whether decisions can be recorded.
+    Journal {
+        /// False: only flows with `without_journal` go on.
+        writable: bool,
+    },
+    /// Finish what is under way, take nothing new, then exit.
+    Drain,
+}
+
+/// Relay to supervisor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromRelay {
+    /// Sealed and ready.
+    Ready,
+    /// Wants the destination of this connection.
+    Connect {
+        /// Which connection.
+        id: ConnectionId,
+    },
+    /// Wants a spool file.
+    Spool {
+        /// Which connection.
+        id: ConnectionId,
+    },
+    /// A decision to record.
+    Decided {
+        /// Which connection.
+        id: ConnectionId,
+        /// What was decided.
+        decision: Box<Decision>,
+    },
+    /// The connection is over.
+    Closed {
+        /// Which connection.
+        id: ConnectionId,
+        /// Messages forwarded to the hospital.
+        forwarded: u64,
+        /// Messages refused.
+        refused: u64,
+        /// Bytes from the device.
+        received: u64,
+        /// Bytes to the hospital.
+        sent: u64,
+    },
+}

@@ -1,0 +1,214 @@
+//! One inspected connection, both directions, as a pure machine.
+//!
+//! In: bytes of either side and the time. Out: [`Step`]s that the pump carries out in order.
+//! Knows nothing of sockets, files, devices or addresses.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use protocol_inspect::{Permit, Spoken};
+use serde::{Deserialize, Serialize};
+
+use crate::flow::Side;
+
+/// What holds for one connection; compiled by the supervisor, carried out by the relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionPolicy {
+    /// What may be said.
+    pub protocol: ProtocolPolicy,
+    /// How long each step may take.
+    pub timing: Timing,
+    /// Message rate over all connections of the same subject; `None` is unlimited.
+    pub rate: Option<Rate>,
+    /// Whether reaching the rate delays (`critical` rules) instead of refusing.
+    pub delay_only: bool,
+    /// Whether the flow goes on while the journal cannot be written (`critical` rules).
+    pub without_journal: bool,
+}
+
+/// The inspector's part of a [`ConnectionPolicy`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProtocolPolicy {
+    /// HL7 v2 over MLLP.
+    Hl7(protocol_inspect::hl7::Policy),
+    /// DICOM.
+    Dicom(protocol_inspect::dicom::Policy),
+}
+
+/// Deadlines, in milliseconds so that they travel well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// From the first byte of a frame or PDU to its last, and for the first byte of a new connection (ARTIM).
+    pub receive_ms: u64,
+    /// For the destination to accept the connection.
+    pub connect_ms: u64,
+    /// For the destination's answer to one message.
+    pub answer_ms: u64,
+    /// Without any byte in either direction.
+    pub idle_ms: u64,
+    /// For a peer to take bytes that we write.
+    pub send_ms: u64,
+}
+
+/// A token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Messages in `per_ms`.
+    pub messages: u32,
+    /// The period, in milliseconds.
+    pub per_ms: u64,
+    /// Messages that may come at once.
+    pub burst: u32,
+}
+
+/// What the pump must do next. Steps are carried out in the order in which they are polled.
+#[derive(Debug)]
+pub enum Step {
+    /// Ask the supervisor for the connection to the destination; answered by
+    /// [`Session::connected`] or [`Session::connect_failed`].
+    Connect,
+    /// Write approved bytes to a side.
+    Forward {
+        /// The receiver.
+        to: Side,
+        /// The proof, with the bytes.
+        permit: Permit,
+    },
+    /// Write the gateway's own words to a side.
+    Speak {
+        /// The receiver.
+        to: Side,
+        /// The words.
+        spoken: Spoken,
+    },
+    /// Append held bytes of the current message to the spool.
+    Spool(Bytes),
+    /// Read the spool from its start, handing every chunk to [`Session::unspooled`] in order.
+    Unspool,
+    /// Forget what the spool holds.
+    DropSpool,
+    /// Put a decision on record.
+    Record(Decision),
+    /// Close one side after everything written to it before was sent.
+    Close {
+        /// Which.
+        side: Side,
+        /// With a reset (RST) instead of FIN, so that the peer cannot take it for an orderly end.
+        reset: bool,
+    },
+}
+
+/// One connection, both directions. Contract of all protocols.
+///
+/// The pump calls a method, then polls until `None`.
+/// A session never waits for anything that has no deadline.
+pub trait Session: Send {
+    /// Whether the pump should read from this side now (back-pressure).
+    fn wants(&self, from: Side) -> bool;
+    /// Bytes came. `wall` is for record and acknowledgement times.
+    fn receive(&mut self, from: Side, bytes: &[u8], now: Instant, wall: Timestamp);
+    /// A side sent FIN (`reset == false`) or died.
+    fn ended(&mut self, side: Side, reset: bool, now: Instant, wall: Timestamp);
+    /// The destination accepted the connection.
+    fn connected(&mut self, now: Instant, wall: Timestamp);
+    /// The destination could not be reached.
+    fn connect_failed(&mut self, now: Instant, wall: Timestamp);
+    /// A chunk of the spool came back.
+    fn unspooled(&mut self, bytes: Bytes, now: Instant, wall: Timestamp);
+    /// The rate limiter lets one more message pass, or not; asked once per message through [`Session::wants_token`].
+    fn token(&mut self, granted: bool, now: Instant, wall: Timestamp);
+    /// Whether the session waits for [`Session::token`]: the pump asks the subject's bucket.
+    fn wants_token(&self) -> bool;
+    /// When [`Session::handle_deadline`] must be called; `None` while closed.
+    fn deadline(&self) -> Option<Instant>;
+    /// A deadline passed.
+    fn handle_deadline(&mut self, now: Instant, wall: Timestamp);
+    /// The policy changed; it holds from the next message on.
+    fn update(&mut self, policy: &ConnectionPolicy);
+    /// The connection must end now (revoked, killed, shutdown): say so in the protocol's words and close both sides.
+    fn end(&mut self, why: EndReason, now: Instant, wall: Timestamp);
+    /// The next step.
+    fn poll(&mut self) -> Option<Step>;
+}
+
+/// Why the gateway ends a connection by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndReason {
+    /// The device was revoked or quarantined, or lost the rule.
+    NotAllowed,
+    /// An operator ended it.
+    Killed,
+    /// The gateway stops.
+    Shutdown,
+    /// The journal cannot be written and the rule is not critical.
+    NoJournal,
+    /// Memory, spool or table is full.
+    Resources,
+}
+
+/// A decision, as the audit room will record it. No value of the message but the keyed ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Who sent what was judged.
+    pub from: Side,
+    /// `message`, `answer`, `association`, ….
+    pub what: Subject,
+    /// The type in the protocol's words: `ORU^R01`, `C-STORE`, `A-ASSOCIATE-RQ`; empty if unreadable.
+    pub kind: String,
+    /// The rule that accepted it, or that came closest.
+    pub rule: Option<String>,
+    /// What was decided or what became of it.
+    pub outcome: Outcome,
+    /// Reason code of a refusal (`protocol_inspect::Reason::code`).
+    pub reason: Option<String>,
+    /// Where, for a refusal.
+    pub location: Option<String>,
+    /// What, for a refusal; without values.
+    pub detail: Option<String>,
+    /// What the sender was told: `AA`, `AR`, `A700`, `A-ABORT 2/6`, ….
+    pub answer: Option<String>,
+    /// Length in bytes.
+    pub length: u64,
+    /// SHA-256 of the bytes; the audit process keys it before it is written.
+    pub digest: Option<[u8; 32]>,
+    /// MSH-10 or SOP instance UID; the audit process keys it before it is written.
+    pub identifier: Option<Vec<u8>>,
+    /// Time from the last byte of the message to the answer, in microseconds.
+    pub micros: u64,
+    /// Codes and places of warnings, at most 16.
+    pub warnings: Vec<String>,
+}
+
+/// What a [`Decision`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// An HL7 message or DIMSE request.
+    Message,
+    /// The answer to one.
+    Answer,
+    /// An association.
+    Association,
+    /// The stream itself (framing, timeouts).
+    Stream,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Approved and sent to the other side.
+    Forwarded,
+    /// Refused; nothing of it was sent on.
+    Refused,
+    /// Approved and sent, but the other side's answer is unknown.
+    Unanswered,
+    /// Answered from memory: the same message was already acknowledged.
+    Repeated,
+    /// Approved, but the destination could not be reached.
+    Undelivered,
+    /// The sender gave up before a verdict.
+    Abandoned,
+}

@@ -1,0 +1,15 @@
+//! Lazaret, the telemedicine gateway. The rooms stand in the order in which a packet meets them.
+//!
+//! See ARCHITECTURE.md for the promises (C1 to C10) and for who may import whom.
+
+pub mod flow;
+pub mod channel;
+pub mod tunnel;
+pub mod segment;
+pub mod inspect;
+pub mod forward;
+pub mod audit;
+pub mod registry;
+pub mod control;
+pub mod daemon;
+pub mod cli;

@@ -1,0 +1,2 @@
+//! Lazaret.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Who is known, and how they stand.

@@ -1,0 +1,1 @@
+//! Segmentation says whom a device may reach.

@@ -1,0 +1,3 @@
+//! The tunnel says who is speaking.
+
+pub mod message;

@@ -1,0 +1,5 @@
+//! HL7 version 2 over MLLP.
+
+mod policy;
+
+pub use policy::{Policy, Profile, Rule};

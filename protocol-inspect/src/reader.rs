@@ -1,0 +1,1 @@
+//! The one place where bytes are sliced. See CONTRIBUTING.md, "One reader".

@@ -1,0 +1,143 @@
+//! What an inspector says of bytes.
+//!
+//! [`Permit`] and [`Spoken`] are the only values that a relay may write to a socket.
+//! Both can be made in this crate alone: a [`Permit`] by an inspector that approved the bytes,
+//! a [`Spoken`] by a builder of the gateway's own answers (acknowledgements, rejections, aborts).
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::LimitReached;
+
+/// Proof that an inspector approved these bytes, which are forwarded unchanged.
+///
+/// It cannot be cloned, so that nothing is forwarded twice.
+//= C1
+//= C2
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "approved bytes that are not forwarded are lost"]
+pub struct Permit {
+    bytes: Bytes,
+}
+
+impl Permit {
+    #[allow(dead_code, reason = "replaced as soon as the first inspector lands")]
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        Self { bytes }
+    }
+
+    /// The approved bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Gives up the proof for the bytes, at the moment of writing them.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
+
+/// Bytes that the gateway says in its own name: an acknowledgement, a rejection, an abort.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "an answer that is not sent leaves the peer waiting"]
+pub struct Spoken {
+    bytes: Bytes,
+}
+
+impl Spoken {
+    #[allow(dead_code, reason = "replaced as soon as the first inspector lands")]
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        Self { bytes }
+    }
+
+    /// The bytes to write.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
+
+/// Why a message, an association or a whole connection was refused.
+///
+/// It says where and what is wrong in the standard's words, never what the message contained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{location}: {detail}")]
+pub struct Refusal {
+    /// The closed code of the reason, stable for scripts.
+    pub reason: Reason,
+    /// Where: `PID-7`, `OBX[2]-5(1).1`, `(0008,0018)`, `PDU length`, with the byte offset where it helps.
+    pub location: String,
+    /// What is wrong, in lower case, without a value from the message.
+    pub detail: String,
+}
+
+/// Something that is wrong but not refused under the profile in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// The closed code of the reason.
+    pub reason: Reason,
+    /// Where.
+    pub location: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// The closed list of reasons, sorted by who is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Bytes outside of a frame, or a frame that breaks MLLP or PS3.8 framing.
+    Framing,
+    /// Delimiters, escapes, control bytes, character set, value representation syntax.
+    Encoding,
+    /// Segments, elements, items: order, presence, nesting.
+    Structure,
+    /// A field or element lacks a required value or has a wrong one.
+    Field,
+    /// Sender broke the protocol's state machine.
+    Sequence,
+    /// Legal, but not carried by this gateway.
+    Unsupported,
+    /// A rule of this site says no.
+    Forbidden,
+    /// The identity inside the message is not the device's own.
+    Identity,
+    /// A bound of [`crate::Limits`] was reached.
+    Limit,
+    /// Too many messages or bytes in too short a time.
+    Rate,
+    /// The destination did not take the message (refused, hung, died); the sender is not at fault.
+    Destination,
+}
+
+impl Reason {
+    /// The code as it stands in records and JSON.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Framing => "framing",
+            Self::Encoding => "encoding",
+            Self::Structure => "structure",
+            Self::Field => "field",
+            Self::Sequence => "sequence",
+            Self::Unsupported => "unsupported",
+            Self::Forbidden => "forbidden",
+            Self::Identity => "identity",
+            Self::Limit => "limit",
+            Self::Rate => "rate",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+impl From<LimitReached> for Refusal {
+    fn from(reached: LimitReached) -> Self {
+        Self {
+            reason: Reason::Limit,
+            location: reached.limit.to_owned(),
+            detail: format!("{} is more than {}", reached.got, reached.max),
+        }
+    }
+}
