@@ -29,4 +29,4 @@ pub mod dicom;
 pub mod hl7;
 
 pub use limits::{LimitReached, Limits};
-pub use verdict::{Permit, Reason, Refusal, Spoken, Warning};
+pub use verdict::{Permit, Reason, Refusal, Report, Spoken, Warning};

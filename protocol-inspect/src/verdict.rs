@@ -141,3 +141,14 @@ impl From<LimitReached> for Refusal {
         }
     }
 }
+
+/// What an offline inspection says of one message or connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The type in the protocol's words: `ORU^R01`, a SOP class name; empty if unreadable.
+    pub kind: String,
+    /// Why it is refused; `None` is accepted.
+    pub refusal: Option<Refusal>,
+    /// What is wrong but not refused.
+    pub warnings: Vec<Warning>,
+}
