@@ -195,6 +195,19 @@ pub enum Subject {
     Stream,
 }
 
+impl Subject {
+    /// As in records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Answer => "answer",
+            Self::Association => "association",
+            Self::Stream => "stream",
+        }
+    }
+}
+
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -211,4 +224,19 @@ pub enum Outcome {
     Undelivered,
     /// The sender gave up before a verdict.
     Abandoned,
+}
+
+impl Outcome {
+    /// As in records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+            Self::Repeated => "repeated",
+            Self::Undelivered => "undelivered",
+            Self::Abandoned => "abandoned",
+        }
+    }
 }
