@@ -3,8 +3,28 @@
 //! In: `lazaret.toml` and `conf.d/*.toml`. Out: a [`Config`] that is right, or errors with file, line, column and caret.
 //! Knows nothing of what a running gateway does with it.
 
+mod source;
+mod document;
+mod section;
+mod field;
+mod table;
+mod check;
+mod load;
 mod name;
 mod model;
+mod decide;
+mod explain;
+mod secret;
+mod problem;
+mod error;
+mod excerpt;
+mod suggest;
 
+pub use error::{ConfigError, ConfigErrors, Remark, Spot};
+pub use explain::{Explanation, TestFailure};
+pub use field::net::InvalidPort;
+pub use field::party::{InvalidParty, InvalidTarget};
 pub use model::*;
 pub use name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
+pub use secret::{Key, KeyFileError, read_key};
+pub use source::{Source, runtime_dir, sources};

@@ -33,6 +33,8 @@ pub struct Config {
     pub audit: Audit,
     /// `[[test]]`.
     pub tests: Vec<Test>,
+    /// What would take long to search for; only the loader makes it, so only the loader makes a `Config`.
+    pub(crate) index: crate::decide::Index,
 }
 
 /// Where something stands in the files.

@@ -1,0 +1,184 @@
+//! Rules: they name what exists, and their parts fit the services and devices they are about.
+
+use super::Members;
+use crate::document::Document;
+use crate::field::party::{Source, from_service};
+use crate::model::Party;
+use crate::name::{DeviceName, RoleName, ServiceName};
+use crate::problem::{Fault, Place, Problems};
+use crate::table::device::RawDevice;
+use crate::table::rule::RawRule;
+use crate::table::service::Protocol;
+
+pub(super) fn check(document: &Document, members: &Members<'_>, problems: &Problems) {
+    for rule in document.rules.values() {
+        for from in &rule.from {
+            let fault = match &from.value {
+                Source::Party(party) => members.unknown(party, problems),
+                Source::Bare(word) => Some(bare(word, document, members)),
+            };
+            if let Some(fault) = fault {
+                problems.report(fault.at(from.place));
+            }
+        }
+        let protocols = to(document, rule, problems);
+        fits(rule, &protocols, problems);
+        bindings(rule, members, &protocols, problems);
+    }
+}
+
+/// What a word in `from` may have meant.
+fn bare(word: &str, document: &Document, members: &Members<'_>) -> Fault {
+    let fault = Fault::new("not a party").help("write `role:NAME` or `device:NAME`");
+    let service = |name: &ServiceName| document.services.contains_key(name);
+    if word.parse().is_ok_and(|name| service(&name)) {
+        return from_service(word);
+    }
+    let role = |name: RoleName| members.roles.contains_key(&name);
+    if word.parse().is_ok_and(role) {
+        return fault.help(format!("did you mean `role:{word}`?"));
+    }
+    let device = |name: DeviceName| document.devices.contains_key(&name);
+    if word.parse().is_ok_and(device) {
+        return fault.help(format!("did you mean `device:{word}`?"));
+    }
+    fault
+}
+
+/// The protocols of the services that a rule is about; `None` inside is a plain one.
+struct Protocols(Vec<(ServiceName, Option<Protocol>, Place)>);
+
+impl Protocols {
+    fn any(&self, protocol: Option<Protocol>) -> bool {
+        self.0.iter().any(|(_, has, _)| *has == protocol)
+    }
+}
+
+fn to(document: &Document, rule: &RawRule, problems: &Problems) -> Protocols {
+    let mut protocols = Vec::new();
+    for at in &rule.to {
+        match document.services.get(&at.value) {
+            Some(service) if service.unclear => {}
+            Some(service) => {
+                protocols.push((at.value.clone(), service.inspected(), at.place));
+            }
+            None => {
+                let names = document.services.keys().map(ServiceName::as_str);
+                let fault = Fault::new(format!("unknown service `{}`", at.value))
+                    .maybe(problems.did_you_mean(at.value.as_str(), names));
+                problems.report(fault.at(at.place));
+            }
+        }
+    }
+    Protocols(protocols)
+}
+
+/// Whether `hl7` and `dicom` are there exactly for services that speak it.
+fn fits(rule: &RawRule, protocols: &Protocols, problems: &Problems) {
+    let known = protocols.0.len() == rule.to.len();
+    let needs = |has: bool, protocol, name: &ServiceName, place: Place| {
+        let (speaks, key, help) = match protocol {
+            Protocol::Hl7 => ("HL7", "hl7", "such as `hl7 = { send = [\"ORU^R01\"] }`"),
+            Protocol::Dicom => (
+                "DICOM",
+                "dicom",
+                "such as `dicom = { allow = [\"C-ECHO\", \"C-STORE\"] }`",
+            ),
+        };
+        if !has {
+            let message = format!("service `{name}` speaks {speaks}, but the rule has no `{key}`");
+            problems.report(Fault::new(message).help(help).at(place));
+        }
+    };
+    let inspects = rule.hl7.is_some() || rule.dicom.is_some();
+    for (name, protocol, place) in &protocols.0 {
+        match protocol {
+            Some(Protocol::Hl7) => needs(rule.hl7.is_some(), Protocol::Hl7, name, *place),
+            Some(Protocol::Dicom) => needs(rule.dicom.is_some(), Protocol::Dicom, name, *place),
+            None if inspects || !rule.inspected_only.is_empty() => {
+                let message = format!("service `{name}` is forwarded without inspection");
+                let key = match (&rule.hl7, &rule.dicom, rule.inspected_only.first()) {
+                    (Some(at), _, _) => ("hl7", at.place),
+                    (None, Some(at), _) => ("dicom", at.place),
+                    (None, None, Some(key)) => *key,
+                    (None, None, None) => ("", *place),
+                };
+                let help = format!("`{}` cannot hold for it; give it a rule of its own", key.0);
+                let problem = Fault::new(message).help(help).at(*place);
+                problems.report(problem.also(key.1, "for inspected services only"));
+            }
+            None => {}
+        }
+    }
+    let unused = |place: Option<Place>, protocol, key: &str, speaks: &str| {
+        if let Some(place) = place
+            && known
+            && !protocols.any(Some(protocol))
+            && !protocols.any(None)
+        {
+            let message = format!("`{key}` is given, but no service in `to` speaks {speaks}");
+            problems.report(Fault::new(message).at(place));
+        }
+    };
+    let hl7 = rule.hl7.as_ref().map(|at| at.place);
+    let dicom = rule.dicom.as_ref().map(|at| at.place);
+    unused(hl7, Protocol::Hl7, "hl7", "HL7");
+    unused(dicom, Protocol::Dicom, "dicom", "DICOM");
+}
+
+/// Whether the devices have the identities that a rule binds.
+fn bindings(rule: &RawRule, members: &Members<'_>, protocols: &Protocols, problems: &Problems) {
+    let hl7 = rule
+        .hl7
+        .as_ref()
+        .filter(|_| protocols.any(Some(Protocol::Hl7)));
+    let dicom = rule
+        .dicom
+        .as_ref()
+        .filter(|_| protocols.any(Some(Protocol::Dicom)));
+    for from in &rule.from {
+        let Source::Party(party) = &from.value else {
+            continue;
+        };
+        let lacks = |has: fn(&RawDevice) -> bool, key: &str, help: &str| {
+            lacking(members, party, has, key, help, from.place, problems);
+        };
+        if hl7.is_some_and(|at| at.value.bind_sender) {
+            lacks(|device| device.has_sender, "hl7_sender", SENDER);
+        }
+        if hl7.is_some_and(|at| at.value.bind_patient) {
+            lacks(|device| device.has_patients, "patients", PATIENT);
+        }
+        if dicom.is_some_and(|at| at.value.bind_sender) {
+            lacks(|device| device.has_title, "ae_title", SENDER);
+        }
+    }
+}
+
+fn lacking(
+    members: &Members<'_>,
+    party: &Party,
+    has: fn(&RawDevice) -> bool,
+    key: &str,
+    help: &str,
+    place: Place,
+    problems: &Problems,
+) {
+    let without: Vec<_> = members
+        .of(party)
+        .into_iter()
+        .filter(|(_, device)| !has(device))
+        .collect();
+    let Some((first, device)) = without.first() else {
+        return;
+    };
+    let message = match without.len().saturating_sub(1) {
+        0 => format!("device `{first}` has no `{key}`, which the rule binds"),
+        more => format!("device `{first}` and {more} more have no `{key}`, which the rule binds"),
+    };
+    let problem = Fault::new(message).help(help).at(place);
+    problems.report(problem.also(device.header, format!("device `{first}`")));
+}
+
+const SENDER: &str = "give it one, or say `bind_sender = false`: then any sender may be claimed";
+const PATIENT: &str = "list its patients, or leave out `bind_patient`";

@@ -1,0 +1,252 @@
+//! Weekly hours: `mon-fri 07:00-20:00 Europe/Paris`.
+//!
+//! In: their text, or a moment. Out: the hours, whether a moment is inside, when that changes next.
+//! Windows that pass midnight belong to the day on which they begin; across changes of the clock the written times hold.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, Time, Weekday};
+use jiff::tz::TimeZone;
+
+use crate::model::{Day, Hours, Rule};
+use crate::problem::Fault;
+use crate::section::Text;
+use crate::suggest::{did_you_mean, one_of};
+
+impl Rule {
+    /// Whether the rule holds at a moment, by its `hours` and `until`.
+    #[must_use]
+    pub fn holds_at(&self, now: Timestamp) -> bool {
+        let ended = self.end().is_some_and(|end| now >= end);
+        let open = self.hours.as_ref().is_none_or(|hours| hours.contain(now));
+        !ended && open
+    }
+
+    /// The next moment after `now` at which [`Self::holds_at`] changes its answer; `None` if it never does.
+    #[must_use]
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let holds = self.holds_at(now);
+        let mut edges: Vec<Timestamp> = self
+            .hours
+            .iter()
+            .flat_map(|hours| hours.windows(now, LOOK_AHEAD))
+            .flat_map(|(from, to)| [from, to])
+            .chain(self.end())
+            .filter(|edge| *edge > now)
+            .collect();
+        edges.sort_unstable();
+        edges.into_iter().find(|edge| self.holds_at(*edge) != holds)
+    }
+
+    /// The first moment after `until`.
+    fn end(&self) -> Option<Timestamp> {
+        let after = self.until?.tomorrow().ok()?;
+        let zone = self.hours.as_ref().map(|hours| hours.zone.clone());
+        instant(&zone.unwrap_or(TimeZone::UTC), after, Time::midnight())
+    }
+}
+
+impl Hours {
+    /// Whether a moment is inside of a window.
+    fn contain(&self, now: Timestamp) -> bool {
+        self.windows(now, 1)
+            .any(|(from, to)| from <= now && now < to)
+    }
+
+    /// The windows that begin from the day before `now` until some days later.
+    fn windows(&self, now: Timestamp, days: i32) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        let today = self.zone.to_datetime(now).date();
+        (-1..=days).filter_map(move |offset| {
+            let begin = today.checked_add(jiff::Span::new().days(offset)).ok()?;
+            if !self.days.contains(&Day::from(begin.weekday())) {
+                return None;
+            }
+            let end = if self.to <= self.from {
+                begin.tomorrow().ok()?
+            } else {
+                begin
+            };
+            Some((
+                instant(&self.zone, begin, self.from)?,
+                instant(&self.zone, end, self.to)?,
+            ))
+        })
+    }
+
+    /// Whether a moment can be inside of both; also true when it is too hard to tell.
+    pub(crate) fn may_overlap(&self, other: &Self) -> bool {
+        if self.zone != other.zone {
+            return true;
+        }
+        let theirs = other.week();
+        self.week().iter().any(|&(from, to)| {
+            theirs.iter().any(|&(begin, end)| {
+                // Windows of Sunday night reach into the next week.
+                [-WEEK, 0, WEEK].iter().any(|shift| {
+                    from < end.saturating_add(*shift) && begin.saturating_add(*shift) < to
+                })
+            })
+        })
+    }
+
+    /// The windows in minutes of the week.
+    fn week(&self) -> Vec<(i32, i32)> {
+        let minutes = |time: Time| {
+            i32::from(time.hour())
+                .saturating_mul(60)
+                .saturating_add(i32::from(time.minute()))
+        };
+        let length = minutes(self.to).saturating_sub(minutes(self.from));
+        let length = if length <= 0 {
+            length.saturating_add(DAY)
+        } else {
+            length
+        };
+        let begins = (0i32..)
+            .zip(DAYS)
+            .filter(|(_, (_, day))| self.days.contains(day));
+        begins
+            .map(|(number, _)| {
+                let from = number
+                    .saturating_mul(DAY)
+                    .saturating_add(minutes(self.from));
+                (from, from.saturating_add(length))
+            })
+            .collect()
+    }
+}
+
+impl Text for Hours {
+    const WHAT: &'static str = "weekly hours like \"mon-fri 07:00-20:00 Europe/Paris\"";
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let parts: Vec<&str> = text.split_whitespace().collect();
+        let (days, times, zone) = match parts.as_slice() {
+            [days, times, zone] => (days, times, zone),
+            [_, _] => {
+                return Err(Fault::new("the time zone is missing").help(format!(
+                    "write it at the end, such as `{text} Europe/Paris`"
+                )));
+            }
+            _ => return Err(Fault::new(format!("not {}", Self::WHAT))),
+        };
+        let (from, to) = times.split_once('-').ok_or_else(bad_times)?;
+        let (from, to) = (time(from)?, time(to)?);
+        let from = from.ok_or_else(|| Fault::new("a window cannot begin at 24:00"))?;
+        if to == Some(from) {
+            return Err(Fault::new("the window is empty").help("a whole day is `00:00-24:00`"));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            days: days_of(days)?,
+            from,
+            to: to.unwrap_or(Time::midnight()),
+            zone: zone_of(zone)?,
+        })
+    }
+}
+
+impl From<Weekday> for Day {
+    fn from(weekday: Weekday) -> Self {
+        match weekday {
+            Weekday::Monday => Self::Mon,
+            Weekday::Tuesday => Self::Tue,
+            Weekday::Wednesday => Self::Wed,
+            Weekday::Thursday => Self::Thu,
+            Weekday::Friday => Self::Fri,
+            Weekday::Saturday => Self::Sat,
+            Weekday::Sunday => Self::Sun,
+        }
+    }
+}
+
+/// `mon-fri`, `mon,wed`, `sat-mon`.
+fn days_of(text: &str) -> Result<BTreeSet<Day>, Fault> {
+    let number = |name: &str| {
+        DAYS.iter()
+            .position(|(word, _)| *word == name)
+            .ok_or_else(|| {
+                let words = || DAYS.iter().map(|(word, _)| *word);
+                Fault::new("unknown day")
+                    .help(one_of(words()))
+                    .maybe(did_you_mean(name, words()))
+            })
+    };
+    let mut days = BTreeSet::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        let length = if first <= last {
+            last.saturating_sub(first)
+        } else {
+            last.saturating_add(7).saturating_sub(first)
+        };
+        let week = DAYS.iter().cycle().skip(first);
+        days.extend(week.take(length.saturating_add(1)).map(|(_, day)| *day));
+    }
+    Ok(days)
+}
+
+/// `07:00`; `24:00` is `None`.
+fn time(text: &str) -> Result<Option<Time>, Fault> {
+    let (hour, minute) = text.split_once(':').ok_or_else(bad_times)?;
+    let two = |part: &str| -> Result<i8, Fault> {
+        let digits = part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+        digits
+            .then(|| part.parse().ok())
+            .flatten()
+            .ok_or_else(bad_times)
+    };
+    match (two(hour)?, two(minute)?) {
+        (24, 0) => Ok(None),
+        (hour, minute) => Time::new(hour, minute, 0, 0)
+            .map(Some)
+            .map_err(|_| bad_times()),
+    }
+}
+
+fn bad_times() -> Fault {
+    Fault::new("not two times like \"07:00-20:00\"")
+        .help("from 00:00 to 24:00, with two digits each")
+}
+
+fn zone_of(name: &str) -> Result<TimeZone, Fault> {
+    if let Ok(zone) = TimeZone::get(name) {
+        return Ok(zone);
+    }
+    let known: Vec<String> = jiff::tz::db()
+        .available()
+        .map(|name| name.as_str().to_owned())
+        .collect();
+    if known.is_empty() {
+        return Err(Fault::new("this machine has no time zones")
+            .help("install the package `tzdata`, or use `UTC`"));
+    }
+    let near = did_you_mean(name, known.iter().map(String::as_str));
+    Err(Fault::new("unknown time zone")
+        .help("a name of the IANA database, such as `Europe/Paris` or `UTC`")
+        .maybe(near))
+}
+
+/// A civil time of a zone; in the gap of a clock change the moment after it.
+fn instant(zone: &TimeZone, date: Date, time: Time) -> Option<Timestamp> {
+    let civil = date.to_datetime(time);
+    zone.to_ambiguous_zoned(civil)
+        .compatible()
+        .ok()
+        .map(|zoned| zoned.timestamp())
+}
+
+/// Days to look ahead for a change: a week, and another in case a clock change swallows a window.
+const LOOK_AHEAD: i32 = 15;
+const DAY: i32 = 24 * 60;
+const WEEK: i32 = 7 * DAY;
+const DAYS: [(&str, Day); 7] = [
+    ("mon", Day::Mon),
+    ("tue", Day::Tue),
+    ("wed", Day::Wed),
+    ("thu", Day::Thu),
+    ("fri", Day::Fri),
+    ("sat", Day::Sat),
+    ("sun", Day::Sun),
+];

@@ -1,0 +1,10 @@
+//! Types of values, which check themselves while they are read.
+
+pub(crate) mod basic;
+pub(crate) mod dicom;
+pub(crate) mod hl7;
+pub(crate) mod hours;
+pub(crate) mod key;
+pub(crate) mod net;
+pub(crate) mod party;
+pub(crate) mod quantity;

@@ -1,0 +1,118 @@
+//! From files to a [`Config`].
+
+use std::path::Path;
+
+use crate::check;
+use crate::decide::Index;
+use crate::document::{self, Document};
+use crate::error::ConfigErrors;
+use crate::excerpt::Lines;
+use crate::model::{Config, Origin, Party, Role};
+use crate::problem::{Place, Problems};
+use crate::source::{Source, sources};
+
+impl Config {
+    /// Reads and checks the configuration in a directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, as far as it can be told at once.
+    pub fn load(dir: &Path) -> Result<Self, ConfigErrors> {
+        Self::from_sources(dir, &sources(dir)?)
+    }
+
+    /// Checks a configuration that was read; the first source is `lazaret.toml`, the others are those of `conf.d`.
+    /// Relative paths of key files belong to `dir`; the key files are looked at.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, as far as it can be told at once.
+    pub fn from_sources(dir: &Path, sources: &[Source]) -> Result<Self, ConfigErrors> {
+        let problems = Problems::default();
+        let document = document::read(sources, &problems);
+        if !document.broken {
+            check::check(&document, dir, &problems);
+        }
+        if let Some(errors) = problems.into_errors(sources) {
+            return Err(errors);
+        }
+        // Without a problem every required part is there.
+        build(document, dir, sources)
+            .ok_or_else(|| ConfigErrors::without_place("the configuration is empty".to_owned()))
+    }
+}
+
+fn build(document: Document, dir: &Path, sources: &[Source]) -> Option<Config> {
+    let lines: Vec<Lines<'_>> = sources
+        .iter()
+        .map(|source| Lines::new(&source.text))
+        .collect();
+    let origin = |place: Place| {
+        let source = sources.get(place.file);
+        let lines = lines.get(place.file);
+        Origin {
+            file: source.map(|source| source.path.clone()).unwrap_or_default(),
+            line: lines.map_or(1, |lines| lines.line_of(place.start)),
+        }
+    };
+    let gateway = document.gateway?;
+    let mut config = Config {
+        wireguard: document.wireguard?.into_model(dir)?,
+        hospital: document.hospital?.into_model()?,
+        audit: document.audit.into_model(&gateway.state_dir),
+        gateway,
+        limits: document.limits,
+        roles: document
+            .roles
+            .into_iter()
+            .map(|(name, role)| (name, role.value))
+            .collect(),
+        services: document
+            .services
+            .into_iter()
+            .map(|(name, raw)| {
+                let origin = origin(raw.header);
+                Some((name, raw.into_model(origin)?))
+            })
+            .collect::<Option<_>>()?,
+        devices: document
+            .devices
+            .into_iter()
+            .map(|(name, raw)| {
+                let origin = origin(raw.header);
+                Some((name, raw.into_model(origin, dir)?))
+            })
+            .collect::<Option<_>>()?,
+        rules: document
+            .rules
+            .into_iter()
+            .map(|(name, raw)| {
+                let origin = origin(raw.header);
+                (name, raw.into_model(origin))
+            })
+            .collect(),
+        tests: document
+            .tests
+            .into_iter()
+            .map(|raw| {
+                let origin = origin(raw.header);
+                raw.into_model(origin)
+            })
+            .collect::<Option<_>>()?,
+        index: Index::default(),
+    };
+    for device in config.devices.values() {
+        for role in &device.roles {
+            if !config.roles.contains_key(role) {
+                config.roles.insert(role.clone(), Role::default());
+            }
+        }
+    }
+    for party in config.rules.values().flat_map(|rule| &rule.from) {
+        if let Party::Role(role) = party
+            && !config.roles.contains_key(role)
+        {
+            config.roles.insert(role.clone(), Role::default());
+        }
+    }
+    config.index = Index::new(&config.devices, &config.rules);
+    Some(config)
+}

@@ -1,0 +1,162 @@
+//! `[device.NAME]`: something or someone outside, known by its key or, behind a router, by its address.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use ipnet::IpNet;
+
+use crate::field::basic::FilePath;
+use crate::field::dicom::AeTitle;
+use crate::field::hl7::{Charset, Patient, Sender};
+use crate::field::key::PublicKey;
+use crate::field::quantity::Keepalive;
+use crate::model::{Device, Identity, Origin};
+use crate::name::{DeviceName, RoleName};
+use crate::problem::{At, Fault, Place};
+use crate::section::{Keys, Section};
+
+pub(crate) const KEYS: Keys = Keys {
+    table: "[device.NAME]",
+    known: &[
+        "wireguard",
+        "via",
+        "addresses",
+        "networks",
+        "roles",
+        "preshared_key_file",
+        "keepalive",
+        "endpoint",
+        "hl7_sender",
+        "ae_title",
+        "dicom_port",
+        "patients",
+        "default_charset",
+    ],
+    later: &[
+        ("certificate", "devices are known by their WireGuard key"),
+        ("quic", "devices come through WireGuard"),
+    ],
+};
+
+/// The table as it is written.
+pub(crate) struct RawDevice {
+    pub(crate) header: Place,
+    pub(crate) wireguard: Option<At<PublicKey>>,
+    pub(crate) via: Option<At<DeviceName>>,
+    pub(crate) preshared_key_file: Option<At<FilePath>>,
+    pub(crate) addresses: Vec<At<IpAddr>>,
+    pub(crate) networks: Vec<At<IpNet>>,
+    pub(crate) roles: Vec<At<RoleName>>,
+    /// Whether the key is there, right or wrong.
+    pub(crate) has_sender: bool,
+    /// Whether the key is there, right or wrong.
+    pub(crate) has_title: bool,
+    /// Whether the key is there, right or wrong.
+    pub(crate) has_patients: bool,
+    keepalive: u16,
+    endpoint: Option<SocketAddr>,
+    senders: Vec<(String, String)>,
+    ae_title: Option<String>,
+    dicom_port: Option<u16>,
+    patients: Vec<String>,
+    default_charset: String,
+}
+
+pub(crate) fn read(section: &Section<'_>) -> RawDevice {
+    let senders = section.one_or_more::<Sender>("hl7_sender", "leave the key out if it sends none");
+    let patients = section.list::<Patient>("patients", "leave the key out to allow any patient");
+    let charset = section.or("default_charset", Charset("ASCII".to_owned()));
+    identified_once(section);
+    RawDevice {
+        header: section.header,
+        wireguard: section.optional("wireguard"),
+        via: section.optional("via"),
+        preshared_key_file: section.optional("preshared_key_file"),
+        addresses: one_of_each_family(section, section.required_list("addresses")),
+        networks: section.list_or_empty("networks"),
+        roles: section.list_or_empty("roles"),
+        has_sender: section.has("hl7_sender"),
+        has_title: section.has("ae_title"),
+        has_patients: section.has("patients"),
+        keepalive: section.or("keepalive", Keepalive(0)).0,
+        endpoint: section.optional("endpoint").map(|at| at.value),
+        senders: senders
+            .into_iter()
+            .map(|at| (at.value.0, at.value.1))
+            .collect(),
+        ae_title: section.optional::<AeTitle>("ae_title").map(|at| at.value.0),
+        dicom_port: section.within("dicom_port", 1..=u16::MAX),
+        patients: patients.into_iter().map(|at| at.value.0).collect(),
+        default_charset: charset.0,
+    }
+}
+
+/// A device is its key, or it is behind a router.
+fn identified_once(section: &Section<'_>) {
+    match (section.has("wireguard"), section.has("via")) {
+        (true, false) => {}
+        (true, true) => {
+            let place = section.place_of_key("via").unwrap_or(section.header);
+            let fault = Fault::new("a device has either `wireguard` or `via`")
+                .help("a device with its own key is not identified by its router");
+            section.problems().report(fault.at(place));
+        }
+        (false, true) => {
+            for key in ["preshared_key_file", "keepalive", "endpoint", "networks"] {
+                if let Some(place) = section.place_of_key(key) {
+                    let fault = Fault::new(format!("`{key}` needs `wireguard`"));
+                    let help = "a device behind a router has no tunnel of its own";
+                    section.problems().report(fault.help(help).at(place));
+                }
+            }
+        }
+        (false, false) if !section.has("certificate") && !section.has("quic") => {
+            let fault = Fault::new(format!(
+                "neither `wireguard` nor `via` in {}",
+                section.title
+            ))
+            .help("a device is known by its key, or by its address behind a router");
+            section.problems().report(fault.at(section.header));
+        }
+        (false, false) => {}
+    }
+}
+
+fn one_of_each_family(section: &Section<'_>, addresses: Vec<At<IpAddr>>) -> Vec<At<IpAddr>> {
+    for (number, at) in addresses.iter().enumerate() {
+        let mut before = addresses.iter().take(number);
+        if before.any(|other| other.value.is_ipv4() == at.value.is_ipv4()) {
+            let fault = Fault::new("a device has at most one address of each family");
+            section.problems().report(fault.at(at.place));
+        }
+    }
+    addresses
+}
+
+impl RawDevice {
+    /// `None` only if a problem was reported.
+    pub(crate) fn into_model(self, origin: Origin, dir: &Path) -> Option<Device> {
+        let identity = match (self.wireguard, self.via) {
+            (Some(key), None) => Identity::WireGuard {
+                public_key: key.value.0,
+                preshared_key_file: self.preshared_key_file.map(|at| dir.join(at.value.0)),
+                keepalive: self.keepalive,
+                endpoint: self.endpoint,
+            },
+            (None, Some(router)) => Identity::Via(router.value),
+            (Some(_), Some(_)) | (None, None) => return None,
+        };
+        Some(Device {
+            origin,
+            identity,
+            addresses: self.addresses.into_iter().map(|at| at.value).collect(),
+            networks: self.networks.into_iter().map(|at| at.value).collect(),
+            roles: self.roles.into_iter().map(|at| at.value).collect(),
+            hl7_senders: self.senders,
+            ae_title: self.ae_title,
+            dicom_port: self.dicom_port,
+            patients: self.patients,
+            default_charset: self.default_charset,
+        })
+    }
+}

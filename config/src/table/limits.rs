@@ -1,0 +1,101 @@
+//! `[limits]`: the bounds of everything that a peer can make grow.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::field::quantity::{Bytes, Period};
+use crate::model::Limits;
+use crate::problem::Fault;
+use crate::section::{Keys, Section};
+
+pub(crate) const KEYS: Keys = Keys {
+    table: "[limits]",
+    known: &[
+        "hl7_message",
+        "hl7_segments",
+        "dicom_dataset",
+        "dicom_depth",
+        "dicom_elements",
+        "dicom_pdu",
+        "dicom_memory",
+        "spool",
+        "connections",
+        "connections_per_device",
+        "receive_timeout",
+        "connect_timeout",
+        "answer_timeout",
+        "idle_timeout",
+        "send_timeout",
+    ],
+    later: &[],
+};
+
+pub(crate) fn read(section: &Section<'_>) -> Limits {
+    let default = Limits::default();
+    let size = |key, range: RangeInclusive<u64>, default| {
+        let range = Bytes(*range.start())..=Bytes(*range.end());
+        section.within(key, range).map_or(default, |bytes| bytes.0)
+    };
+    let count = |key, range, default| section.within::<u64>(key, range).unwrap_or(default);
+    let period = |key, longest, default| {
+        let range = Period(SHORTEST)..=Period(longest);
+        section
+            .within(key, range)
+            .map_or(default, |period| period.0)
+    };
+    let limits = Limits {
+        hl7_message: size("hl7_message", KIB..=256 * MIB, default.hl7_message),
+        hl7_segments: count("hl7_segments", 1..=1_000_000, default.hl7_segments),
+        dicom_dataset: size("dicom_dataset", KIB..=64 * GIB, default.dicom_dataset),
+        dicom_depth: count("dicom_depth", 1..=256, default.dicom_depth),
+        dicom_elements: count("dicom_elements", 1..=100_000_000, default.dicom_elements),
+        dicom_pdu: size("dicom_pdu", 4 * KIB..=MIB, default.dicom_pdu),
+        dicom_memory: size("dicom_memory", 64 * KIB..=GIB, default.dicom_memory),
+        spool: size("spool", MIB..=16 * 1024 * GIB, default.spool),
+        connections: count("connections", 1..=65_536, default.connections),
+        connections_per_device: count(
+            "connections_per_device",
+            1..=65_536,
+            default.connections_per_device,
+        ),
+        receive_timeout: period("receive_timeout", HOUR, default.receive_timeout),
+        connect_timeout: period("connect_timeout", HOUR, default.connect_timeout),
+        answer_timeout: period("answer_timeout", HOUR, default.answer_timeout),
+        idle_timeout: period("idle_timeout", 168 * HOUR, default.idle_timeout),
+        send_timeout: period("send_timeout", HOUR, default.send_timeout),
+    };
+    if section.has("connections_per_device") && limits.connections_per_device > limits.connections {
+        let fault = Fault::new("more connections for one device than for all of them")
+            .help(format!("`connections` is {}", limits.connections));
+        section.report("connections_per_device", fault);
+    }
+    limits
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hl7_message: 4 * MIB,
+            hl7_segments: 10_000,
+            dicom_dataset: 4 * GIB,
+            dicom_depth: 64,
+            dicom_elements: 2_000_000,
+            dicom_pdu: 128 * KIB,
+            dicom_memory: 4 * MIB,
+            spool: 8 * GIB,
+            connections: 4096,
+            connections_per_device: 32,
+            receive_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(30),
+            idle_timeout: HOUR,
+            send_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const SHORTEST: Duration = Duration::from_millis(100);
+const HOUR: Duration = Duration::from_secs(3600);

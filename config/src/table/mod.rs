@@ -1,0 +1,12 @@
+//! One file per table: its keys, and what each of them reads.
+
+pub(crate) mod audit;
+pub(crate) mod device;
+pub(crate) mod gateway;
+pub(crate) mod hospital;
+pub(crate) mod limits;
+pub(crate) mod role;
+pub(crate) mod rule;
+pub(crate) mod service;
+pub(crate) mod test;
+pub(crate) mod wireguard;

@@ -1,0 +1,171 @@
+//! `[rule.NAME]`: who may reach what, and say what there.
+
+use std::collections::BTreeSet;
+
+use crate::field::basic::Verified;
+use crate::field::dicom::{AeTitle, Dimse, SopClass};
+use crate::field::hl7::{MessageTypes, Version};
+use crate::field::party::Source;
+use crate::field::quantity::{Bytes, Rate};
+use crate::model::{DicomRule, Hl7Rule, Hours, Limit, Origin, Party, Priority, Profile, Rule};
+use crate::name::ServiceName;
+use crate::problem::{At, Fault, Place};
+use crate::section::{Keys, Section};
+
+pub(crate) const KEYS: Keys = Keys {
+    table: "[rule.NAME]",
+    known: &[
+        "from", "to", "hl7", "dicom", "limit", "priority", "profile", "shadow", "hours", "until",
+        "release",
+    ],
+    later: &[(
+        "mode",
+        "the sender gets the destination's own answer, which is mode `pass`",
+    )],
+};
+
+pub(crate) const HL7: Keys = Keys {
+    table: "`hl7` of [rule.NAME]",
+    known: &["send", "versions", "bind_sender", "bind_patient"],
+    later: &[(
+        "receive",
+        "answers come back on the connection of the message they answer",
+    )],
+};
+
+pub(crate) const DICOM: Keys = Keys {
+    table: "`dicom` of [rule.NAME]",
+    known: &["allow", "sop_classes", "move_destinations", "bind_sender"],
+    later: &[],
+};
+
+pub(crate) const LIMIT: Keys = Keys {
+    table: "`limit` of [rule.NAME]",
+    known: &["messages", "burst", "connections", "message_size"],
+    later: &[],
+};
+
+/// The table as it is written.
+pub(crate) struct RawRule {
+    pub(crate) header: Place,
+    pub(crate) from: Vec<At<Source>>,
+    pub(crate) to: Vec<At<ServiceName>>,
+    pub(crate) hl7: Option<At<Hl7Rule>>,
+    pub(crate) dicom: Option<At<DicomRule>>,
+    pub(crate) limit: Limit,
+    pub(crate) priority: Priority,
+    pub(crate) hours: Option<Hours>,
+    /// Where keys stand that are for inspected services only.
+    pub(crate) inspected_only: Vec<(&'static str, Place)>,
+    profile: Option<Profile>,
+    shadow: bool,
+    until: Option<jiff::civil::Date>,
+}
+
+pub(crate) fn read(section: &Section<'_>) -> RawRule {
+    // Only one way of release is carried; reading it is all that there is to do.
+    let _ = section.optional::<Verified>("release");
+    let inspected_only = ["limit", "profile", "shadow", "release"]
+        .into_iter()
+        .filter_map(|key| section.place_of_key(key).map(|place| (key, place)))
+        .collect();
+    RawRule {
+        header: section.header,
+        from: section.required_list("from"),
+        to: section.required_list("to"),
+        hl7: section.section("hl7", &HL7).map(|inner| hl7(&inner)),
+        dicom: section.section("dicom", &DICOM).map(|inner| dicom(&inner)),
+        limit: section
+            .section("limit", &LIMIT)
+            .map(|inner| limit(&inner))
+            .unwrap_or_default(),
+        priority: section.or("priority", Priority::Normal),
+        hours: section.optional("hours").map(|at| at.value),
+        inspected_only,
+        profile: section.optional("profile").map(|at| at.value),
+        shadow: section.or("shadow", false),
+        until: section.optional("until").map(|at| at.value),
+    }
+}
+
+fn hl7(section: &Section<'_>) -> At<Hl7Rule> {
+    let send = section.required_list::<MessageTypes>("send");
+    let versions = section.list::<Version>("versions", "leave the key out to allow all versions");
+    At {
+        place: section.header,
+        value: Hl7Rule {
+            send: send.into_iter().map(|at| at.value.0).collect(),
+            versions: versions.into_iter().map(|at| at.value.0).collect(),
+            bind_sender: section.or("bind_sender", true),
+            bind_patient: section.or("bind_patient", false),
+        },
+    }
+}
+
+fn dicom(section: &Section<'_>) -> At<DicomRule> {
+    let allow = section.required_list::<Dimse>("allow");
+    let classes = section.list::<SopClass>("sop_classes", "leave the key out to allow all");
+    let destinations = section.list::<AeTitle>("move_destinations", "it needs at least one");
+    let moves = allow.iter().any(|at| at.value.0 == "C-MOVE");
+    if moves && !section.has("move_destinations") {
+        let fault = Fault::new("C-MOVE needs `move_destinations`")
+            .help("the AE titles to which images may be moved, such as [\"WORKSTATION1\"]");
+        section.report("allow", fault);
+    }
+    if !moves && !allow.is_empty() && section.has("move_destinations") {
+        let fault = Fault::new("`move_destinations` is for rules that allow C-MOVE");
+        section.report("move_destinations", fault);
+    }
+    At {
+        place: section.header,
+        value: DicomRule {
+            allow: allow.into_iter().map(|at| at.value.0).collect(),
+            sop_classes: classes.into_iter().map(|at| at.value.0).collect(),
+            move_destinations: destinations.into_iter().map(|at| at.value.0).collect(),
+            bind_sender: section.or("bind_sender", true),
+        },
+    }
+}
+
+fn limit(section: &Section<'_>) -> Limit {
+    if section.has("burst") && !section.has("messages") {
+        let fault = Fault::new("`burst` needs `messages`").help("such as `messages = \"2/s\"`");
+        section.report("burst", fault);
+    }
+    let rate = section.optional::<Rate>("messages").map(|at| at.value);
+    Limit {
+        messages: rate.map(|Rate(number, period)| (number, period)),
+        burst: section.within("burst", 1..=1_000_000),
+        connections: section.within("connections", 1..=65_536),
+        message_size: section
+            .within("message_size", Bytes(64)..=Bytes(1 << 40))
+            .map(|bytes| bytes.0),
+    }
+}
+
+impl RawRule {
+    /// The parties that were understood.
+    pub(crate) fn parties(&self) -> BTreeSet<Party> {
+        let party = |at: &At<Source>| match &at.value {
+            Source::Party(party) => Some(party.clone()),
+            Source::Bare(_) => None,
+        };
+        self.from.iter().filter_map(party).collect()
+    }
+
+    pub(crate) fn into_model(self, origin: Origin) -> Rule {
+        Rule {
+            origin,
+            from: self.parties(),
+            to: self.to.into_iter().map(|at| at.value).collect(),
+            hl7: self.hl7.map(|at| at.value),
+            dicom: self.dicom.map(|at| at.value),
+            limit: self.limit,
+            priority: self.priority,
+            profile: self.profile,
+            shadow: self.shadow,
+            hours: self.hours,
+            until: self.until,
+        }
+    }
+}
