@@ -1,0 +1,490 @@
+//! The shape of the table: which chain asks what, in which order.
+//!
+//! In: devices and what each party may reach. Out: the [`Table`].
+//! Pure. Knows nothing of rules, hours or standing beyond active and quarantined.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use lazaret_config::{HospitalMode, Party, Transport};
+
+use crate::control::message::Standing;
+use crate::flow::DeviceName;
+use crate::segment::plan::{Endpoint, Grants, Member, Treatment, party_name};
+use crate::segment::table::{
+    Base, Chain, Family, Hook, Kind, Policy, Rule, Set, State, Table, Term, Why,
+};
+
+/// What surrounds the devices.
+pub(super) struct Frame {
+    pub tunnel: String,
+    pub gateway: Vec<IpAddr>,
+    pub networks: BTreeSet<IpNet>,
+    pub udp_port: u16,
+    pub hospital: String,
+    pub mode: HospitalMode,
+}
+
+/// The mark of connections that a relay opens with a device's address.
+pub(super) const UPSTREAM_CT_MARK: u32 = 0x5500_0001;
+/// The mark of the sockets of such connections.
+pub(super) const UPSTREAM_MARK: u32 = 0x5500_0002;
+/// The mark of packets that answer them; routing delivers those to this host.
+pub(super) const REPLY_MARK: u32 = 0x5500_0003;
+
+pub(super) fn build(
+    frame: &Frame,
+    devices: &BTreeMap<DeviceName, Member>,
+    grants: &BTreeMap<Party, Grants>,
+) -> Table {
+    let parts = parts(devices, grants);
+    let mut sets = Vec::new();
+    for family in FAMILIES {
+        let with = |standing| {
+            (devices.values())
+                .filter(move |member| member.standing == standing)
+                .flat_map(|member| member.addresses.iter().copied())
+                .filter(|address| Family::of(*address) == family)
+                .collect()
+        };
+        sets.push(set(quarantine(family), family, with(Standing::Quarantined)));
+        sets.push(set(active(family), family, with(Standing::Active)));
+    }
+    let mut chains = Vec::new();
+    for part in &parts {
+        sets.push(set(part.set(), part.family, part.members.clone()));
+        chains.extend(part.forward_chain());
+        chains.extend(part.steer_chain());
+    }
+    chains.push(guard(frame));
+    chains.push(steer(frame, &parts));
+    chains.push(input(frame, &parts));
+    chains.push(forward(frame, &parts));
+    chains.push(output(frame, &parts));
+    if frame.mode == HospitalMode::Snat {
+        chains.push(postrouting(frame));
+    }
+    Table { sets, chains }
+}
+
+/// What the members of a party may reach in one family.
+struct Part {
+    name: String,
+    family: Family,
+    members: BTreeSet<IpAddr>,
+    forwarded: Vec<Endpoint>,
+    steered: Vec<(SocketAddr, SocketAddr, u32)>,
+}
+
+/// One part for each party and family in which it has members and may reach something.
+fn parts(devices: &BTreeMap<DeviceName, Member>, grants: &BTreeMap<Party, Grants>) -> Vec<Part> {
+    let mut members: BTreeMap<(&Party, Family), BTreeSet<IpAddr>> = BTreeMap::new();
+    let active = |member: &&Member| member.standing == Standing::Active;
+    for member in devices.values().filter(active) {
+        for party in &member.parties {
+            for address in &member.addresses {
+                let key = (party, Family::of(*address));
+                members.entry(key).or_default().insert(*address);
+            }
+        }
+    }
+    let mut parts = Vec::new();
+    for ((party, family), members) in members {
+        let mut part = Part {
+            name: party_name(party),
+            family,
+            members,
+            forwarded: Vec::new(),
+            steered: Vec::new(),
+        };
+        let of_family = |endpoint: &Endpoint| Family::of(endpoint.address.ip()) == family;
+        for (endpoint, grant) in grants.get(party).into_iter().flatten() {
+            match grant.treatment {
+                _ if !of_family(endpoint) => {}
+                Treatment::Forwarded => part.forwarded.push(*endpoint),
+                Treatment::Steered { listener, mark } => {
+                    part.steered.push((endpoint.address, listener, mark));
+                }
+            }
+        }
+        if !part.forwarded.is_empty() || !part.steered.is_empty() {
+            parts.push(part);
+        }
+    }
+    parts
+}
+
+impl Part {
+    fn set(&self) -> String {
+        format!("{}/{}", self.name, self.family.suffix())
+    }
+
+    fn source(&self) -> Term {
+        Term::SourceIn(self.family, self.set())
+    }
+
+    fn forward_name(&self) -> String {
+        format!("forward/{}", self.set())
+    }
+
+    fn steer_name(&self) -> String {
+        format!("steer/{}", self.set())
+    }
+
+    fn forward_chain(&self) -> Option<Chain> {
+        let rules: Vec<Rule> = (self.forwarded.iter())
+            .map(|to| {
+                Rule(vec![
+                    Term::Destination(to.address.ip()),
+                    Term::Port(to.transport, to.address.port()),
+                    Term::Count,
+                    Term::Accept,
+                ])
+            })
+            .collect();
+        (!rules.is_empty()).then(|| chain(self.forward_name(), rules))
+    }
+
+    fn steer_chain(&self) -> Option<Chain> {
+        let rules: Vec<Rule> = (self.steered.iter())
+            .map(|(service, listener, mark)| {
+                Rule(vec![
+                    Term::Destination(service.ip()),
+                    Term::Port(Transport::Tcp, service.port()),
+                    Term::Count,
+                    Term::SetCtMark(*mark),
+                    Term::Dnat(*listener),
+                ])
+            })
+            .collect();
+        (!rules.is_empty()).then(|| chain(self.steer_name(), rules))
+    }
+}
+
+/// Before everything: quarantine, and addresses that cannot be where they come from.
+fn guard(frame: &Frame) -> Chain {
+    let mut rules = quarantined(&[Term::SourceIn, Term::DestinationIn]);
+    for net in &frame.networks {
+        rules.push(Rule(vec![
+            Term::NotFrom(frame.tunnel.clone()),
+            Term::NotFrom("lo".to_owned()),
+            Term::SourceNet(*net),
+            Term::Count,
+            Term::Log(Why::Spoofed),
+            Term::Drop,
+        ]));
+    }
+    if frame.mode == HospitalMode::Routed {
+        rules.push(Rule(vec![
+            Term::From(frame.hospital.clone()),
+            Term::CtMark(UPSTREAM_CT_MARK),
+            Term::SetMark(REPLY_MARK),
+        ]));
+    }
+    for family in FAMILIES {
+        rules.push(Rule(vec![
+            Term::From(frame.tunnel.clone()),
+            Term::SourceIn(family, active(family)),
+            Term::Accept,
+        ]));
+    }
+    rules.push(refuse(
+        vec![Term::From(frame.tunnel.clone())],
+        Some(Why::Unknown),
+    ));
+    base(
+        "guard",
+        Kind::Filter,
+        Hook::Prerouting,
+        -150,
+        Policy::Accept,
+        rules,
+    )
+}
+
+/// Hands the first packet of an inspected connection to the listener.
+fn steer(frame: &Frame, parts: &[Part]) -> Chain {
+    let rules = (parts.iter())
+        .filter(|part| !part.steered.is_empty())
+        .map(|part| {
+            Rule(vec![
+                Term::From(frame.tunnel.clone()),
+                part.source(),
+                Term::Jump(part.steer_name()),
+            ])
+        })
+        .collect();
+    base(
+        "steer",
+        Kind::Nat,
+        Hook::Prerouting,
+        -100,
+        Policy::Accept,
+        rules,
+    )
+}
+
+/// What may reach the gateway: the tunnel itself, steered connections, a ping, and answers from the hospital.
+fn input(frame: &Frame, parts: &[Part]) -> Chain {
+    let mut rules = quarantined(&[Term::SourceIn]);
+    rules.push(Rule(vec![Term::From("lo".to_owned()), Term::Accept]));
+    rules.push(Rule(vec![
+        Term::NotFrom(frame.tunnel.clone()),
+        Term::Port(Transport::Udp, frame.udp_port),
+        Term::Accept,
+    ]));
+    for part in parts {
+        //= C9: by role and mark, so that nobody can dial the listener and losing the role ends the flow.
+        let ends: BTreeSet<(SocketAddr, u32)> = (part.steered.iter())
+            .map(|(_, listener, mark)| (*listener, *mark))
+            .collect();
+        for (listener, mark) in ends {
+            rules.push(Rule(vec![
+                Term::From(frame.tunnel.clone()),
+                part.source(),
+                Term::Destination(listener.ip()),
+                Term::Port(Transport::Tcp, listener.port()),
+                Term::CtMark(mark),
+                Term::Accept,
+            ]));
+        }
+    }
+    for address in &frame.gateway {
+        let family = Family::of(*address);
+        rules.push(Rule(vec![
+            Term::From(frame.tunnel.clone()),
+            Term::SourceIn(family, active(family)),
+            Term::Destination(*address),
+            Term::IcmpType(family, echo_request(family)),
+            Term::Accept,
+        ]));
+    }
+    for family in FAMILIES {
+        rules.push(Rule(vec![
+            Term::From(frame.tunnel.clone()),
+            Term::SourceIn(family, active(family)),
+            Term::State(State::Related),
+            Term::Icmp(family),
+            Term::Accept,
+        ]));
+    }
+    rules.extend(neighbours(&Term::NotFrom(frame.tunnel.clone()), &ND_IN));
+    rules.push(Rule(vec![
+        Term::From(frame.hospital.clone()),
+        Term::State(State::EstablishedRelated),
+        Term::Accept,
+    ]));
+    for family in FAMILIES {
+        rules.push(Rule(vec![
+            Term::NotFrom(frame.tunnel.clone()),
+            Term::State(State::Related),
+            Term::Icmp(family),
+            Term::Accept,
+        ]));
+    }
+    let from_tunnel = vec![Term::From(frame.tunnel.clone())];
+    rules.push(refuse(from_tunnel, Some(Why::Gateway)));
+    rules.push(refuse(vec![], None));
+    base("input", Kind::Filter, Hook::Input, 0, Policy::Drop, rules)
+}
+
+/// What may pass: answers to active devices, and packet by packet what a role allows.
+fn forward(frame: &Frame, parts: &[Part]) -> Chain {
+    let out = || {
+        vec![
+            Term::From(frame.tunnel.clone()),
+            Term::Towards(frame.hospital.clone()),
+        ]
+    };
+    let mut rules = quarantined(&[Term::SourceIn, Term::DestinationIn]);
+    for family in FAMILIES {
+        rules.push(Rule(vec![
+            Term::From(frame.hospital.clone()),
+            Term::Towards(frame.tunnel.clone()),
+            Term::DestinationIn(family, active(family)),
+            Term::State(State::EstablishedRelated),
+            Term::Accept,
+        ]));
+    }
+    for part in parts.iter().filter(|part| !part.forwarded.is_empty()) {
+        let jump = [part.source(), Term::Jump(part.forward_name())];
+        rules.push(Rule(out().into_iter().chain(jump).collect()));
+    }
+    for family in FAMILIES {
+        let errors = [
+            Term::SourceIn(family, active(family)),
+            Term::State(State::Related),
+            Term::Icmp(family),
+            Term::Accept,
+        ];
+        rules.push(Rule(out().into_iter().chain(errors).collect()));
+    }
+    rules.push(refuse(vec![], Some(Why::Denied)));
+    base(
+        "forward",
+        Kind::Filter,
+        Hook::Forward,
+        0,
+        Policy::Drop,
+        rules,
+    )
+}
+
+/// What the gateway itself may say.
+fn output(frame: &Frame, parts: &[Part]) -> Chain {
+    let mut rules = quarantined(&[Term::DestinationIn]);
+    rules.push(Rule(vec![Term::Towards("lo".to_owned()), Term::Accept]));
+    for family in FAMILIES {
+        rules.push(Rule(vec![
+            Term::Towards(frame.tunnel.clone()),
+            Term::DestinationIn(family, active(family)),
+            Term::State(State::EstablishedRelated),
+            Term::Accept,
+        ]));
+    }
+    rules.push(Rule(vec![
+        Term::NotTowards(frame.tunnel.clone()),
+        Term::SourcePort(Transport::Udp, frame.udp_port),
+        Term::Accept,
+    ]));
+    rules.push(Rule(vec![
+        Term::Towards(frame.hospital.clone()),
+        Term::State(State::EstablishedRelated),
+        Term::Accept,
+    ]));
+    let services: BTreeSet<SocketAddr> = (parts.iter())
+        .flat_map(|part| part.steered.iter().map(|(service, ..)| *service))
+        .collect();
+    for service in services {
+        let to = |more: &[Term]| {
+            let mut terms = vec![
+                Term::Towards(frame.hospital.clone()),
+                Term::Destination(service.ip()),
+                Term::Port(Transport::Tcp, service.port()),
+                Term::State(State::New),
+            ];
+            terms.extend_from_slice(more);
+            Rule(terms)
+        };
+        if frame.mode == HospitalMode::Routed {
+            rules.push(to(&[
+                Term::Mark(UPSTREAM_MARK),
+                Term::SetCtMark(UPSTREAM_CT_MARK),
+            ]));
+        }
+        rules.push(to(&[Term::Count, Term::Accept]));
+    }
+    rules.extend(neighbours(&Term::NotTowards(frame.tunnel.clone()), &ND_OUT));
+    rules.push(refuse(vec![], None));
+    base("output", Kind::Filter, Hook::Output, 0, Policy::Drop, rules)
+}
+
+/// Devices appear in the hospital with the gateway's address.
+fn postrouting(frame: &Frame) -> Chain {
+    let rules = FAMILIES
+        .map(|family| {
+            Rule(vec![
+                Term::Towards(frame.hospital.clone()),
+                Term::SourceIn(family, active(family)),
+                Term::Masquerade,
+            ])
+        })
+        .to_vec();
+    base(
+        "postrouting",
+        Kind::Nat,
+        Hook::Postrouting,
+        100,
+        Policy::Accept,
+        rules,
+    )
+}
+
+/// Drops what comes from or goes to a device in quarantine.
+fn quarantined(ends: &[fn(Family, String) -> Term]) -> Vec<Rule> {
+    (FAMILIES.iter())
+        .flat_map(|family| {
+            ends.iter()
+                .map(move |end| end(*family, quarantine(*family)))
+        })
+        .map(|term| refuse(vec![term], Some(Why::Quarantine)))
+        .collect()
+}
+
+/// Neighbour discovery, without which IPv6 does not live on a link.
+fn neighbours<'a>(link: &'a Term, types: &'a [u8]) -> impl Iterator<Item = Rule> + 'a {
+    (types.iter()).map(|kind| {
+        Rule(vec![
+            link.clone(),
+            Term::IcmpType(Family::V6, *kind),
+            Term::Accept,
+        ])
+    })
+}
+
+fn refuse(mut terms: Vec<Term>, why: Option<Why>) -> Rule {
+    terms.push(Term::Count);
+    terms.extend(why.map(Term::Log));
+    terms.push(Term::Drop);
+    Rule(terms)
+}
+
+fn set(name: String, family: Family, elements: BTreeSet<IpAddr>) -> Set {
+    Set {
+        name,
+        family,
+        elements,
+    }
+}
+
+fn chain(name: String, rules: Vec<Rule>) -> Chain {
+    Chain {
+        name,
+        base: None,
+        rules,
+    }
+}
+
+fn base(
+    name: &str,
+    kind: Kind,
+    hook: Hook,
+    priority: i32,
+    policy: Policy,
+    rules: Vec<Rule>,
+) -> Chain {
+    Chain {
+        name: name.to_owned(),
+        base: Some(Base {
+            kind,
+            hook,
+            priority,
+            policy,
+        }),
+        rules,
+    }
+}
+
+/// The set of devices in quarantine.
+pub(super) fn quarantine(family: Family) -> String {
+    format!("quarantine/{}", family.suffix())
+}
+
+/// The set of devices that may do something.
+fn active(family: Family) -> String {
+    format!("active/{}", family.suffix())
+}
+
+fn echo_request(family: Family) -> u8 {
+    match family {
+        Family::V4 => 8,
+        Family::V6 => 128,
+    }
+}
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+/// Listener query, router advertisement, neighbour solicitation and advertisement.
+const ND_IN: [u8; 4] = [130, 134, 135, 136];
+/// Router solicitation, neighbour solicitation and advertisement, listener report version 2.
+const ND_OUT: [u8; 4] = [133, 135, 136, 143];

@@ -1,0 +1,207 @@
+//! Small configurations for tests, made by hand so that they show every field that segmentation reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lazaret_config::{
+    Audit, Config, Device, Gateway, Hospital, HospitalMode, Hours, Identity, Limit, Limits, Origin,
+    Party, Port, Priority, Profile, Rule, Service, ServiceProtocol, Sync, Transport, WireGuard,
+};
+
+/// A gateway with networks and no devices. `lz0` is the tunnel, `lan0` the hospital.
+pub fn empty(mode: HospitalMode) -> Config {
+    Config {
+        gateway: Gateway {
+            name: "test".to_owned(),
+            state_dir: PathBuf::new(),
+            runtime_dir: PathBuf::new(),
+        },
+        wireguard: WireGuard {
+            listen: at("[::]:51820"),
+            interface: "lz0".to_owned(),
+            private_key_file: PathBuf::new(),
+            networks: ["10.64.0.0/16", "fd64::/64"]
+                .map(|n| n.parse().unwrap())
+                .to_vec(),
+            addresses: [ip("10.64.255.254"), ip("fd64::ffff")].to_vec(),
+            mtu: 1420,
+            offload: true,
+        },
+        hospital: Hospital {
+            interface: "lan0".to_owned(),
+            mode,
+        },
+        services: BTreeMap::new(),
+        devices: BTreeMap::new(),
+        roles: BTreeMap::new(),
+        rules: BTreeMap::new(),
+        limits: limits(),
+        audit: Audit {
+            directory: PathBuf::new(),
+            rotate_size: 1 << 26,
+            sync: Sync::Batch,
+            keep: 0,
+            required: true,
+        },
+        tests: Vec::new(),
+    }
+}
+
+/// Two ECGs that send results, a workstation that uses a console; `his` and `console` in both families.
+pub fn small(mode: HospitalMode) -> Config {
+    let mut config = empty(mode);
+    for (name, v4, v6, role) in [
+        ("ecg-1", "10.64.0.1", "fd64::1", "ecg"),
+        ("ecg-2", "10.64.0.2", "fd64::2", "ecg"),
+        ("ws-1", "10.64.0.3", "fd64::3", "radiologist"),
+    ] {
+        device(&mut config, name, &[v4, v6], &[role]);
+    }
+    for (suffix, address) in [("", "10.20.1.10"), ("-v6", "fd20::10")] {
+        hl7(&mut config, &format!("his{suffix}"), address, 2575);
+        plain(
+            &mut config,
+            &format!("console{suffix}"),
+            address,
+            &[(Transport::Tcp, 3389)],
+        );
+    }
+    rule(&mut config, "results", &["role:ecg"], &["his", "his-v6"]);
+    rule(
+        &mut config,
+        "consoles",
+        &["role:radiologist"],
+        &["console", "console-v6"],
+    );
+    config
+}
+
+/// Adds a device with a key.
+pub fn device(config: &mut Config, name: &str, addresses: &[&str], roles: &[&str]) {
+    let device = Device {
+        origin: origin(),
+        identity: Identity::WireGuard {
+            public_key: [0; 32],
+            preshared_key_file: None,
+            keepalive: 0,
+            endpoint: None,
+        },
+        addresses: addresses.iter().map(|a| ip(a)).collect(),
+        networks: Vec::new(),
+        roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+        hl7_senders: Vec::new(),
+        ae_title: None,
+        dicom_port: None,
+        patients: Vec::new(),
+        default_charset: "ASCII".to_owned(),
+    };
+    config.devices.insert(name.parse().unwrap(), device);
+}
+
+/// Adds an inspected service.
+pub fn hl7(config: &mut Config, name: &str, address: &str, port: u16) {
+    let protocol = ServiceProtocol::Hl7 {
+        port,
+        profile: Profile::Standard,
+        shadow: false,
+    };
+    service(config, name, address, protocol);
+}
+
+/// Adds a forwarded service.
+pub fn plain(config: &mut Config, name: &str, address: &str, ports: &[(Transport, u16)]) {
+    let ports = (ports.iter())
+        .map(|(transport, number)| Port {
+            transport: *transport,
+            number: *number,
+        })
+        .collect();
+    service(config, name, address, ServiceProtocol::Plain { ports });
+}
+
+fn service(config: &mut Config, name: &str, address: &str, protocol: ServiceProtocol) {
+    let service = Service {
+        origin: origin(),
+        address: ip(address),
+        protocol,
+    };
+    config.services.insert(name.parse().unwrap(), service);
+}
+
+/// Adds a rule; parties as in the file.
+pub fn rule(config: &mut Config, name: &str, from: &[&str], to: &[&str]) {
+    let rule = Rule {
+        origin: origin(),
+        from: from.iter().map(|text| party(text)).collect(),
+        to: to.iter().map(|name| name.parse().unwrap()).collect(),
+        hl7: None,
+        dicom: None,
+        limit: Limit::default(),
+        priority: Priority::Normal,
+        profile: None,
+        shadow: false,
+        hours: None,
+        until: None,
+    };
+    config.rules.insert(name.parse().unwrap(), rule);
+}
+
+/// `mon-fri`, from and to, in Paris.
+pub fn weekdays(from: i8, to: i8) -> Hours {
+    use lazaret_config::Day::{Fri, Mon, Thu, Tue, Wed};
+    Hours {
+        text: String::new(),
+        days: BTreeSet::from([Mon, Tue, Wed, Thu, Fri]),
+        from: jiff::civil::time(from, 0, 0, 0),
+        to: jiff::civil::time(to, 0, 0, 0),
+        zone: jiff::tz::TimeZone::get("Europe/Paris").unwrap(),
+    }
+}
+
+/// `role:NAME` or `device:NAME`.
+pub fn party(text: &str) -> Party {
+    match text.split_once(':').unwrap() {
+        ("role", name) => Party::Role(name.parse().unwrap()),
+        (_, name) => Party::Device(name.parse().unwrap()),
+    }
+}
+
+/// An address and port.
+pub fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// An address.
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn origin() -> Origin {
+    Origin {
+        file: PathBuf::new(),
+        line: 1,
+    }
+}
+
+fn limits() -> Limits {
+    let second = Duration::from_secs(1);
+    Limits {
+        hl7_message: 0,
+        hl7_segments: 0,
+        dicom_dataset: 0,
+        dicom_depth: 0,
+        dicom_elements: 0,
+        dicom_pdu: 0,
+        dicom_memory: 0,
+        spool: 0,
+        connections: 0,
+        connections_per_device: 0,
+        receive_timeout: second,
+        connect_timeout: second,
+        answer_timeout: second,
+        idle_timeout: second,
+        send_timeout: second,
+    }
+}
