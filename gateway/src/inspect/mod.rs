@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::Side;
 
+pub mod policy;
+
 /// What holds for one connection; compiled by the supervisor, carried out by the relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionPolicy {
@@ -130,6 +132,14 @@ pub trait Session: Send {
     fn end(&mut self, why: EndReason, now: Instant, wall: Timestamp);
     /// The next step.
     fn poll(&mut self) -> Option<Step>;
+    /// Bytes held in memory for messages that are under way; they count against the bound of the process.
+    fn held(&self) -> usize {
+        0
+    }
+    /// Whether nothing is under way, so that a shutdown need not wait for this connection.
+    fn idle(&self) -> bool {
+        false
+    }
 }
 
 /// Why the gateway ends a connection by itself.

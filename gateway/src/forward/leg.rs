@@ -1,0 +1,288 @@
+//! One socket of a connection: what waits to be written, and how it ends.
+//!
+//! In: [`Outgoing`], which needs a proof. Out: the same bytes in the same order.
+//! Knows nothing of the other side, of protocols or of the supervisor.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use protocol_inspect::{Permit, Spoken};
+use rustix::net::sockopt;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// What may be written to a socket. Each case is a proof that only an inspector makes.
+//= C1
+//= C2
+pub(super) enum Outgoing {
+    /// Bytes that an inspector approved.
+    Approved(Permit),
+    /// The gateway's own words.
+    Own(Spoken),
+}
+
+impl Outgoing {
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Approved(permit) => permit.into_bytes(),
+            Self::Own(spoken) => spoken.into_bytes(),
+        }
+    }
+}
+
+/// One end of a connection.
+///
+/// Until an orderly end the socket resets when it is dropped, for whatever reason,
+/// so that a peer never takes half a message for a whole one that ended well.
+pub(super) struct Leg {
+    stream: TcpStream,
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    /// The peer sent FIN.
+    finished: bool,
+    closing: Closing,
+    patience: Duration,
+    /// When the peer must have taken more; only while something waits.
+    stuck_at: Option<Instant>,
+    /// Bytes taken since `stuck_at` was set.
+    progress: usize,
+    written: u64,
+}
+
+/// How far the end of a leg is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// Open.
+    No,
+    /// Everything queued goes out first.
+    AfterQueue { reset: bool },
+    /// FIN was sent. What the peer still sends is read and thrown away for a while:
+    /// closing with unread bytes would reset, and a reset can destroy our last words on their way.
+    Lingering { until: Instant },
+}
+
+/// What became of bytes that were read.
+pub(super) enum Input {
+    /// So many bytes.
+    Bytes(usize),
+    /// FIN.
+    End,
+    /// None now.
+    Nothing,
+}
+
+/// What a leg needs after it was given a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Alive.
+    Open,
+    /// Closed as it was asked to; drop it.
+    Done,
+    /// The peer is gone or does not take what we write; drop it.
+    Dead,
+}
+
+impl Leg {
+    /// Takes over a connected socket.
+    pub(super) fn new(socket: OwnedFd, patience: Duration) -> io::Result<Self> {
+        let stream = std::net::TcpStream::from(socket);
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        reset_on_close(&stream)?;
+        Ok(Self {
+            stream: TcpStream::from_std(stream)?,
+            queue: VecDeque::new(),
+            queued: 0,
+            finished: false,
+            closing: Closing::No,
+            patience,
+            stuck_at: None,
+            progress: 0,
+            written: 0,
+        })
+    }
+
+    /// Queues bytes. False when the leg is being closed: nothing is written after that.
+    pub(super) fn send(&mut self, outgoing: Outgoing, now: Instant) -> bool {
+        if self.closing != Closing::No {
+            return false;
+        }
+        let bytes = outgoing.into_bytes();
+        if bytes.is_empty() {
+            return true;
+        }
+        if self.queue.is_empty() {
+            self.stuck_at = now.checked_add(self.patience);
+            self.progress = 0;
+        }
+        self.queued = self.queued.saturating_add(bytes.len());
+        self.queue.push_back(bytes);
+        true
+    }
+
+    /// Closes after everything that was queued. Asked twice, the stronger wish holds.
+    pub(super) fn close(&mut self, reset: bool) {
+        self.closing = match self.closing {
+            Closing::No => Closing::AfterQueue { reset },
+            Closing::AfterQueue { reset: before } => Closing::AfterQueue {
+                reset: before || reset,
+            },
+            lingering @ Closing::Lingering { .. } => lingering,
+        };
+    }
+
+    /// Whether the peer's bytes are still of interest.
+    pub(super) fn is_readable(&self) -> bool {
+        !self.finished && self.closing == Closing::No
+    }
+
+    /// Bytes that wait.
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Bytes that the kernel took so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// When [`Self::advance`] must be called at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.closing {
+            Closing::Lingering { until } => Some(until),
+            Closing::No | Closing::AfterQueue { .. } => self.stuck_at,
+        }
+    }
+
+    /// Waits until there is something to read (if `read` says so) or room to write (if something waits).
+    pub(super) async fn ready(&self, read: bool) {
+        let lingering = matches!(self.closing, Closing::Lingering { .. });
+        let interest = match (read || lingering, self.queue.is_empty()) {
+            (true, true) => Interest::READABLE,
+            (true, false) => Interest::READABLE | Interest::WRITABLE,
+            (false, false) => Interest::WRITABLE,
+            (false, true) => return std::future::pending().await,
+        };
+        // An error here shows again, with its kind, when the socket is used.
+        let _ready = self.stream.ready(interest).await;
+    }
+
+    /// Reads what is there.
+    pub(super) fn read(&mut self, space: &mut [u8]) -> io::Result<Input> {
+        match self.stream.try_read(space) {
+            Ok(0) => {
+                self.finished = true;
+                Ok(Input::End)
+            }
+            Ok(bytes) => Ok(Input::Bytes(bytes)),
+            Err(error) if is_later(&error) => Ok(Input::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes what the peer takes, and goes on with closing.
+    pub(super) fn advance(&mut self, space: &mut [u8], now: Instant) -> Condition {
+        if self.flush(now).is_err() {
+            return Condition::Dead;
+        }
+        if self.stuck_at.is_some_and(|at| at <= now) {
+            return Condition::Dead;
+        }
+        match self.closing {
+            Closing::No => Condition::Open,
+            Closing::AfterQueue { .. } if !self.queue.is_empty() => Condition::Open,
+            Closing::AfterQueue { reset: true } => Condition::Done,
+            Closing::AfterQueue { reset: false } => self.finish(now),
+            Closing::Lingering { until } if until <= now => Condition::Done,
+            Closing::Lingering { .. } => self.discard(space),
+        }
+    }
+
+    /// All that waits in as few calls as possible.
+    fn flush(&mut self, now: Instant) -> io::Result<()> {
+        while !self.queue.is_empty() {
+            let slices: Vec<IoSlice<'_>> = self
+                .queue
+                .iter()
+                .take(SLICES)
+                .map(|bytes| IoSlice::new(bytes))
+                .collect();
+            match self.stream.try_write_vectored(&slices) {
+                Ok(written) => self.took(written, now),
+                Err(error) if is_later(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn took(&mut self, written: usize, now: Instant) {
+        let mut left = written;
+        while let Some(first) = self.queue.front_mut() {
+            if left < first.len() {
+                first.advance(left);
+                break;
+            }
+            left = left.saturating_sub(first.len());
+            self.queue.pop_front();
+        }
+        self.queued = self.queued.saturating_sub(written);
+        self.written = self.written.saturating_add(written as u64);
+        self.progress = self.progress.saturating_add(written);
+        if self.queue.is_empty() {
+            self.stuck_at = None;
+        } else if self.progress >= MIN_PROGRESS {
+            self.stuck_at = now.checked_add(self.patience);
+            self.progress = 0;
+        }
+    }
+
+    fn finish(&mut self, now: Instant) -> Condition {
+        let socket = rustix::fd::AsFd::as_fd(&self.stream);
+        let orderly = sockopt::set_socket_linger(socket, None)
+            .and_then(|()| rustix::net::shutdown(socket, rustix::net::Shutdown::Write));
+        if orderly.is_err() || self.finished {
+            return Condition::Done;
+        }
+        self.closing = Closing::Lingering {
+            until: now + LINGER,
+        };
+        Condition::Open
+    }
+
+    fn discard(&mut self, space: &mut [u8]) -> Condition {
+        // One read a turn: a peer that floods gets no more of our time than an honest one.
+        match self.read(space) {
+            Ok(Input::Bytes(_) | Input::Nothing) => Condition::Open,
+            Ok(Input::End) | Err(_) => Condition::Done,
+        }
+    }
+}
+
+/// Refuses a connection at once.
+pub(super) fn refuse(socket: OwnedFd) {
+    let stream = std::net::TcpStream::from(socket);
+    // When this fails the peer sees FIN instead, which says no as well.
+    let _reset = reset_on_close(&stream);
+}
+
+fn reset_on_close(stream: &std::net::TcpStream) -> io::Result<()> {
+    Ok(sockopt::set_socket_linger(stream, Some(Duration::ZERO))?)
+}
+
+fn is_later(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// Pieces in one write.
+const SLICES: usize = 64;
+/// A peer that takes less than this in its time is as good as gone.
+const MIN_PROGRESS: usize = 4 << 10;
+/// How long the peer may take to see our last words.
+const LINGER: Duration = Duration::from_secs(1);

@@ -1,0 +1,649 @@
+//! One inspected connection: moves bytes between two sockets and a [`Session`], and does what the session says.
+//!
+//! In: sockets, the session, notes from the worker. Out: approved bytes, records, requests to the supervisor.
+//! Decides nothing about content. Reads only while the session wants bytes and the other side takes them.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::leg::{Condition, Input, Leg, Outgoing};
+use super::message::FromRelay;
+use super::spool::{Spool, SpoolError};
+use super::worker::Shared;
+use crate::channel::ChannelError;
+use crate::flow::{ConnectionId, Side};
+use crate::inspect::{
+    ConnectionPolicy, Decision, EndReason, Outcome, Session, Step, Subject as About,
+};
+
+/// One connection.
+pub(super) struct Pump {
+    shared: Rc<Shared>,
+    id: ConnectionId,
+    subject: u64,
+    policy: Box<ConnectionPolicy>,
+    session: Box<dyn Session>,
+    notes: mpsc::UnboundedReceiver<Note>,
+    device: Option<Leg>,
+    hospital: Option<Leg>,
+    /// The session waits for the destination.
+    asked: bool,
+    /// Answers of the supervisor that nobody waits for any more.
+    unwanted: usize,
+    /// The session asked for a new destination while the last one is still being closed.
+    reconnect: bool,
+    /// The session knows that this side is gone.
+    knows_gone: [bool; 2],
+    spool: Option<Spool>,
+    /// Bytes that wait for a spool file. The session is not polled meanwhile.
+    unspooled: Option<Bytes>,
+    /// When the rate limiter is asked again.
+    token_at: Option<Instant>,
+    /// The session was told to end.
+    ending: bool,
+    /// When both sides are reset, whatever the session still wants.
+    cut_at: Option<Instant>,
+    /// When a byte last came or went.
+    moved_at: Instant,
+    drain: bool,
+    /// Bytes that this connection holds of [`Shared::held`].
+    held: usize,
+    totals: Totals,
+}
+
+/// What the worker tells a connection.
+pub(super) enum Note {
+    /// The destination, or none.
+    Upstream(Option<OwnedFd>),
+    /// A spool file, or none.
+    Spool(Option<OwnedFd>),
+    /// What holds from the next message on.
+    Update(Box<ConnectionPolicy>),
+    /// End now.
+    End(EndReason),
+    /// The journal changed between writable and not; see [`Shared::journal`].
+    Journal,
+    /// End when nothing is under way.
+    Drain,
+}
+
+/// What passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    /// Messages forwarded to the hospital.
+    pub(super) forwarded: u64,
+    /// Refusals.
+    pub(super) refused: u64,
+    /// Bytes from the device.
+    pub(super) received: u64,
+    /// Bytes to the hospital.
+    pub(super) sent: u64,
+}
+
+/// What a pump begins with.
+pub(super) struct Opening {
+    pub(super) id: ConnectionId,
+    pub(super) subject: u64,
+    pub(super) policy: Box<ConnectionPolicy>,
+    pub(super) session: Box<dyn Session>,
+    pub(super) device: Leg,
+    pub(super) notes: mpsc::UnboundedReceiver<Note>,
+}
+
+impl Pump {
+    pub(super) fn new(shared: Rc<Shared>, opening: Opening) -> Self {
+        let moved_at = shared.clock.now();
+        Self {
+            shared,
+            id: opening.id,
+            subject: opening.subject,
+            policy: opening.policy,
+            session: opening.session,
+            notes: opening.notes,
+            device: Some(opening.device),
+            hospital: None,
+            asked: false,
+            unwanted: 0,
+            reconnect: false,
+            knows_gone: [false; 2],
+            spool: None,
+            unspooled: None,
+            token_at: None,
+            ending: false,
+            cut_at: None,
+            moved_at,
+            drain: false,
+            held: 0,
+            totals: Totals::default(),
+        }
+    }
+
+    /// Runs until both sides are closed.
+    ///
+    /// # Errors
+    /// When the supervisor is gone; both sides are reset then.
+    pub(super) async fn run(mut self) -> Result<Totals, ChannelError> {
+        loop {
+            self.settle().await?;
+            if self.is_over() {
+                return Ok(self.totals);
+            }
+            let event = self.wait().await;
+            self.take(event);
+            // A connection that always has something to do leaves time for the others.
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Does everything that can be done without waiting for a peer.
+    async fn settle(&mut self) -> Result<(), ChannelError> {
+        loop {
+            let mut moved = self.steps().await?;
+            moved |= self.advance(Side::Device);
+            moved |= self.advance(Side::Hospital);
+            moved |= self.ask_for_token();
+            moved |= self.end_if_due();
+            self.account();
+            if self.reconnect && self.hospital.is_none() {
+                self.reconnect = false;
+                self.connect().await?;
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn steps(&mut self) -> Result<bool, ChannelError> {
+        let mut any = false;
+        while !self.is_stalled() {
+            let Some(step) = self.session.poll() else {
+                break;
+            };
+            any = true;
+            match step {
+                Step::Connect => self.connect().await?,
+                Step::Forward { to, permit } => self.send(to, Outgoing::Approved(permit)),
+                Step::Speak { to, spoken } => self.send(to, Outgoing::Own(spoken)),
+                Step::Spool(bytes) => self.append(bytes).await?,
+                Step::Unspool => {
+                    if let Some(spool) = &mut self.spool {
+                        spool.rewind();
+                    }
+                }
+                Step::DropSpool => {
+                    let cleared = self.spool.as_mut().map_or(Ok(()), Spool::clear);
+                    self.spool_result(cleared);
+                }
+                Step::Record(decision) => self.record(decision).await?,
+                Step::Close { side, reset } => self.close(side, reset),
+            }
+        }
+        Ok(any)
+    }
+
+    /// Whether the next step must wait: steps are never carried out of order.
+    fn is_stalled(&self) -> bool {
+        self.unspooled.is_some() || self.reconnect
+    }
+
+    async fn connect(&mut self) -> Result<(), ChannelError> {
+        if self.asked || self.ending {
+            return Ok(());
+        }
+        if self.hospital.is_some() {
+            self.reconnect = true;
+            return Ok(());
+        }
+        self.asked = true;
+        let ask = FromRelay::Connect { id: self.id };
+        self.shared.channel.send(&ask, &[]).await
+    }
+
+    fn send(&mut self, to: Side, outgoing: Outgoing) {
+        let now = self.shared.clock.now();
+        match self.leg_mut(to) {
+            Some(leg) => {
+                if !leg.send(outgoing, now) {
+                    tracing::debug!(connection = %self.id, "a write after the close is dropped");
+                }
+            }
+            None => self.tell_gone(to),
+        }
+    }
+
+    async fn append(&mut self, bytes: Bytes) -> Result<(), ChannelError> {
+        if let Some(spool) = &mut self.spool {
+            let appended = spool.append(&bytes);
+            self.spool_result(appended);
+            return Ok(());
+        }
+        if self.ending {
+            return Ok(());
+        }
+        self.unspooled = Some(bytes);
+        let ask = FromRelay::Spool { id: self.id };
+        self.shared.channel.send(&ask, &[]).await
+    }
+
+    fn spool_result(&mut self, result: Result<(), SpoolError>) {
+        if let Err(error) = result {
+            tracing::warn!(connection = %self.id, %error, "spool");
+            self.spool = None;
+            self.end(EndReason::Resources);
+        }
+    }
+
+    async fn record(&mut self, decision: Decision) -> Result<(), ChannelError> {
+        let from_device = decision.from == Side::Device;
+        match decision.outcome {
+            Outcome::Forwarded | Outcome::Unanswered => {
+                let message = from_device && decision.what == About::Message;
+                self.totals.forwarded += u64::from(message);
+            }
+            Outcome::Refused => self.totals.refused += u64::from(from_device),
+            Outcome::Repeated | Outcome::Undelivered | Outcome::Abandoned => {}
+        }
+        let decided = FromRelay::Decided {
+            id: self.id,
+            decision: Box::new(bounded(decision)),
+        };
+        self.shared.channel.send(&decided, &[]).await
+    }
+
+    fn close(&mut self, side: Side, reset: bool) {
+        *self.knows_gone_mut(side) = true;
+        if let Some(leg) = self.leg_mut(side) {
+            leg.close(reset);
+        }
+        if side == Side::Hospital && std::mem::take(&mut self.asked) {
+            self.unwanted += 1;
+        }
+    }
+
+    /// Gives a leg its turn. True when the session was told something.
+    fn advance(&mut self, side: Side) -> bool {
+        let now = self.shared.clock.now();
+        let shared = Rc::clone(&self.shared);
+        let Some(leg) = self.leg_mut(side) else {
+            return false;
+        };
+        let before = leg.written();
+        let condition = leg.advance(&mut shared.scratch.borrow_mut(), now);
+        let written = leg.written().saturating_sub(before);
+        if written > 0 {
+            self.moved_at = now;
+            if side == Side::Hospital {
+                self.totals.sent = self.totals.sent.saturating_add(written);
+            }
+        }
+        match condition {
+            Condition::Open => false,
+            Condition::Done | Condition::Dead => self.lose(side, condition),
+        }
+    }
+
+    fn lose(&mut self, side: Side, condition: Condition) -> bool {
+        match side {
+            Side::Device => self.device = None,
+            Side::Hospital => self.hospital = None,
+        }
+        if side == Side::Device && self.cut_at.is_none() {
+            // Nobody is left to serve; what is under way gets the time of one answer.
+            let timing = self.policy.timing;
+            let grace = timing.answer_ms.saturating_add(timing.send_ms);
+            self.cut_at = self.now().checked_add(Duration::from_millis(grace));
+        }
+        if condition == Condition::Dead {
+            self.tell_gone(side);
+        }
+        true
+    }
+
+    fn tell_gone(&mut self, side: Side) {
+        if !std::mem::replace(self.knows_gone_mut(side), true) {
+            let (now, wall) = self.times();
+            self.session.ended(side, true, now, wall);
+        }
+    }
+
+    fn ask_for_token(&mut self) -> bool {
+        if !self.session.wants_token() {
+            self.token_at = None;
+            return false;
+        }
+        let (now, wall) = self.times();
+        if self.token_at.is_some_and(|at| at > now) {
+            return false;
+        }
+        let granted = match self.policy.rate {
+            None => true,
+            Some(rate) => match self.shared.take_token(self.subject, rate, now) {
+                Ok(()) => true,
+                Err(again) if self.policy.delay_only => {
+                    self.token_at = Some(again);
+                    return false;
+                }
+                Err(_) => false,
+            },
+        };
+        self.token_at = None;
+        self.session.token(granted, now, wall);
+        true
+    }
+
+    /// Ends the connection for reasons of the process. True when the session was told something.
+    fn end_if_due(&mut self) -> bool {
+        let (now, wall) = self.times();
+        if self.cut_at.is_some_and(|at| at <= now) {
+            return self.cut();
+        }
+        if self.session.deadline().is_some_and(|at| at <= now) {
+            self.session.handle_deadline(now, wall);
+            return true;
+        }
+        let quiet = now.saturating_duration_since(self.moved_at) >= DRAIN_QUIET;
+        if self.drain && !self.ending && (self.session.idle() || quiet) {
+            self.end(EndReason::Shutdown);
+            return true;
+        }
+        false
+    }
+
+    /// Resets what is left. True when there was something.
+    fn cut(&mut self) -> bool {
+        self.stop_waiting();
+        if std::mem::take(&mut self.asked) {
+            self.unwanted += 1;
+        }
+        let mut left = false;
+        for side in [Side::Device, Side::Hospital] {
+            if self.leg_mut(side).is_some() {
+                left |= self.lose(side, Condition::Dead);
+            }
+        }
+        left
+    }
+
+    /// From now on nothing of a spool or another destination is needed.
+    fn stop_waiting(&mut self) {
+        self.ending = true;
+        self.unspooled = None;
+        self.reconnect = false;
+    }
+
+    fn end(&mut self, why: EndReason) {
+        if self.ending {
+            return;
+        }
+        let (now, wall) = self.times();
+        self.stop_waiting();
+        self.session.end(why, now, wall);
+        let cut_at = now + END_GRACE;
+        self.cut_at = Some(self.cut_at.map_or(cut_at, |before| before.min(cut_at)));
+    }
+
+    /// Keeps the sum of the process right and ends the connection when it holds too much of it.
+    //= C7
+    fn account(&mut self) {
+        let queued = [&self.device, &self.hospital];
+        let queued = queued.into_iter().flatten().map(Leg::queued).sum::<usize>();
+        let waiting = self.unspooled.as_ref().map_or(0, Bytes::len);
+        let held = self.session.held() + queued + waiting;
+        let too_much = self.shared.account(&mut self.held, held);
+        if too_much && !self.ending {
+            tracing::debug!(connection = %self.id, "ended to keep memory bounded");
+            self.end(EndReason::Resources);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.device.is_none() && self.hospital.is_none() && !self.asked && !self.is_stalled()
+    }
+
+    async fn wait(&mut self) -> Event {
+        let read_device = self.may_read(Side::Device);
+        let read_hospital = self.may_read(Side::Hospital);
+        let unspool = self.may_unspool();
+        let sleep = self.sleep();
+        tokio::select! {
+            biased;
+            note = self.notes.recv() => note.map_or(Event::Orphaned, Event::Note),
+            () = ready(self.device.as_ref(), read_device) => Event::Turn,
+            () = ready(self.hospital.as_ref(), read_hospital) => Event::Turn,
+            () = std::future::ready(()), if unspool => Event::Turn,
+            () = tokio::time::sleep(sleep) => Event::Turn,
+        }
+    }
+
+    fn may_read(&self, side: Side) -> bool {
+        let leg = |side| match side {
+            Side::Device => self.device.as_ref(),
+            Side::Hospital => self.hospital.as_ref(),
+        };
+        let queued = |side| leg(side).map_or(0, Leg::queued);
+        leg(side).is_some_and(Leg::is_readable)
+            && !self.is_stalled()
+            && queued(side.other()) < FORWARD_MARK
+            && queued(side) < ANSWER_MARK
+            && self.session.wants(side)
+    }
+
+    fn may_unspool(&self) -> bool {
+        let queued = self.hospital.as_ref().map_or(0, Leg::queued);
+        self.spool.as_ref().is_some_and(Spool::is_reading) && queued < FORWARD_MARK
+    }
+
+    /// How long until the next deadline of anybody.
+    fn sleep(&self) -> Duration {
+        let now = self.now();
+        let quiet = self.moved_at.checked_add(DRAIN_QUIET);
+        let deadlines = [
+            self.session.deadline(),
+            self.device.as_ref().and_then(Leg::deadline),
+            self.hospital.as_ref().and_then(Leg::deadline),
+            self.token_at,
+            self.cut_at,
+            quiet.filter(|_| self.drain && !self.ending),
+        ];
+        let next = deadlines.into_iter().flatten().min();
+        let left = next.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(now));
+        left.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Note(note) => self.take_note(note),
+            Event::Orphaned => self.end(EndReason::Shutdown),
+            // Whoever woke us: both sides get a turn, so that none can starve the other.
+            Event::Turn => {
+                self.read(Side::Device);
+                self.read(Side::Hospital);
+                if self.may_unspool() {
+                    self.unspool();
+                }
+            }
+        }
+    }
+
+    fn take_note(&mut self, note: Note) {
+        let (now, wall) = self.times();
+        match note {
+            Note::Upstream(_) if self.unwanted > 0 => self.unwanted -= 1,
+            Note::Upstream(_) if !self.asked => {}
+            Note::Upstream(socket) => {
+                self.asked = false;
+                let patience = Duration::from_millis(self.policy.timing.send_ms);
+                self.hospital = socket.and_then(|socket| Leg::new(socket, patience).ok());
+                if self.hospital.is_some() {
+                    *self.knows_gone_mut(Side::Hospital) = false;
+                    self.session.connected(now, wall);
+                } else {
+                    *self.knows_gone_mut(Side::Hospital) = true;
+                    self.session.connect_failed(now, wall);
+                }
+            }
+            Note::Spool(file) => {
+                let Some(bytes) = self.unspooled.take() else {
+                    return;
+                };
+                let opened = file.map(Spool::new).transpose();
+                let appended = opened.and_then(|spool| match spool {
+                    Some(mut spool) => spool.append(&bytes).map(|()| Some(spool)),
+                    None => Ok(None),
+                });
+                match appended {
+                    Ok(Some(spool)) => self.spool = Some(spool),
+                    Ok(None) => self.end(EndReason::Resources),
+                    Err(error) => self.spool_result(Err(error)),
+                }
+            }
+            Note::Update(policy) => {
+                self.session.update(&policy);
+                self.policy = policy;
+                self.token_at = None;
+                self.heed_journal();
+            }
+            Note::End(why) => self.end(why),
+            Note::Journal => self.heed_journal(),
+            Note::Drain => self.drain = true,
+        }
+    }
+
+    //= C8
+    fn heed_journal(&mut self) {
+        if !self.policy.without_journal && !self.shared.journal.get() {
+            self.end(EndReason::NoJournal);
+        }
+    }
+
+    fn read(&mut self, side: Side) {
+        if !self.may_read(side) {
+            return;
+        }
+        let shared = Rc::clone(&self.shared);
+        let mut scratch = shared.scratch.borrow_mut();
+        let Some(leg) = self.leg_mut(side) else {
+            return;
+        };
+        let input = leg.read(&mut scratch);
+        let (now, wall) = self.times();
+        match input {
+            Ok(Input::Bytes(length)) => {
+                self.moved_at = now;
+                if side == Side::Device {
+                    self.totals.received = self.totals.received.saturating_add(length as u64);
+                }
+                let bytes = scratch.get(..length).unwrap_or_default();
+                self.session.receive(side, bytes, now, wall);
+            }
+            Ok(Input::End) => self.session.ended(side, false, now, wall),
+            Ok(Input::Nothing) => {}
+            Err(_) => {
+                self.lose(side, Condition::Dead);
+            }
+        }
+    }
+
+    fn unspool(&mut self) {
+        let (now, wall) = self.times();
+        match self.spool.as_mut().map(Spool::next).transpose() {
+            Ok(chunk) => {
+                if let Some(bytes) = chunk.flatten() {
+                    self.session.unspooled(bytes, now, wall);
+                }
+            }
+            Err(error) => self.spool_result(Err(error)),
+        }
+    }
+
+    fn leg_mut(&mut self, side: Side) -> Option<&mut Leg> {
+        match side {
+            Side::Device => self.device.as_mut(),
+            Side::Hospital => self.hospital.as_mut(),
+        }
+    }
+
+    fn knows_gone_mut(&mut self, side: Side) -> &mut bool {
+        let [device, hospital] = &mut self.knows_gone;
+        match side {
+            Side::Device => device,
+            Side::Hospital => hospital,
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
+    fn times(&self) -> (Instant, Timestamp) {
+        (self.shared.clock.now(), self.shared.clock.wall())
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.shared.account(&mut self.held, 0);
+    }
+}
+
+enum Event {
+    Note(Note),
+    /// The worker forgot this connection.
+    Orphaned,
+    /// A socket is ready, the spool can be read on, or it is time.
+    Turn,
+}
+
+async fn ready(leg: Option<&Leg>, read: bool) {
+    match leg {
+        Some(leg) => leg.ready(read).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A record travels in one packet, whatever the message claimed to be called.
+//= C7
+fn bounded(mut decision: Decision) -> Decision {
+    fn cut(text: &mut String) {
+        if text.len() > LONGEST_TEXT {
+            let end = text.floor_char_boundary(LONGEST_TEXT);
+            text.truncate(end);
+        }
+    }
+    cut(&mut decision.kind);
+    let texts = [
+        &mut decision.rule,
+        &mut decision.reason,
+        &mut decision.location,
+        &mut decision.detail,
+        &mut decision.answer,
+    ];
+    texts.into_iter().flatten().for_each(cut);
+    if let Some(identifier) = &mut decision.identifier {
+        identifier.truncate(LONGEST_IDENTIFIER);
+    }
+    decision.warnings.truncate(MOST_WARNINGS);
+    decision.warnings.iter_mut().for_each(cut);
+    decision
+}
+
+/// Bytes that may wait for one side before its counterpart is not read any more.
+const FORWARD_MARK: usize = 256 << 10;
+/// Bytes of answers that may wait for a side before that side itself is not read any more.
+const ANSWER_MARK: usize = 1 << 20;
+/// From the end of a connection to the reset of what is left of it; revocation has two seconds.
+//= C9
+const END_GRACE: Duration = Duration::from_millis(1_500);
+/// Silence after which nothing is under way.
+const DRAIN_QUIET: Duration = Duration::from_secs(2);
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
+const LONGEST_TEXT: usize = 512;
+const LONGEST_IDENTIFIER: usize = 1_024;
+const MOST_WARNINGS: usize = 16;

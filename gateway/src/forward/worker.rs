@@ -1,0 +1,299 @@
+//! The relay process: connections from the supervisor, one task each.
+//!
+//! In: [`ToRelay`] with descriptors. Out: [`FromRelay`]. Knows connections by number only.
+//! Opens nothing and starts no threads: it runs under a system call filter.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet, LocalSet};
+
+use super::leg::{Leg, refuse};
+use super::message::{FromRelay, ToRelay};
+use super::pump::{Note, Opening, Pump, Totals};
+use super::rate::Rates;
+use crate::channel::{Channel, ChannelError};
+use crate::flow::{Clock, ConnectionId};
+use crate::inspect::{ConnectionPolicy, EndReason, Rate, Session};
+
+/// Makes the session of a connection, from its policy, its subject and the time.
+pub type SessionFactory =
+    Box<dyn Fn(&ConnectionPolicy, u64, Instant, Timestamp) -> Box<dyn Session>>;
+
+/// Why a relay stops before it is told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The supervisor is gone or does not speak as it should.
+    #[error("the supervisor is lost")]
+    Channel(#[from] ChannelError),
+    /// The first message was not [`ToRelay::Start`].
+    #[error("the supervisor did not begin with start")]
+    NotStarted,
+    /// A session has a fault: the process cannot be trusted any more.
+    #[error("a session failed")]
+    Session(#[source] JoinError),
+}
+
+/// Runs a relay until it is drained or the supervisor is gone. On an error all connections are reset.
+///
+/// # Errors
+/// As [`RelayError`] says.
+pub async fn run(
+    channel: Channel<FromRelay, ToRelay>,
+    clock: Arc<dyn Clock>,
+    factory: SessionFactory,
+) -> Result<(), RelayError> {
+    let (
+        ToRelay::Start {
+            connections,
+            memory,
+        },
+        _,
+    ) = channel.receive().await?
+    else {
+        return Err(RelayError::NotStarted);
+    };
+    channel.send(&FromRelay::Ready, &[]).await?;
+    let worker = Worker {
+        shared: Rc::new(Shared::new(channel, clock, connections, memory)),
+        factory,
+        connections,
+        live: HashMap::new(),
+        tasks: JoinSet::new(),
+        leaving: None,
+    };
+    LocalSet::new().run_until(worker.run()).await
+}
+
+/// What all connections of the process share.
+pub(super) struct Shared {
+    pub(super) channel: Channel<FromRelay, ToRelay>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Whether decisions can be recorded.
+    pub(super) journal: Cell<bool>,
+    /// Where bytes are read to; one for all, since reading and inspecting never wait in between.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    rates: RefCell<Rates>,
+    /// Bytes held by all connections.
+    held: Cell<usize>,
+    /// From here on, whoever holds more than its share is ended.
+    tight: usize,
+    /// What every connection may hold even then; all shares together fit beside `tight`.
+    share: usize,
+}
+
+impl Shared {
+    fn new(
+        channel: Channel<FromRelay, ToRelay>,
+        clock: Arc<dyn Clock>,
+        connections: usize,
+        memory: usize,
+    ) -> Self {
+        let tight = memory / 2;
+        Self {
+            channel,
+            clock,
+            journal: Cell::new(true),
+            scratch: RefCell::new(vec![0; READ].into()),
+            rates: RefCell::new(Rates::new(SUBJECTS)),
+            held: Cell::new(0),
+            tight,
+            share: tight / connections.max(1),
+        }
+    }
+
+    /// Replaces what one connection holds by a new figure. True when it must go to keep the bound.
+    pub(super) fn account(&self, held: &mut usize, now: usize) -> bool {
+        let others = self.held.get().saturating_sub(*held);
+        let all = others.saturating_add(now);
+        self.held.set(all);
+        *held = now;
+        all > self.tight && now > self.share
+    }
+
+    pub(super) fn take_token(&self, subject: u64, rate: Rate, now: Instant) -> Result<(), Instant> {
+        self.rates.borrow_mut().take(subject, rate, now)
+    }
+}
+
+struct Worker {
+    shared: Rc<Shared>,
+    factory: SessionFactory,
+    connections: usize,
+    /// Unbounded queues: only the supervisor fills them, with one answer for each question of the connection.
+    live: HashMap<ConnectionId, mpsc::UnboundedSender<Note>>,
+    tasks: JoinSet<Result<Option<ConnectionId>, ChannelError>>,
+    /// How far the end of the process is.
+    leaving: Option<Leaving>,
+}
+
+/// The two steps of leaving: wait for what is under way, then for the last words.
+#[derive(Clone, Copy)]
+enum Leaving {
+    Waiting { until: tokio::time::Instant },
+    Ending { until: tokio::time::Instant },
+}
+
+impl Worker {
+    async fn run(mut self) -> Result<(), RelayError> {
+        loop {
+            if self.leaving.is_some() && self.tasks.is_empty() {
+                return Ok(());
+            }
+            let until = self.leaving.map(|leaving| match leaving {
+                Leaving::Waiting { until } | Leaving::Ending { until } => until,
+            });
+            tokio::select! {
+                biased;
+                message = self.shared.channel.receive() => {
+                    let (message, descriptors) = message?;
+                    self.take(message, descriptors);
+                }
+                Some(ended) = self.tasks.join_next() => {
+                    if let Some(id) = ended.map_err(RelayError::Session)?? {
+                        self.live.remove(&id);
+                    }
+                }
+                () = sleep_until(until) => {
+                    if !self.leave() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, message: ToRelay, mut descriptors: Vec<OwnedFd>) {
+        let descriptor = descriptors.pop();
+        match message {
+            ToRelay::Start { .. } => tracing::warn!("a second start is ignored"),
+            ToRelay::Open {
+                id,
+                subject,
+                policy,
+            } => match descriptor {
+                Some(socket) => self.open(id, subject, policy, socket),
+                None => self.not_opened(id),
+            },
+            ToRelay::Upstream { id } => self.note(id, Note::Upstream(descriptor)),
+            ToRelay::UpstreamFailed { id } => self.note(id, Note::Upstream(None)),
+            ToRelay::Spool { id } => self.note(id, Note::Spool(descriptor)),
+            ToRelay::Update { id, policy } => self.note(id, Note::Update(policy)),
+            ToRelay::Close { id, why } => self.note(id, Note::End(why)),
+            ToRelay::Journal { writable } => {
+                self.shared.journal.set(writable);
+                self.note_all(|| Note::Journal);
+            }
+            ToRelay::Drain => {
+                let until = tokio::time::Instant::now() + DRAIN;
+                self.leaving.get_or_insert(Leaving::Waiting { until });
+                self.note_all(|| Note::Drain);
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        id: ConnectionId,
+        subject: u64,
+        policy: Box<ConnectionPolicy>,
+        socket: OwnedFd,
+    ) {
+        let journal = policy.without_journal || self.shared.journal.get();
+        let room = self.live.len() < self.connections && !self.live.contains_key(&id);
+        if !journal || !room || self.leaving.is_some() {
+            refuse(socket);
+            return self.not_opened(id);
+        }
+        let Ok(device) = Leg::new(socket, Duration::from_millis(policy.timing.send_ms)) else {
+            return self.not_opened(id);
+        };
+        let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
+        let session = (self.factory)(&policy, subject, now, wall);
+        let (sender, notes) = mpsc::unbounded_channel();
+        self.live.insert(id, sender);
+        let shared = Rc::clone(&self.shared);
+        let opening = Opening {
+            id,
+            subject,
+            policy,
+            session,
+            device,
+            notes,
+        };
+        self.tasks.spawn_local(async move {
+            let totals = Pump::new(Rc::clone(&shared), opening).run().await?;
+            shared.channel.send(&closed(id, totals), &[]).await?;
+            Ok(Some(id))
+        });
+    }
+
+    /// In a task of its own: receiving must never wait for sending, or both processes could wait for each other.
+    fn not_opened(&mut self, id: ConnectionId) {
+        let shared = Rc::clone(&self.shared);
+        self.tasks.spawn_local(async move {
+            let closed = closed(id, Totals::default());
+            shared.channel.send(&closed, &[]).await?;
+            Ok(None)
+        });
+    }
+
+    /// A connection that is not there any more needs no note; a descriptor beside it is closed.
+    fn note(&self, id: ConnectionId, note: Note) {
+        if let Some(connection) = self.live.get(&id) {
+            let _gone = connection.send(note);
+        }
+    }
+
+    fn note_all(&self, note: impl Fn() -> Note) {
+        for connection in self.live.values() {
+            let _gone = connection.send(note());
+        }
+    }
+
+    /// The next step of leaving. False: time to go.
+    fn leave(&mut self) -> bool {
+        match self.leaving {
+            Some(Leaving::Waiting { until }) => {
+                self.note_all(|| Note::End(EndReason::Shutdown));
+                let until = until + LAST_WORDS;
+                self.leaving = Some(Leaving::Ending { until });
+                true
+            }
+            Some(Leaving::Ending { .. }) => false,
+            None => true,
+        }
+    }
+}
+
+fn closed(id: ConnectionId, totals: Totals) -> FromRelay {
+    FromRelay::Closed {
+        id,
+        forwarded: totals.forwarded,
+        refused: totals.refused,
+        received: totals.received,
+        sent: totals.sent,
+    }
+}
+
+async fn sleep_until(until: Option<tokio::time::Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Bytes read at once.
+const READ: usize = 64 << 10;
+/// Subjects whose rates are remembered.
+const SUBJECTS: usize = 65_536;
+/// How long messages under way have when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long the protocols have to say so.
+const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -1,0 +1,251 @@
+//! What one device may say to one inspected service: configuration in, [`ConnectionPolicy`] out.
+//!
+//! Rules only allow and are not combined for one message.
+//! Where a value must be one for the whole connection and the rules differ, the strictest holds.
+//! Knows nothing of connections, addresses or messages.
+
+use lazaret_config::{
+    Config, Device, DeviceName, Limit, Party, Priority, Rule, RuleName, Service, ServiceName,
+    ServiceProtocol,
+};
+use protocol_inspect::{Limits, dicom, hl7};
+
+use super::{ConnectionPolicy, ProtocolPolicy, Rate, Timing};
+
+/// The policy of a new connection; `None` when no rule allows it now.
+//= C3
+#[must_use]
+pub fn compile(
+    config: &Config,
+    device: &DeviceName,
+    service: &ServiceName,
+    now: jiff::Timestamp,
+) -> Option<ConnectionPolicy> {
+    let owner = config.devices.get(device)?;
+    let target = config.services.get(service)?;
+    let mut rules = rules_for(config, device, service);
+    rules.retain(|(_, rule)| is_enforceable(rule) && holds_at(rule, now));
+    let (protocol, used) = match &target.protocol {
+        ServiceProtocol::Hl7 { .. } => hl7_policy(config, owner, target, &rules)?,
+        ServiceProtocol::Dicom { .. } => dicom_policy(config, owner, target, &rules)?,
+        ServiceProtocol::Plain { .. } => return None,
+    };
+    let critical = used.iter().all(|rule| rule.priority == Priority::Critical);
+    Some(ConnectionPolicy {
+        protocol,
+        timing: timing(config),
+        rate: used
+            .iter()
+            .filter_map(|rule| rate(&rule.limit))
+            .min_by(slower),
+        delay_only: critical,
+        without_journal: critical || !config.audit.required,
+    })
+}
+
+/// Most connections that the device may have to the service at once.
+//= C7
+#[must_use]
+pub fn connection_limit(config: &Config, device: &DeviceName, service: &ServiceName) -> usize {
+    let rules = rules_for(config, device, service);
+    if rules.is_empty() {
+        return 0;
+    }
+    let each = rules.iter().filter_map(|(_, rule)| rule.limit.connections);
+    let strictest = each.min().map_or(u64::MAX, u64::from);
+    size(strictest.min(config.limits.connections_per_device))
+}
+
+/// What the rules ask for and this version cannot enforce, by name. Such a rule allows nothing.
+#[must_use]
+pub fn unsupported(config: &Config) -> Vec<String> {
+    let rules = config.rules.iter();
+    rules
+        .filter(|(_, rule)| !is_enforceable(rule))
+        .map(|(name, rule)| {
+            let (file, line) = (rule.origin.file.display(), rule.origin.line);
+            format!("{file}:{line}: rule.{name}: bind_patient is not supported yet")
+        })
+        .collect()
+}
+
+/// Patients are bound by PID-3, which is found by the message's structure.
+fn is_enforceable(rule: &Rule) -> bool {
+    !rule.hl7.as_ref().is_some_and(|hl7| hl7.bind_patient)
+}
+
+type Named<'a> = (&'a RuleName, &'a Rule);
+
+fn rules_for<'a>(config: &'a Config, device: &DeviceName, service: &ServiceName) -> Vec<Named<'a>> {
+    let Some(owner) = config.devices.get(device) else {
+        return Vec::new();
+    };
+    let concerns = |rule: &Rule| {
+        rule.to.contains(service)
+            && rule.from.iter().any(|party| match party {
+                Party::Device(name) => name == device,
+                Party::Role(role) => owner.roles.contains(role),
+            })
+    };
+    let rules = config.rules.iter();
+    rules.filter(|(_, rule)| concerns(rule)).collect()
+}
+
+fn holds_at(rule: &Rule, now: jiff::Timestamp) -> bool {
+    let zone = rule.hours.as_ref().map(|hours| hours.zone.clone());
+    let local = now.to_zoned(zone.unwrap_or(jiff::tz::TimeZone::UTC));
+    if rule.until.is_some_and(|last| local.date() > last) {
+        return false;
+    }
+    let Some(hours) = &rule.hours else {
+        return true;
+    };
+    let begins_on = |date: jiff::civil::Date| {
+        let day = usize::from(date.weekday().to_monday_zero_offset().unsigned_abs());
+        DAYS.get(day).is_some_and(|day| hours.days.contains(day))
+    };
+    let (date, time) = (local.date(), local.time());
+    if hours.from < hours.to {
+        return begins_on(date) && (hours.from..hours.to).contains(&time);
+    }
+    let since_yesterday = time < hours.to && date.yesterday().is_ok_and(begins_on);
+    since_yesterday || (time >= hours.from && begins_on(date))
+}
+
+fn hl7_policy<'a>(
+    config: &Config,
+    device: &Device,
+    service: &Service,
+    rules: &[Named<'a>],
+) -> Option<(ProtocolPolicy, Vec<&'a Rule>)> {
+    let ServiceProtocol::Hl7 {
+        profile, shadow, ..
+    } = service.protocol
+    else {
+        return None;
+    };
+    let (mut used, mut compiled) = (Vec::new(), Vec::new());
+    for (name, rule) in rules {
+        let Some(hl7) = &rule.hl7 else { continue };
+        used.push(*rule);
+        compiled.push(hl7::Rule {
+            name: name.to_string(),
+            send: hl7.send.iter().cloned().collect(),
+            versions: hl7.versions.iter().cloned().collect(),
+            bind_sender: hl7.bind_sender,
+            profile: match rule.profile.unwrap_or_default().max(profile) {
+                lazaret_config::Profile::Standard => hl7::Profile::Standard,
+                lazaret_config::Profile::Strict => hl7::Profile::Strict,
+            },
+            shadow: rule.shadow || shadow,
+        });
+    }
+    let policy = hl7::Policy {
+        limits: limits(config, &used),
+        default_charset: device.default_charset.clone(),
+        senders: device.hl7_senders.clone(),
+        rules: compiled,
+    };
+    (!used.is_empty()).then_some((ProtocolPolicy::Hl7(policy), used))
+}
+
+fn dicom_policy<'a>(
+    config: &Config,
+    device: &Device,
+    service: &Service,
+    rules: &[Named<'a>],
+) -> Option<(ProtocolPolicy, Vec<&'a Rule>)> {
+    let ServiceProtocol::Dicom {
+        called_ae,
+        profile,
+        shadow,
+        ..
+    } = &service.protocol
+    else {
+        return None;
+    };
+    let (mut used, mut compiled) = (Vec::new(), Vec::new());
+    for (name, rule) in rules {
+        let Some(dicom) = &rule.dicom else { continue };
+        used.push(*rule);
+        compiled.push(dicom::Rule {
+            name: name.to_string(),
+            allow: dicom.allow.iter().cloned().collect(),
+            sop_classes: dicom.sop_classes.iter().cloned().collect(),
+            move_destinations: dicom.move_destinations.iter().cloned().collect(),
+            bind_sender: dicom.bind_sender,
+            profile: match rule.profile.unwrap_or_default().max(*profile) {
+                lazaret_config::Profile::Standard => dicom::Profile::Standard,
+                lazaret_config::Profile::Strict => dicom::Profile::Strict,
+            },
+            shadow: rule.shadow || *shadow,
+        });
+    }
+    let policy = dicom::Policy {
+        limits: limits(config, &used),
+        calling_ae: device.ae_title.clone(),
+        called_ae: called_ae.clone(),
+        rules: compiled,
+    };
+    (!used.is_empty()).then_some((ProtocolPolicy::Dicom(policy), used))
+}
+
+fn limits(config: &Config, rules: &[&Rule]) -> Limits {
+    let limits = &config.limits;
+    let sizes = rules.iter().filter_map(|rule| rule.limit.message_size);
+    let longest = sizes.min().unwrap_or(u64::MAX);
+    let hl7_message = size(limits.hl7_message.min(longest));
+    let others = Limits::default();
+    Limits {
+        hl7_message,
+        hl7_segments: size(limits.hl7_segments),
+        hl7_segment: others.hl7_segment.min(hl7_message),
+        dicom_pdu: size(limits.dicom_pdu),
+        dicom_dataset: limits.dicom_dataset.min(longest),
+        dicom_depth: size(limits.dicom_depth),
+        dicom_elements: size(limits.dicom_elements),
+        dicom_memory: size(limits.dicom_memory),
+        ..others
+    }
+}
+
+fn timing(config: &Config) -> Timing {
+    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let limits = &config.limits;
+    Timing {
+        receive_ms: ms(limits.receive_timeout),
+        connect_ms: ms(limits.connect_timeout),
+        answer_ms: ms(limits.answer_timeout),
+        idle_ms: ms(limits.idle_timeout),
+        send_ms: ms(limits.send_timeout),
+    }
+}
+
+fn rate(limit: &Limit) -> Option<Rate> {
+    let (messages, per) = limit.messages?;
+    Some(Rate {
+        messages,
+        per_ms: u64::try_from(per.as_millis()).unwrap_or(u64::MAX).max(1),
+        burst: limit.burst.unwrap_or(messages),
+    })
+}
+
+/// Orders by messages in the long run, then by burst.
+fn slower(a: &Rate, b: &Rate) -> std::cmp::Ordering {
+    let cross = |x: &Rate, y: &Rate| u128::from(x.messages) * u128::from(y.per_ms);
+    let long_run = cross(a, b).cmp(&cross(b, a));
+    long_run.then(a.burst.cmp(&b.burst))
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+const DAYS: [lazaret_config::Day; 7] = {
+    use lazaret_config::Day::{Fri, Mon, Sat, Sun, Thu, Tue, Wed};
+    [Mon, Tue, Wed, Thu, Fri, Sat, Sun]
+};
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;
