@@ -1,5 +1,6 @@
 //! What the supervisor and the WireGuard worker say to each other.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -35,7 +36,7 @@ pub enum ToTunnel {
 }
 
 /// One device that may speak, and its addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Whose key it is.
     pub device: DeviceName,
@@ -49,6 +50,18 @@ pub struct Peer {
     pub endpoint: Option<SocketAddr>,
     /// Seconds between keepalives; 0 is off.
     pub keepalive: u16,
+}
+
+impl fmt::Debug for Peer {
+    /// Without the preshared key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("device", &self.device)
+            .field("allowed", &self.allowed)
+            .field("endpoint", &self.endpoint)
+            .field("keepalive", &self.keepalive)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Tunnel to supervisor.

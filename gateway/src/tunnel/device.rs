@@ -1,0 +1,163 @@
+//! The TUN: where inner packets enter and leave the kernel.
+//!
+//! In: packets of the worker, packets of the kernel. Out: the same, unread.
+//! The supervisor makes the device, where the privileges are, and keeps it; the worker reads and writes its descriptor.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+use super::batch::Batch;
+
+/// A device that lasts as long as this value or a worker with its descriptor.
+pub struct TunDevice {
+    /// For the worker.
+    pub descriptor: OwnedFd,
+    /// Whether packets carry a virtio-net header.
+    pub vnet_hdr: bool,
+    /// Holds the interface while workers come and go.
+    _device: SyncDevice,
+}
+
+/// A TUN that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TunError {
+    /// The kernel refuses.
+    #[error("cannot make the tunnel interface {name}")]
+    Make {
+        /// Of the interface.
+        name: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// More than one address of IPv4.
+    #[error("the tunnel interface {name} takes one IPv4 address")]
+    Addresses {
+        /// Of the interface.
+        name: String,
+    },
+}
+
+/// Makes the interface with its addresses and sets it up. A TUN has no neighbours, so IPv6 addresses are usable at once.
+///
+/// # Errors
+/// When the kernel refuses, or for a second IPv4 address.
+pub fn open(
+    name: &str,
+    addresses: &[(IpAddr, u8)],
+    mtu: u16,
+    offload: bool,
+) -> Result<TunDevice, TunError> {
+    let mut builder = DeviceBuilder::new().name(name).mtu(mtu).offload(offload);
+    let mut has_v4 = false;
+    for (address, prefix) in addresses {
+        builder = match address {
+            IpAddr::V4(_) if has_v4 => {
+                return Err(TunError::Addresses {
+                    name: name.to_owned(),
+                });
+            }
+            IpAddr::V4(address) => {
+                has_v4 = true;
+                builder.ipv4(*address, *prefix, None)
+            }
+            IpAddr::V6(address) => builder.ipv6(*address, *prefix),
+        };
+    }
+    let make = || {
+        let device = builder.build_sync()?;
+        let descriptor = device.as_fd().try_clone_to_owned()?;
+        Ok(TunDevice {
+            vnet_hdr: offload,
+            descriptor,
+            _device: device,
+        })
+    };
+    make().map_err(|cause| TunError::Make {
+        name: name.to_owned(),
+        cause,
+    })
+}
+
+/// Lets the runtime watch a descriptor.
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, for types that may close early; an owned descriptor does not"
+)]
+pub(super) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(descriptor)
+}
+
+/// The worker's end, for use inside a tokio runtime.
+pub struct Tun {
+    io: AsyncFd<OwnedFd>,
+}
+
+impl Tun {
+    /// Adopts the descriptor of a TUN whose packets have no header before them.
+    ///
+    /// # Errors
+    /// When it cannot be watched.
+    pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&descriptor, true)?;
+        Ok(Self {
+            io: watch(descriptor)?,
+        })
+    }
+
+    /// Waits until there is a packet. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the runtime is going down.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.io.readable().await?.retain_ready();
+        Ok(())
+    }
+
+    /// Reads until there is no more, at most [`MAX_PACKETS`]: the more at once, the better the trains.
+    ///
+    /// # Errors
+    /// When the device is gone.
+    pub fn read(&self, batch: &mut Batch<()>) -> io::Result<()> {
+        while batch.len() < MAX_PACKETS {
+            let space = batch.space(MAX_PACKET);
+            let read = self.io.try_io(Interest::READABLE, |fd| {
+                rustix::io::read(fd, &mut *space).map_err(io::Error::from)
+            });
+            match read {
+                Ok(length) => batch.commit(length, ()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Set down, perhaps to be set up again.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes packets; those that the kernel does not want are dropped.
+    ///
+    /// # Errors
+    /// When the device is gone.
+    pub fn write(&self, batch: &Batch<()>) -> io::Result<()> {
+        for (packet, ()) in batch.iter() {
+            match rustix::io::write(self.io.get_ref(), packet) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::BADFD) => return Err(rustix::io::Errno::BADFD.into()),
+                Err(error) => tracing::trace!(%error, "the kernel does not take a packet"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Most packets read before they are sealed.
+pub const MAX_PACKETS: usize = 128;
+/// The longest packet of a TUN without offloads.
+const MAX_PACKET: usize = 9216;
