@@ -71,3 +71,17 @@ pub struct LimitReached {
     /// What is allowed.
     pub max: u64,
 }
+
+impl LimitReached {
+    /// Checks `got` against a bound.
+    pub(crate) fn check(limit: &'static str, got: usize, max: usize) -> Result<(), Self> {
+        if got <= max {
+            return Ok(());
+        }
+        Err(Self {
+            limit,
+            got: u64::try_from(got).unwrap_or(u64::MAX),
+            max: u64::try_from(max).unwrap_or(u64::MAX),
+        })
+    }
+}

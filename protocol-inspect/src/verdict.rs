@@ -21,7 +21,6 @@ pub struct Permit {
 }
 
 impl Permit {
-    #[allow(dead_code, reason = "replaced as soon as the first inspector lands")]
     pub(crate) fn new(bytes: Bytes) -> Self {
         Self { bytes }
     }
@@ -47,7 +46,6 @@ pub struct Spoken {
 }
 
 impl Spoken {
-    #[allow(dead_code, reason = "replaced as soon as the first inspector lands")]
     pub(crate) fn new(bytes: Bytes) -> Self {
         Self { bytes }
     }
@@ -128,6 +126,30 @@ impl Reason {
             Self::Limit => "limit",
             Self::Rate => "rate",
             Self::Destination => "destination",
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn new(
+        reason: Reason,
+        location: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            reason,
+            location: location.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+impl From<Refusal> for Warning {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            reason: refusal.reason,
+            location: refusal.location,
+            detail: refusal.detail,
         }
     }
 }

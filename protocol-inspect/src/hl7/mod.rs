@@ -1,5 +1,34 @@
 //! HL7 version 2 over MLLP.
+//!
+//! [`Framer`] cuts the stream into [`Frame`]s, [`judge`](fn@judge) says of each frame whether it may pass,
+//! [`answer`] judges what the destination says to it, and [`ack`] speaks for the gateway itself.
+//! The grammar of messages, segments and data types is not known here.
 
+pub mod ack;
+pub mod answer;
+mod charset;
+mod check;
+mod delimiters;
+mod escape;
+mod finding;
+mod header;
+mod judge;
+mod message;
+mod mllp;
+mod offline;
+mod place;
 mod policy;
+mod segment;
+mod timestamp;
 
+pub use answer::Answer;
+pub use delimiters::Delimiters;
+pub use finding::{ErrorCode, Fault};
+pub use header::{Condition, Header, Version};
+pub use judge::{Accepted, Judgement, Refused, Verdict, judge};
+pub use message::Message;
+pub use mllp::{Frame, Framer};
+pub use offline::inspect_offline;
+pub use place::Place;
 pub use policy::{Policy, Profile, Rule};
+pub use segment::Segment;

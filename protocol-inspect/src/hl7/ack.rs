@@ -1,0 +1,324 @@
+//! What the gateway says to a sender in its own name: general acknowledgements.
+//!
+//! In: the header of the message that is answered, and the verdict. Out: [`Spoken`] frames.
+//! They are written with the sender's own delimiters and version.
+//! Nothing of the message is echoed but MSH-3 to MSH-6, MSH-9.2, MSH-10, MSH-11 and MSH-12,
+//! each cut to the standard's length and freed of everything that could be taken for structure.
+//!
+//! A message whose delimiters cannot be read cannot be answered: its connection is closed instead.
+//! If only MSH-10 is missing it is answered with an empty MSA-2, so that the sender sees the ERR segment.
+
+use super::delimiters::Delimiters;
+use super::finding::Fault;
+use super::header::{Header, Version, token};
+use super::judge::Refused;
+use super::mllp::envelope;
+use super::place::Place;
+use crate::Spoken;
+
+/// Codes of HL7 table 0008.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckCode {
+    /// AA: application accept.
+    Aa,
+    /// AE: application error.
+    Ae,
+    /// AR: application reject.
+    Ar,
+    /// CA: accept acknowledgement, commit accept.
+    Ca,
+    /// CE: accept acknowledgement, commit error.
+    Ce,
+    /// CR: accept acknowledgement, commit reject.
+    Cr,
+}
+
+/// What makes one acknowledgement of ours differ from the next.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    /// MSH-7 as `20260101120000+0000`.
+    pub time: String,
+    /// MSH-10, at most 20 characters of plain ASCII without punctuation.
+    pub control_id: String,
+}
+
+impl AckCode {
+    /// Reads a code.
+    #[must_use]
+    pub fn named(code: &[u8]) -> Option<Self> {
+        match code {
+            b"AA" => Some(Self::Aa),
+            b"AE" => Some(Self::Ae),
+            b"AR" => Some(Self::Ar),
+            b"CA" => Some(Self::Ca),
+            b"CE" => Some(Self::Ce),
+            b"CR" => Some(Self::Cr),
+            _ => None,
+        }
+    }
+
+    /// The code as it stands in MSA-1.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Aa => "AA",
+            Self::Ae => "AE",
+            Self::Ar => "AR",
+            Self::Ca => "CA",
+            Self::Ce => "CE",
+            Self::Cr => "CR",
+        }
+    }
+
+    /// Whether it says that the message was taken.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Aa | Self::Ca)
+    }
+
+    /// Whether it is an accept (commit) acknowledgement.
+    #[must_use]
+    pub fn is_accept(self) -> bool {
+        matches!(self, Self::Ca | Self::Ce | Self::Cr)
+    }
+}
+
+/// The code with which a refused message is answered; `None` if its sender wants no answer.
+//= HL7 v2.5.1 2.9.2
+//= HL7 v2.5.1 2.9.3
+#[must_use]
+pub fn code_for(header: &Header, fault: Fault) -> Option<AckCode> {
+    let original = match fault {
+        Fault::Header | Fault::Rule => AckCode::Ar,
+        Fault::Content => AckCode::Ae,
+    };
+    if !header.is_enhanced() {
+        return Some(original);
+    }
+    if header.wants_accept_error() {
+        return Some(match fault {
+            Fault::Header => AckCode::Cr,
+            Fault::Rule | Fault::Content => AckCode::Ce,
+        });
+    }
+    header.wants_application_error().then_some(original)
+}
+
+/// The acknowledgement of a refused message; `None` if its sender wants no answer.
+#[must_use]
+pub fn refuse(header: &Header, refused: &Refused, stamp: &Stamp) -> Option<(AckCode, Spoken)> {
+    // An acknowledgement is never acknowledged by an application, or two systems could go on for ever.
+    if header.is_acknowledgement() {
+        return None;
+    }
+    let code = code_for(header, refused.fault)?;
+    let mut words = Words::begin(header, code, stamp);
+    words.error(refused);
+    Some((code, words.finish()))
+}
+
+/// The acknowledgement of a message that was already acknowledged with this code.
+pub fn repeat(header: &Header, code: AckCode, stamp: &Stamp) -> Spoken {
+    Words::begin(header, code, stamp).finish()
+}
+
+/// A message under construction.
+struct Words {
+    out: Vec<u8>,
+    delimiters: Delimiters,
+    version: Version,
+}
+
+impl Words {
+    /// MSH and MSA.
+    fn begin(header: &Header, code: AckCode, stamp: &Stamp) -> Self {
+        let mut words = Self {
+            out: b"MSH".to_vec(),
+            delimiters: header.delimiters,
+            version: header.version.unwrap_or(Version::V2_5_1),
+        };
+        words.delimiters.write(&mut words.out);
+        for value in [
+            &header.receiving_application,
+            &header.receiving_facility,
+            &header.sending_application,
+            &header.sending_facility,
+        ] {
+            words.field();
+            words.echo(value, LONGEST_NAME);
+        }
+        words.field();
+        words.text(&stamp.time);
+        words.field();
+        words.field();
+        words.message_type(header);
+        words.field();
+        words.text(&stamp.control_id);
+        words.field();
+        let processing = match header.processing_id.as_slice() {
+            b"D" => "D",
+            b"T" => "T",
+            _ => "P",
+        };
+        words.text(processing);
+        words.field();
+        words.text(words.version.code());
+        words.end();
+        words.text("MSA");
+        words.field();
+        words.text(code.code());
+        words.field();
+        words.echo(&header.control_id, LONGEST_CONTROL_ID);
+        words
+    }
+
+    fn message_type(&mut self, header: &Header) {
+        self.text("ACK");
+        let Some(trigger) = token(&header.trigger) else {
+            return;
+        };
+        if self.version >= Version::V2_2 {
+            self.component();
+            self.text(trigger);
+        }
+        if self.version >= Version::V2_4 {
+            self.component();
+            self.text("ACK");
+        }
+    }
+
+    /// MSA-3 for the versions that have it, then ERR.
+    //= HL7 v2.5.1 2.15.5
+    fn error(&mut self, refused: &Refused) {
+        let structured = self.version >= Version::V2_5;
+        if !structured {
+            self.field();
+            self.text(&refused.refusal.detail);
+        }
+        self.end();
+        self.text("ERR");
+        self.field();
+        if structured {
+            self.field();
+            self.location(refused.place.as_ref());
+            self.field();
+            self.coded(refused, self.delimiters.component);
+            self.field();
+            self.text("E");
+            for _ in 0..3 {
+                self.field();
+            }
+            self.text(&refused.refusal.location);
+            self.field();
+            self.text(&refused.refusal.detail);
+        } else {
+            if let Some(place) = &refused.place {
+                self.text(&place.segment);
+                self.component();
+                self.number(place.occurrence);
+                self.component();
+                self.number(place.field);
+            } else {
+                self.component();
+                self.component();
+            }
+            self.component();
+            self.coded(refused, self.delimiters.subcomponent);
+        }
+    }
+
+    /// ERL: the empty parts at the end are left out.
+    fn location(&mut self, place: Option<&Place>) {
+        let Some(place) = place else {
+            return;
+        };
+        self.text(&place.segment);
+        self.component();
+        self.number(place.occurrence);
+        if place.field == 0 {
+            return;
+        }
+        self.component();
+        self.number(place.field);
+        self.component();
+        self.number(place.repetition.max(1));
+        if place.component > 0 {
+            self.component();
+            self.number(place.component);
+        }
+        if place.subcomponent > 0 {
+            self.component();
+            self.number(place.subcomponent);
+        }
+    }
+
+    fn coded(&mut self, refused: &Refused, separator: u8) {
+        self.text(refused.code.code());
+        self.out.push(separator);
+        self.text(refused.code.text());
+        self.out.push(separator);
+        self.text("HL70357");
+    }
+
+    fn finish(mut self) -> Spoken {
+        self.end();
+        Spoken::new(envelope(&self.out))
+    }
+
+    fn field(&mut self) {
+        self.out.push(self.delimiters.field);
+    }
+
+    fn component(&mut self) {
+        self.out.push(self.delimiters.component);
+    }
+
+    fn end(&mut self) {
+        self.out.push(b'\r');
+    }
+
+    fn number(&mut self, number: usize) {
+        self.text(&number.to_string());
+    }
+
+    /// Our own text, escaped.
+    fn text(&mut self, text: &str) {
+        for byte in text.bytes() {
+            let d = &self.delimiters;
+            let letter = match byte {
+                b if b == d.field => b'F',
+                b if b == d.component => b'S',
+                b if b == d.repetition => b'R',
+                b if b == d.escape => b'E',
+                b if b == d.subcomponent => b'T',
+                b if Some(b) == d.truncation => b'P',
+                b => {
+                    self.out.push(b);
+                    continue;
+                }
+            };
+            self.out.extend_from_slice(&[d.escape, letter, d.escape]);
+        }
+    }
+
+    /// A value of the sender, which is already escaped: what is not text or its inner structure becomes a question mark.
+    fn echo(&mut self, value: &[u8], longest: usize) {
+        let value = value.get(..longest).unwrap_or(value);
+        let d = &self.delimiters;
+        // Cut or lone escape characters would swallow what follows.
+        let escapes = value.iter().filter(|b| **b == d.escape).count();
+        let balanced = escapes.is_multiple_of(2);
+        for &byte in value {
+            let allowed = (byte == b' ' || byte.is_ascii_graphic())
+                && byte != d.field
+                && byte != d.repetition
+                && (balanced || byte != d.escape);
+            self.out.push(if allowed { byte } else { b'?' });
+        }
+    }
+}
+
+/// Longest MSH-3 to MSH-6 that is echoed: the length of HD.
+const LONGEST_NAME: usize = 227;
+/// Longest MSH-10 that is echoed.
+const LONGEST_CONTROL_ID: usize = 199;

@@ -1,0 +1,103 @@
+//! Judges what a destination answers, before it goes back to the sender.
+//!
+//! In: a frame of the destination. Out: an [`Answer`] with the [`Permit`] to relay it as it came, or a refusal.
+//! The answer must be a whole message with one MSA segment; what else is wrong in it are warnings,
+//! for a sloppy acknowledgement is still the truth about what the destination did.
+//! Which message it belongs to, and whether that one wants such an answer, is for the session: it compares
+//! [`Answer::acknowledged`] and asks [`Answer::fits`].
+
+use super::ack::AckCode;
+use super::check;
+use super::finding::Weight;
+use super::header::Header;
+use super::message::Message;
+use super::mllp::Frame;
+use super::policy::Policy;
+use crate::{Permit, Reason, Refusal, Warning};
+
+/// An answer that may be relayed once it is known to whom it belongs.
+#[derive(Debug)]
+pub struct Answer {
+    /// The answer's own header.
+    pub header: Header,
+    /// MSA-1.
+    pub code: AckCode,
+    acknowledged: Vec<u8>,
+    /// The frame as it came.
+    pub permit: Permit,
+    /// What is wrong but not refused.
+    pub warnings: Vec<Warning>,
+}
+
+impl Answer {
+    /// Judges a frame of the destination.
+    ///
+    /// # Errors
+    /// When it is no message, or none that answers another.
+    pub fn read(frame: Frame, policy: &Policy) -> Result<Self, Refusal> {
+        let findings = check::examine(frame.content(), &policy.limits, &policy.default_charset);
+        if let Some(finding) = findings.firm {
+            return Err(finding.refusal());
+        }
+        let (code, acknowledged) = msa(frame.content(), policy)?;
+        let header = Header::read(frame.content(), policy.limits.hl7_segment)
+            .ok_or_else(|| Refusal::new(Reason::Structure, "MSH", "is not readable"))?;
+        let warnings = findings
+            .others
+            .iter()
+            .filter(|f| f.weight >= Weight::Content)
+            .map(super::finding::Finding::warning)
+            .collect();
+        Ok(Self {
+            header,
+            code,
+            acknowledged,
+            permit: frame.permit(),
+            warnings,
+        })
+    }
+
+    /// MSA-2: MSH-10 of the message that is answered.
+    #[must_use]
+    pub fn acknowledged(&self) -> &[u8] {
+        &self.acknowledged
+    }
+
+    /// Whether it is nothing but an acknowledgement, so that its code says all.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.header.is_acknowledgement()
+    }
+
+    /// Whether this kind of answer may follow such a message.
+    ///
+    /// In the original mode an application code is due, in the enhanced mode what MSH-15 and MSH-16 ask for.
+    /// An error is relayed also to a sender that asked to hear of successes only: silence would hide a loss.
+    #[must_use]
+    pub fn fits(&self, message: &Header) -> bool {
+        if self.code.is_accept() {
+            return message.is_enhanced()
+                && (message.wants_accept() || message.wants_accept_error());
+        }
+        !message.is_enhanced() || message.wants_application()
+    }
+}
+
+/// MSA-1 and MSA-2.
+fn msa(content: &[u8], policy: &Policy) -> Result<(AckCode, Vec<u8>), Refusal> {
+    let message = Message::parse(content, &policy.limits)?;
+    let mut all = message.segments().filter(|s| s.name() == "MSA");
+    let (Some(msa), None) = (all.next(), all.next()) else {
+        let detail = "is not there once";
+        return Err(Refusal::new(Reason::Structure, "MSA", detail));
+    };
+    let code = AckCode::named(msa.field(1).bytes()).ok_or_else(|| {
+        Refusal::new(
+            Reason::Field,
+            "MSA-1",
+            "is not an acknowledgement code of table 0008",
+        )
+    })?;
+    let acknowledged = msa.field(2).bytes().to_vec();
+    Ok((code, acknowledged))
+}

@@ -1,0 +1,502 @@
+//! Examines one message as deep as it can be done without the grammar:
+//! the header's fields, the character set, the counts, the escape sequences.
+//!
+//! In: the content of a frame. Out: findings, heaviest first where it matters.
+//! Knows nothing of rules; what a finding leads to is for `judge.rs`.
+//! Every byte is looked at a constant number of times.
+
+use super::charset::{Charset, Named};
+use super::escape;
+use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
+use super::header::{Condition, Version, token};
+use super::message::{Message, too_large};
+use super::place::Place;
+use super::segment::Segment;
+use super::timestamp;
+use crate::{LimitReached, Limits, Reason};
+
+/// Examines the content of a frame.
+pub(crate) fn examine(content: &[u8], limits: &Limits, default_charset: &str) -> Findings {
+    let mut findings = Findings::default();
+    match Message::read(content, limits) {
+        Ok(message) => {
+            if let Some(msh) = message.segments().next() {
+                header(msh, &mut findings);
+                charset(&message, msh, default_charset, &mut findings);
+            }
+            structure(&message, &mut findings);
+            for segment in message.segments() {
+                if findings.firm.is_none() {
+                    walk(segment, limits, &mut findings);
+                }
+            }
+        }
+        Err(finding) => findings.add(finding),
+    }
+    findings
+}
+
+fn header(msh: &Segment<'_>, findings: &mut Findings) {
+    let version = version(msh, findings);
+    message_type(msh, version, findings);
+    processing(msh, findings);
+    control_id(msh, version, findings);
+    time(msh, version, findings);
+    for field in [15, 16] {
+        let value = msh.field(field);
+        if value.is_valued() && Condition::named(value.bytes()).is_none() {
+            findings.add(table_value(field, "is not AL, NE, ER or SU"));
+        }
+    }
+    if msh.field(14).is_valued() {
+        findings.add(Finding::new(
+            Weight::Content,
+            Reason::Unsupported,
+            Place::msh(14),
+            "continued messages are not carried",
+            ErrorCode::Internal,
+            Fault::Content,
+        ));
+    }
+    if msh.delimiters().truncation.is_some() && version.is_some_and(|v| v < Version::V2_7) {
+        findings.add(Finding::new(
+            Weight::Strict,
+            Reason::Encoding,
+            Place::msh(2),
+            "declares a truncation character, which version 2.7 brought",
+            ErrorCode::DataType,
+            Fault::Content,
+        ));
+    }
+}
+
+//= HL7 v2.5.1 2.15.9.12
+fn version(msh: &Segment<'_>, findings: &mut Findings) -> Option<Version> {
+    let field = msh.field(12);
+    let version = Version::named(field.component(1));
+    if version.is_none() {
+        findings.add(if field.is_valued() {
+            Finding::new(
+                Weight::Content,
+                Reason::Unsupported,
+                Place::msh(12),
+                "is not a version from 2.1 to 2.8.2",
+                ErrorCode::VersionId,
+                Fault::Header,
+            )
+        } else {
+            missing(12, Fault::Header)
+        });
+    }
+    version
+}
+
+//= HL7 v2.5.1 2.15.9.9
+fn message_type(msh: &Segment<'_>, version: Option<Version>, findings: &mut Findings) {
+    let field = msh.field(9);
+    if !field.is_valued() {
+        findings.add(missing(9, Fault::Header));
+        return;
+    }
+    let mut wrong = |weight, component, detail, code| {
+        findings.add(Finding::new(
+            weight,
+            Reason::Field,
+            Place::msh(9).component(component),
+            detail,
+            code,
+            Fault::Header,
+        ));
+    };
+    let code = field.component(1);
+    if token(code).is_none() {
+        wrong(
+            Weight::Content,
+            1,
+            "is not a message type",
+            ErrorCode::MessageType,
+        );
+    }
+    let trigger = field.component(2);
+    if trigger.is_empty() {
+        if !matches!(code, b"ACK" | b"MCF") {
+            let weight = if version.is_some_and(|v| v < Version::V2_3) {
+                Weight::Strict
+            } else {
+                Weight::Content
+            };
+            wrong(weight, 2, "is required and missing", ErrorCode::EventCode);
+        }
+    } else if token(trigger).is_none() {
+        wrong(
+            Weight::Content,
+            2,
+            "is not a trigger event",
+            ErrorCode::EventCode,
+        );
+    }
+    let structure = field.component(3);
+    if !structure.is_empty() {
+        match structure_code(structure) {
+            None => wrong(
+                Weight::Content,
+                3,
+                "is not a message structure",
+                ErrorCode::MessageType,
+            ),
+            Some(prefix) if prefix != code => wrong(
+                Weight::Strict,
+                3,
+                "is not a structure of this message type",
+                ErrorCode::MessageType,
+            ),
+            Some(_) => {}
+        }
+    }
+    if field.components().skip(3).any(|c| !c.is_empty()) || field.repetitions().nth(1).is_some() {
+        wrong(
+            Weight::Strict,
+            0,
+            "has more than a type, a trigger and a structure",
+            ErrorCode::MessageType,
+        );
+    }
+}
+
+/// The message type at the start of `ORU_R01` or `ACK`.
+fn structure_code(structure: &[u8]) -> Option<&[u8]> {
+    let mut parts = structure.split(|b| *b == b'_');
+    let prefix = parts.next()?;
+    token(prefix)?;
+    match (parts.next(), parts.next()) {
+        (None, None) => Some(prefix),
+        (Some(event), None) => token(event).map(|_| prefix),
+        (_, Some(_)) => None,
+    }
+}
+
+fn processing(msh: &Segment<'_>, findings: &mut Findings) {
+    let field = msh.field(11);
+    if !field.is_valued() {
+        findings.add(missing(11, Fault::Header));
+        return;
+    }
+    let mut wrong = |weight, component, detail| {
+        findings.add(Finding::new(
+            weight,
+            Reason::Field,
+            Place::msh(11).component(component),
+            detail,
+            ErrorCode::ProcessingId,
+            Fault::Header,
+        ));
+    };
+    if !matches!(field.component(1), b"P" | b"D" | b"T") {
+        wrong(Weight::Content, 1, "is not P, D or T");
+    }
+    if !matches!(field.component(2), b"" | b"A" | b"R" | b"I" | b"T") {
+        wrong(Weight::Strict, 2, "is not A, R, I or T");
+    }
+}
+
+fn control_id(msh: &Segment<'_>, version: Option<Version>, findings: &mut Findings) {
+    let field = msh.field(10);
+    if !field.is_valued() {
+        findings.add(missing(10, Fault::Content));
+        return;
+    }
+    let length = field.bytes().len();
+    let normative = match version {
+        Some(v) if v < Version::V2_7 => 20,
+        Some(_) | None => LONGEST_CONTROL_ID,
+    };
+    let wrong = |weight, detail: String| {
+        Finding::new(
+            weight,
+            Reason::Field,
+            Place::msh(10),
+            detail,
+            ErrorCode::DataType,
+            Fault::Content,
+        )
+    };
+    if length > LONGEST_CONTROL_ID {
+        findings.add(wrong(
+            Weight::Content,
+            format!("is longer than {LONGEST_CONTROL_ID}"),
+        ));
+    } else if length > normative {
+        // Identifiers of 32 and 36 characters are everywhere; only the letter of the standard is against them.
+        findings.add(wrong(Weight::Strict, format!("is longer than {normative}")));
+    }
+    let delimiters = msh.delimiters();
+    if field
+        .bytes()
+        .iter()
+        .any(|b| delimiters.contains(*b) && *b != delimiters.escape)
+    {
+        findings.add(wrong(Weight::Content, "is not a single value".to_owned()));
+    }
+}
+
+//= HL7 v2.5.1 2.15.9.7
+fn time(msh: &Segment<'_>, version: Option<Version>, findings: &mut Findings) {
+    let field = msh.field(7);
+    if !field.is_valued() {
+        if version.is_some_and(|v| v >= Version::V2_5) {
+            findings.add(missing(7, Fault::Content));
+        }
+        return;
+    }
+    let mut wrong = |weight, component, detail| {
+        findings.add(Finding::new(
+            weight,
+            Reason::Field,
+            Place::msh(7).component(component),
+            detail,
+            ErrorCode::DataType,
+            Fault::Content,
+        ));
+    };
+    if let Err(detail) = timestamp::judge(field.component(1)) {
+        wrong(Weight::Content, 0, detail);
+    }
+    if !matches!(
+        field.component(2),
+        b"" | b"Y" | b"L" | b"D" | b"H" | b"M" | b"S"
+    ) {
+        wrong(Weight::Strict, 2, "is not a degree of precision");
+    }
+    if field.repetitions().nth(1).is_some() {
+        wrong(Weight::Content, 0, "has more than one repetition");
+    }
+}
+
+//= HL7 v2.5.1 2.15.9.18
+fn charset(message: &Message<'_>, msh: &Segment<'_>, default: &str, findings: &mut Findings) {
+    let field = msh.field(18);
+    let unsupported = |detail: &str| {
+        Finding::new(
+            Weight::Content,
+            Reason::Unsupported,
+            Place::msh(18),
+            detail,
+            ErrorCode::TableValue,
+            Fault::Content,
+        )
+    };
+    let declared = field.is_valued();
+    let name = if declared {
+        field.component(1)
+    } else {
+        default.as_bytes()
+    };
+    if declared && field.repetitions().nth(1).is_some() {
+        findings.add(unsupported("more than one character set is not carried"));
+        return;
+    }
+    let charset = match Charset::named(name) {
+        Named::Known { charset, exact } => {
+            if !exact && declared {
+                findings.add(Finding {
+                    weight: Weight::Strict,
+                    ..table_value(18, "is not a name of table 0211")
+                });
+            }
+            charset
+        }
+        Named::Unsupported => {
+            findings.add(unsupported("this character set is not carried"));
+            return;
+        }
+        Named::Unknown => {
+            findings.add(table_value(18, "is not a known character set"));
+            return;
+        }
+    };
+    if let Some(misfit) = charset.misfit(message.bytes()) {
+        findings.add(Finding::new(
+            Weight::Content,
+            Reason::Encoding,
+            message.place(misfit.offset),
+            misfit.detail,
+            ErrorCode::DataType,
+            Fault::Content,
+        ));
+    }
+}
+
+fn structure(message: &Message<'_>, findings: &mut Findings) {
+    let mut wrong = |weight, detail| {
+        findings.add(Finding::new(
+            weight,
+            Reason::Structure,
+            Place::default(),
+            detail,
+            ErrorCode::SegmentSequence,
+            Fault::Content,
+        ));
+    };
+    if !message.is_terminated() {
+        wrong(Weight::Strict, "the last segment has no carriage return");
+    }
+    let is_local = message
+        .segments()
+        .next()
+        .is_some_and(|msh| msh.field(9).bytes().starts_with(b"Z"));
+    if message.count() < 2 && !is_local {
+        wrong(Weight::Content, "has no segment after its header");
+    }
+}
+
+/// Counts the parts of a segment and judges its escape sequences, in one pass.
+fn walk(segment: &Segment<'_>, limits: &Limits, findings: &mut Findings) {
+    let delimiters = segment.delimiters();
+    let (mut fields, mut repetitions, mut components) = (0_usize, 1_usize, 1_usize);
+    // MSH-2 is text about the delimiters, not delimited text.
+    let skip = if segment.name() == "MSH" {
+        fields = 1;
+        let msh2 = segment.field(2).bytes().len();
+        msh2.saturating_add(4)
+    } else {
+        3
+    };
+    let bytes = segment.bytes();
+    let mut at = skip;
+    while let Some(&byte) = bytes.get(at) {
+        findings.count(1);
+        let reached = if byte == delimiters.field {
+            fields = fields.saturating_add(1);
+            (repetitions, components) = (1, 1);
+            LimitReached::check("hl7_fields", fields, limits.hl7_fields)
+        } else if byte == delimiters.repetition {
+            repetitions = repetitions.saturating_add(1);
+            components = 1;
+            LimitReached::check("hl7_repetitions", repetitions, limits.hl7_repetitions)
+        } else if byte == delimiters.component || byte == delimiters.subcomponent {
+            components = components.saturating_add(1);
+            LimitReached::check("hl7_components", components, limits.hl7_components)
+        } else if byte == delimiters.escape {
+            at = escape_sequence(segment, at, findings);
+            Ok(())
+        } else {
+            Ok(())
+        };
+        if let Err(reached) = reached {
+            findings.add(too_large(reached, segment.name()));
+            return;
+        }
+        at = at.saturating_add(1);
+    }
+}
+
+/// Judges the escape sequence that begins at `at`; returns its last byte.
+fn escape_sequence(segment: &Segment<'_>, at: usize, findings: &mut Findings) -> usize {
+    let delimiters = segment.delimiters();
+    let rest = segment
+        .bytes()
+        .get(at.saturating_add(1)..)
+        .unwrap_or_default();
+    let end = rest.iter().position(|b| delimiters.contains(*b));
+    findings.count(end.unwrap_or(rest.len()));
+    let closed = end.filter(|end| rest.get(*end) == Some(&delimiters.escape));
+    let (complaint, next) = match closed {
+        Some(length) => {
+            let inner = rest.get(..length).unwrap_or_default();
+            let next = at.saturating_add(length).saturating_add(1);
+            (escape::judge(inner, delimiters).err(), next)
+        }
+        None => {
+            let next = at.saturating_add(end.unwrap_or(rest.len()));
+            let complaint = (Weight::Content, "has an escape character without its end");
+            (Some(complaint), next)
+        }
+    };
+    if let Some((weight, detail)) = complaint
+        && findings.wants(weight)
+    {
+        findings.count(at);
+        findings.add(Finding::new(
+            weight,
+            Reason::Encoding,
+            Place::of(segment, segment.offset().saturating_add(at)),
+            detail,
+            ErrorCode::DataType,
+            Fault::Content,
+        ));
+    }
+    next
+}
+
+fn missing(field: usize, fault: Fault) -> Finding {
+    Finding::new(
+        Weight::Content,
+        Reason::Field,
+        Place::msh(field),
+        "is required and missing",
+        ErrorCode::RequiredField,
+        fault,
+    )
+}
+
+fn table_value(field: usize, detail: &str) -> Finding {
+    Finding::new(
+        Weight::Content,
+        Reason::Field,
+        Place::msh(field),
+        detail,
+        ErrorCode::TableValue,
+        Fault::Content,
+    )
+}
+
+/// Longest MSH-10 of the newest version; longer ones are refused by all profiles, because we must echo it.
+const LONGEST_CONTROL_ID: usize = 199;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten times the bytes may cost ten times the steps, not a hundred times.
+    /// Counted, because clocks lie on busy machines.
+    #[test]
+    fn cost_grows_with_length_only() {
+        let limits = Limits {
+            hl7_segments: usize::MAX,
+            hl7_fields: usize::MAX,
+            hl7_repetitions: usize::MAX,
+            hl7_components: usize::MAX,
+            ..Limits::default()
+        };
+        let units = [
+            "\\Q\\", "\\", "\\P\\", "|", "~", "^", "&", "\u{e4}", "\rA01", "\\X0D\\",
+        ];
+        for unit in units {
+            let steps = |count: usize| {
+                let tail = unit.repeat(count);
+                let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rPID|{tail}\r");
+                examine(text.as_bytes(), &limits, "ASCII").steps
+            };
+            // Places of the few findings that are kept are looked for from the start of the segment.
+            let length = unit.len() * 20_000;
+            assert!(
+                steps(20_000) <= 4 * length + 5_000,
+                "{unit:?}: {}",
+                steps(20_000)
+            );
+        }
+    }
+
+    #[test]
+    fn weaker_findings_do_not_crowd_out_stronger_ones() {
+        let soft = "\\P\\".repeat(100);
+        let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rPID|{soft}\\Q\\\r");
+        let findings = examine(text.as_bytes(), &Limits::default(), "ASCII");
+        let refusal = findings.first(Weight::Content).unwrap().refusal();
+        assert_eq!(
+            refusal.to_string(),
+            "PID-1 (byte 347): is not an escape sequence"
+        );
+        assert_eq!(findings.others.len(), 17);
+    }
+}

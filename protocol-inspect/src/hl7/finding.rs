@@ -1,0 +1,179 @@
+//! What an examination of one message found, and how much it weighs.
+//!
+//! A finding says the same thing to three readers: a [`Refusal`] to the operator,
+//! a code of table 0357 and a [`Place`] to the sender, and a [`Fault`] that chooses the acknowledgement.
+
+use super::place::Place;
+use crate::{Reason, Refusal, Warning};
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) weight: Weight,
+    pub(crate) reason: Reason,
+    pub(crate) place: Place,
+    pub(crate) detail: String,
+    pub(crate) code: ErrorCode,
+    pub(crate) fault: Fault,
+}
+
+/// Who refuses for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Weight {
+    /// The strict profile only.
+    Strict,
+    /// Every profile, but a rule in shadow only warns.
+    Content,
+    /// Always: without it neither identity nor rule can be judged.
+    Firm,
+}
+
+/// Whose word the acknowledgement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// MSH-9, MSH-11 or MSH-12: AR, or CR in enhanced mode.
+    Header,
+    /// A rule of this site, or a destination that cannot be reached: AR, or CE in enhanced mode.
+    Rule,
+    /// Anything else in the message: AE, or CE in enhanced mode.
+    Content,
+}
+
+/// Codes of HL7 table 0357.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// 100.
+    SegmentSequence,
+    /// 101.
+    RequiredField,
+    /// 102.
+    DataType,
+    /// 103.
+    TableValue,
+    /// 200.
+    MessageType,
+    /// 201.
+    EventCode,
+    /// 202.
+    ProcessingId,
+    /// 203.
+    VersionId,
+    /// 204.
+    UnknownKey,
+    /// 207.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The code as it stands in ERR.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.entry().0
+    }
+
+    /// The table's name for it.
+    pub(crate) fn text(self) -> &'static str {
+        self.entry().1
+    }
+
+    fn entry(self) -> (&'static str, &'static str) {
+        match self {
+            Self::SegmentSequence => ("100", "Segment sequence error"),
+            Self::RequiredField => ("101", "Required field missing"),
+            Self::DataType => ("102", "Data type error"),
+            Self::TableValue => ("103", "Table value not found"),
+            Self::MessageType => ("200", "Unsupported message type"),
+            Self::EventCode => ("201", "Unsupported event code"),
+            Self::ProcessingId => ("202", "Unsupported processing id"),
+            Self::VersionId => ("203", "Unsupported version id"),
+            Self::UnknownKey => ("204", "Unknown key identifier"),
+            Self::Internal => ("207", "Application internal error"),
+        }
+    }
+}
+
+impl Finding {
+    pub(crate) fn new(
+        weight: Weight,
+        reason: Reason,
+        place: Place,
+        detail: impl Into<String>,
+        code: ErrorCode,
+        fault: Fault,
+    ) -> Self {
+        Self {
+            weight,
+            reason,
+            place,
+            detail: detail.into(),
+            code,
+            fault,
+        }
+    }
+
+    pub(crate) fn firm(
+        reason: Reason,
+        place: Place,
+        detail: impl Into<String>,
+        code: ErrorCode,
+        fault: Fault,
+    ) -> Self {
+        Self::new(Weight::Firm, reason, place, detail, code, fault)
+    }
+
+    pub(crate) fn refusal(&self) -> Refusal {
+        Refusal::new(self.reason, self.place.to_string(), self.detail.clone())
+    }
+
+    pub(crate) fn warning(&self) -> Warning {
+        self.refusal().into()
+    }
+}
+
+/// The findings of one message: the first that ends the examination, and a bounded list of the others.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) firm: Option<Finding>,
+    pub(crate) others: Vec<Finding>,
+    /// How many bytes were looked at one by one, again and again included.
+    pub(crate) steps: usize,
+    /// A finding of weight [`Weight::Content`] is never crowded out by weaker ones.
+    content: usize,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, finding: Finding) {
+        if !self.wants(finding.weight) {
+            return;
+        }
+        match finding.weight {
+            Weight::Firm => self.firm = Some(finding),
+            Weight::Content => {
+                self.content = self.content.saturating_add(1);
+                self.others.push(finding);
+            }
+            Weight::Strict => self.others.push(finding),
+        }
+    }
+
+    pub(crate) fn count(&mut self, steps: usize) {
+        self.steps = self.steps.saturating_add(steps);
+    }
+
+    /// Whether a finding of this weight would still be kept. Places are costly, so ask before you look for one.
+    pub(crate) fn wants(&self, weight: Weight) -> bool {
+        match weight {
+            Weight::Firm => self.firm.is_none(),
+            Weight::Content => self.content < MOST,
+            Weight::Strict => self.others.len().saturating_sub(self.content) < MOST,
+        }
+    }
+
+    /// The first finding that weighs at least so much.
+    pub(crate) fn first(&self, at_least: Weight) -> Option<&Finding> {
+        self.others.iter().find(|f| f.weight >= at_least)
+    }
+}
+
+/// Most findings of one weight that are kept.
+const MOST: usize = 16;

@@ -1,0 +1,152 @@
+//! Where in a message something stands, in the words of the standard: `PID-7 (byte 212)`, `OBX[2]-5(1).1`.
+
+use std::fmt;
+
+use super::segment::Segment;
+
+/// A place in a message. Numbers count from 1 as in the standard; 0 is "the whole".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The segment's name; empty for the message as a whole.
+    pub segment: String,
+    /// Which of the segments of this name.
+    pub occurrence: usize,
+    /// Whether the segment's number is worth telling.
+    pub repeated: bool,
+    /// The field.
+    pub field: usize,
+    /// The repetition.
+    pub repetition: usize,
+    /// The component.
+    pub component: usize,
+    /// The subcomponent.
+    pub subcomponent: usize,
+    /// The byte of the message, counted from 0.
+    pub offset: Option<usize>,
+}
+
+impl Place {
+    /// A field of the MSH segment.
+    pub(crate) fn msh(field: usize) -> Self {
+        Self::field("MSH", field)
+    }
+
+    /// A field of a segment that occurs once.
+    pub(crate) fn field(segment: &str, field: usize) -> Self {
+        Self {
+            segment: segment.to_owned(),
+            occurrence: 1,
+            field,
+            ..Self::default()
+        }
+    }
+
+    /// The same, with a component.
+    pub(crate) fn component(mut self, component: usize) -> Self {
+        self.component = component;
+        self
+    }
+
+    /// The same, with a byte of the message.
+    pub(crate) fn byte(mut self, offset: usize) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+
+    /// The place in a segment at which byte `offset` of the message stands.
+    pub(crate) fn of(segment: &Segment<'_>, offset: usize) -> Self {
+        let mut place = Self {
+            segment: segment.name().to_owned(),
+            occurrence: segment.occurrence(),
+            repeated: segment.occurrence() > 1,
+            offset: Some(offset),
+            ..Self::default()
+        };
+        let delimiters = segment.delimiters();
+        let before = offset.saturating_sub(segment.offset());
+        // MSH-1 is the field separator itself, and MSH-2 the other delimiters as plain text.
+        let is_msh = segment.name() == "MSH";
+        let (mut components, mut subcomponents, mut repetitions) = (0_usize, 0_usize, 0_usize);
+        if is_msh && before > 2 {
+            place.field = 1;
+        }
+        for &byte in segment.bytes().iter().take(before) {
+            if byte == delimiters.field {
+                place.field = place.field.saturating_add(1);
+                (components, subcomponents, repetitions) = (0, 0, 0);
+            } else if is_msh && place.field <= 2 {
+            } else if byte == delimiters.repetition {
+                repetitions = repetitions.saturating_add(1);
+                (components, subcomponents) = (0, 0);
+            } else if byte == delimiters.component {
+                components = components.saturating_add(1);
+                subcomponents = 0;
+            } else if byte == delimiters.subcomponent {
+                subcomponents = subcomponents.saturating_add(1);
+            }
+        }
+        if repetitions > 0 {
+            place.repetition = repetitions.saturating_add(1);
+        }
+        if components > 0 || subcomponents > 0 {
+            place.component = components.saturating_add(1);
+        }
+        if subcomponents > 0 {
+            place.subcomponent = subcomponents.saturating_add(1);
+        }
+        place
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.segment.is_empty() {
+            f.write_str("message")?;
+        } else {
+            f.write_str(&self.segment)?;
+        }
+        if self.repeated {
+            write!(f, "[{}]", self.occurrence)?;
+        }
+        if self.field > 0 {
+            write!(f, "-{}", self.field)?;
+        }
+        if self.repetition > 0 {
+            write!(f, "({})", self.repetition)?;
+        }
+        if self.component > 0 {
+            write!(f, ".{}", self.component)?;
+        }
+        if self.subcomponent > 0 {
+            write!(f, ".{}", self.subcomponent)?;
+        }
+        match self.offset {
+            Some(offset) => write!(f, " (byte {offset})"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Message;
+    use super::*;
+    use crate::Limits;
+
+    #[test]
+    fn names_places_as_the_standard_does() {
+        let text = b"MSH|^~\\&|A^B|C\rOBX|1\rOBX|2|x~y^p&q|z\r";
+        let message = Message::parse(text, &Limits::default()).unwrap();
+        let at = |needle: u8| {
+            let offset = text.iter().position(|b| *b == needle).unwrap();
+            let segment = message.segment_at(offset).unwrap();
+            Place::of(segment, offset).to_string()
+        };
+        assert_eq!(at(b'A'), "MSH-3 (byte 9)");
+        assert_eq!(at(b'~'), "MSH-2 (byte 5)");
+        assert_eq!(at(b'C'), "MSH-4 (byte 13)");
+        assert_eq!(at(b'1'), "OBX-1 (byte 19)");
+        assert_eq!(at(b'q'), "OBX[2]-2(2).2.2 (byte 33)");
+        assert_eq!(at(b'z'), "OBX[2]-3 (byte 35)");
+    }
+}
