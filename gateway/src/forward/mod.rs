@@ -13,3 +13,5 @@ pub mod spool_file;
 mod script;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod sealed;

@@ -32,6 +32,7 @@ struct Lines {
     tokens: usize,
     connecting: bool,
     connected: bool,
+    unanswered: usize,
     spooled: usize,
     spooling: bool,
     device_done: bool,
@@ -78,6 +79,12 @@ impl Lines {
         }));
     }
 
+    fn close_if_done(&mut self) {
+        if self.device_done && self.whole.is_empty() && self.unanswered == 0 {
+            self.close(false);
+        }
+    }
+
     fn line(&mut self, line: Bytes) {
         match line.as_ref() {
             b"bad\n" => {
@@ -108,6 +115,7 @@ impl Lines {
         if let Some(line) = self.whole.pop_front() {
             self.record(Outcome::Forwarded, line.len());
             self.forward(Side::Hospital, line);
+            self.unanswered += 1;
         }
     }
 }
@@ -120,10 +128,8 @@ impl Session for Lines {
     fn receive(&mut self, from: Side, bytes: &[u8], _: Instant, _: Timestamp) {
         if from == Side::Hospital {
             self.forward(Side::Device, Bytes::copy_from_slice(bytes));
-            if self.device_done {
-                self.close(false);
-            }
-            return;
+            self.unanswered = self.unanswered.saturating_sub(1);
+            return self.close_if_done();
         }
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             let whole = piece.ends_with(b"\n");
@@ -159,9 +165,7 @@ impl Session for Lines {
         } else {
             // The answer to what was sent may still come.
             self.device_done = true;
-            if !self.connected && self.whole.is_empty() {
-                self.close(false);
-            }
+            self.close_if_done();
         }
     }
 
@@ -245,22 +249,34 @@ impl Clock for RealClock {
     }
 }
 
-/// Runs a relay of [`Lines`] beside a test that plays the supervisor.
+/// A relay of [`Lines`].
+pub(super) async fn lines(socket: OwnedFd) -> Result<(), RelayError> {
+    let factory: SessionFactory = Box::new(|policy, _, _, _| {
+        let mut lines = Lines::default();
+        lines.update(policy);
+        Box::new(lines)
+    });
+    run(Channel::new(socket).unwrap(), Arc::new(RealClock), factory).await
+}
+
+/// Runs a relay beside a test that plays the supervisor.
 pub(super) async fn with_relay(
     connections: usize,
     memory: usize,
     test: impl AsyncFnOnce(&mut Supervisor),
 ) -> Result<(), RelayError> {
     let (ours, theirs) = pair().unwrap();
-    let factory: SessionFactory = Box::new(|policy, _, _, _| {
-        let mut lines = Lines::default();
-        lines.update(policy);
-        Box::new(lines)
-    });
-    let relay = run(Channel::new(theirs).unwrap(), Arc::new(RealClock), factory);
     let test = async {
-        let mut supervisor = Supervisor {
-            channel: Channel::new(ours).unwrap(),
+        let mut supervisor = Supervisor::start(ours, connections, memory).await;
+        test(&mut supervisor).await;
+    };
+    tokio::join!(lines(theirs), test).0
+}
+
+impl Supervisor {
+    pub(super) async fn start(socket: OwnedFd, connections: usize, memory: usize) -> Self {
+        let supervisor = Self {
+            channel: Channel::new(socket).unwrap(),
             next: 0,
         };
         let start = ToRelay::Start {
@@ -269,12 +285,9 @@ pub(super) async fn with_relay(
         };
         supervisor.tell(start, &[]).await;
         assert!(matches!(supervisor.hear().await, FromRelay::Ready));
-        test(&mut supervisor).await;
-    };
-    tokio::join!(relay, test).0
-}
+        supervisor
+    }
 
-impl Supervisor {
     pub(super) async fn tell(&self, message: ToRelay, descriptors: &[BorrowedFd<'_>]) {
         self.channel.send(&message, descriptors).await.unwrap();
     }
@@ -320,16 +333,19 @@ impl Supervisor {
 
     /// Waits for the end of a connection: forwarded, refused, received, sent.
     pub(super) async fn closed(&self, id: ConnectionId) -> (u64, u64, u64, u64) {
-        match self.hear_beside_decisions().await {
-            FromRelay::Closed {
-                id: of,
-                forwarded,
-                refused,
-                received,
-                sent,
-            } if of == id => (forwarded, refused, received, sent),
-            other => panic!("{other:?} instead of the end of {id}"),
-        }
+        let message = self.hear_beside_decisions().await;
+        let FromRelay::Closed {
+            id: of,
+            forwarded,
+            refused,
+            received,
+            sent,
+        } = message
+        else {
+            panic!("{message:?} instead of the end of {id}");
+        };
+        assert_eq!(of, id);
+        (forwarded, refused, received, sent)
     }
 }
 

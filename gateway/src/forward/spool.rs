@@ -80,7 +80,7 @@ impl Spool {
         self.reading = Some(Cursor::Block(0));
     }
 
-    /// Whether [`Self::next`] has more.
+    /// Whether [`Self::read`] has more.
     #[must_use]
     pub fn is_reading(&self) -> bool {
         self.reading.is_some()
@@ -90,7 +90,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the file is not what was written.
-    pub fn next(&mut self) -> Result<Option<Bytes>, SpoolError> {
+    pub fn read(&mut self) -> Result<Option<Bytes>, SpoolError> {
         match self.reading {
             Some(Cursor::Block(block)) if block < self.sealed => {
                 self.reading = Some(Cursor::Block(block.saturating_add(1)));
@@ -218,7 +218,7 @@ mod tests {
     fn read(spool: &mut Spool) -> Result<Vec<u8>, SpoolError> {
         let mut all = Vec::new();
         spool.rewind();
-        while let Some(chunk) = spool.next()? {
+        while let Some(chunk) = spool.read()? {
             assert!(chunk.len() <= BLOCK);
             all.extend_from_slice(&chunk);
         }
@@ -256,7 +256,8 @@ mod tests {
     #[test]
     fn notices_every_change() {
         let record = BLOCK + TAG;
-        let tamper: [(&str, &dyn Fn(&File)); 4] = [
+        type Tamper<'a> = (&'a str, &'a dyn Fn(&File));
+        let tamper: [Tamper<'_>; 4] = [
             ("bit", &|file| file.write_all_at(&[0xff], 100).unwrap()),
             ("tag", &|file| {
                 file.write_all_at(&[0; TAG], BLOCK as u64).unwrap();

@@ -42,9 +42,11 @@ async fn decisions_come_in_order_and_always_fit_a_packet() {
     relay(async |supervisor| {
         let (id, mut device) = supervisor.open(policy()).await;
         device.write_all(b"bad\none\n").await.unwrap();
-        let outcome = async || match supervisor.hear().await {
-            FromRelay::Decided { decision, .. } => decision.outcome,
-            other => panic!("{other:?}"),
+        let outcome = async || {
+            let FromRelay::Decided { decision, .. } = supervisor.hear().await else {
+                panic!("not a decision");
+            };
+            decision.outcome
         };
         assert_eq!(outcome().await, Outcome::Refused);
         let mut hospital = supervisor.connect(id).await;
@@ -130,7 +132,7 @@ async fn a_hospital_that_takes_nothing_is_given_up() {
         let (id, mut device) = supervisor.open(hasty).await;
         device.write_all(b"one\n").await.unwrap();
         let hospital = supervisor.connect(id).await;
-        let flood = vec![b"x".repeat(9_999), b"\n".to_vec()].concat();
+        let flood = [b"x".repeat(9_999), b"\n".to_vec()].concat();
         let flood = async { while device.write_all(&flood).await.is_ok() {} };
         tokio::join!(flood, supervisor.closed(id));
         drop(hospital);

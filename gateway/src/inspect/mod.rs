@@ -66,6 +66,10 @@ pub struct Rate {
 
 /// What the pump must do next. Steps are carried out in the order in which they are polled.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a step is carried out as soon as it is polled"
+)]
 pub enum Step {
     /// Ask the supervisor for the connection to the destination; answered by
     /// [`Session::connected`] or [`Session::connect_failed`].

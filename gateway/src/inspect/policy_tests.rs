@@ -248,8 +248,8 @@ fn rule(from: Party, to: &str) -> Rule {
     }
 }
 
-fn clinic() -> Config {
-    let services = [
+fn services() -> BTreeMap<ServiceName, Service> {
+    [
         (
             name("his"),
             service(
@@ -282,7 +282,11 @@ fn clinic() -> Config {
                 },
             ),
         ),
-    ];
+    ]
+    .into()
+}
+
+fn clinic() -> Config {
     let results = Rule {
         hl7: Some(Hl7Rule {
             send: texts(&["ORU^R01"]),
@@ -321,7 +325,7 @@ fn clinic() -> Config {
             interface: "lan0".to_owned(),
             mode: HospitalMode::Snat,
         },
-        services: services.into(),
+        services: services(),
         devices: [
             (name("ecg"), device("10.64.0.1", "ecg-home")),
             (name("us"), device("10.64.0.2", "ultrasound")),

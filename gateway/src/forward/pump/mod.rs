@@ -1,7 +1,10 @@
 //! One inspected connection: moves bytes between two sockets and a [`Session`], and does what the session says.
 //!
 //! In: sockets, the session, notes from the worker. Out: approved bytes, records, requests to the supervisor.
-//! Decides nothing about content. Reads only while the session wants bytes and the other side takes them.
+//! Decides nothing about content. `turn` says when it does something, `record` what is told of it.
+
+mod record;
+mod turn;
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -11,15 +14,14 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::leg::{Condition, Input, Leg, Outgoing};
+use super::leg::{Condition, Leg, Outgoing};
 use super::message::FromRelay;
 use super::spool::{Spool, SpoolError};
 use super::worker::Shared;
 use crate::channel::ChannelError;
 use crate::flow::{ConnectionId, Side};
-use crate::inspect::{
-    ConnectionPolicy, Decision, EndReason, Outcome, Session, Step, Subject as About,
-};
+use crate::inspect::{ConnectionPolicy, Decision, EndReason, Session, Step};
+pub(super) use record::Totals;
 
 /// One connection.
 pub(super) struct Pump {
@@ -44,6 +46,8 @@ pub(super) struct Pump {
     unspooled: Option<Bytes>,
     /// When the rate limiter is asked again.
     token_at: Option<Instant>,
+    /// Who is read first in the next turn.
+    first: Side,
     /// The session was told to end.
     ending: bool,
     /// When both sides are reset, whatever the session still wants.
@@ -70,19 +74,6 @@ pub(super) enum Note {
     Journal,
     /// End when nothing is under way.
     Drain,
-}
-
-/// What passed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
-    /// Messages forwarded to the hospital.
-    pub(super) forwarded: u64,
-    /// Refusals.
-    pub(super) refused: u64,
-    /// Bytes from the device.
-    pub(super) received: u64,
-    /// Bytes to the hospital.
-    pub(super) sent: u64,
 }
 
 /// What a pump begins with.
@@ -114,6 +105,7 @@ impl Pump {
             spool: None,
             unspooled: None,
             token_at: None,
+            first: Side::Device,
             ending: false,
             cut_at: None,
             moved_at,
@@ -141,31 +133,31 @@ impl Pump {
     }
 
     /// Does everything that can be done without waiting for a peer.
+    ///
+    /// Whenever the session was told something it is polled before it is told more.
     async fn settle(&mut self) -> Result<(), ChannelError> {
         loop {
-            let mut moved = self.steps().await?;
-            moved |= self.advance(Side::Device);
-            moved |= self.advance(Side::Hospital);
-            moved |= self.ask_for_token();
-            moved |= self.end_if_due();
-            self.account();
+            self.steps().await?;
             if self.reconnect && self.hospital.is_none() {
                 self.reconnect = false;
                 self.connect().await?;
             }
-            if !moved {
+            let told = self.advance(Side::Device)
+                || self.advance(Side::Hospital)
+                || self.ask_for_token()
+                || self.end_if_due()
+                || self.account();
+            if !told {
                 return Ok(());
             }
         }
     }
 
-    async fn steps(&mut self) -> Result<bool, ChannelError> {
-        let mut any = false;
+    async fn steps(&mut self) -> Result<(), ChannelError> {
         while !self.is_stalled() {
             let Some(step) = self.session.poll() else {
                 break;
             };
-            any = true;
             match step {
                 Step::Connect => self.connect().await?,
                 Step::Forward { to, permit } => self.send(to, Outgoing::Approved(permit)),
@@ -184,7 +176,7 @@ impl Pump {
                 Step::Close { side, reset } => self.close(side, reset),
             }
         }
-        Ok(any)
+        Ok(())
     }
 
     /// Whether the next step must wait: steps are never carried out of order.
@@ -240,18 +232,10 @@ impl Pump {
     }
 
     async fn record(&mut self, decision: Decision) -> Result<(), ChannelError> {
-        let from_device = decision.from == Side::Device;
-        match decision.outcome {
-            Outcome::Forwarded | Outcome::Unanswered => {
-                let message = from_device && decision.what == About::Message;
-                self.totals.forwarded += u64::from(message);
-            }
-            Outcome::Refused => self.totals.refused += u64::from(from_device),
-            Outcome::Repeated | Outcome::Undelivered | Outcome::Abandoned => {}
-        }
+        self.totals.count(&decision);
         let decided = FromRelay::Decided {
             id: self.id,
-            decision: Box::new(bounded(decision)),
+            decision: Box::new(record::bounded(decision)),
         };
         self.shared.channel.send(&decided, &[]).await
     }
@@ -389,86 +373,24 @@ impl Pump {
     }
 
     /// Keeps the sum of the process right and ends the connection when it holds too much of it.
+    /// True when the session was told something.
     //= C7
-    fn account(&mut self) {
+    fn account(&mut self) -> bool {
         let queued = [&self.device, &self.hospital];
         let queued = queued.into_iter().flatten().map(Leg::queued).sum::<usize>();
         let waiting = self.unspooled.as_ref().map_or(0, Bytes::len);
         let held = self.session.held() + queued + waiting;
         let too_much = self.shared.account(&mut self.held, held);
-        if too_much && !self.ending {
-            tracing::debug!(connection = %self.id, "ended to keep memory bounded");
-            self.end(EndReason::Resources);
+        if !too_much || self.ending {
+            return false;
         }
+        tracing::debug!(connection = %self.id, "ended to keep memory bounded");
+        self.end(EndReason::Resources);
+        true
     }
 
     fn is_over(&self) -> bool {
         self.device.is_none() && self.hospital.is_none() && !self.asked && !self.is_stalled()
-    }
-
-    async fn wait(&mut self) -> Event {
-        let read_device = self.may_read(Side::Device);
-        let read_hospital = self.may_read(Side::Hospital);
-        let unspool = self.may_unspool();
-        let sleep = self.sleep();
-        tokio::select! {
-            biased;
-            note = self.notes.recv() => note.map_or(Event::Orphaned, Event::Note),
-            () = ready(self.device.as_ref(), read_device) => Event::Turn,
-            () = ready(self.hospital.as_ref(), read_hospital) => Event::Turn,
-            () = std::future::ready(()), if unspool => Event::Turn,
-            () = tokio::time::sleep(sleep) => Event::Turn,
-        }
-    }
-
-    fn may_read(&self, side: Side) -> bool {
-        let leg = |side| match side {
-            Side::Device => self.device.as_ref(),
-            Side::Hospital => self.hospital.as_ref(),
-        };
-        let queued = |side| leg(side).map_or(0, Leg::queued);
-        leg(side).is_some_and(Leg::is_readable)
-            && !self.is_stalled()
-            && queued(side.other()) < FORWARD_MARK
-            && queued(side) < ANSWER_MARK
-            && self.session.wants(side)
-    }
-
-    fn may_unspool(&self) -> bool {
-        let queued = self.hospital.as_ref().map_or(0, Leg::queued);
-        self.spool.as_ref().is_some_and(Spool::is_reading) && queued < FORWARD_MARK
-    }
-
-    /// How long until the next deadline of anybody.
-    fn sleep(&self) -> Duration {
-        let now = self.now();
-        let quiet = self.moved_at.checked_add(DRAIN_QUIET);
-        let deadlines = [
-            self.session.deadline(),
-            self.device.as_ref().and_then(Leg::deadline),
-            self.hospital.as_ref().and_then(Leg::deadline),
-            self.token_at,
-            self.cut_at,
-            quiet.filter(|_| self.drain && !self.ending),
-        ];
-        let next = deadlines.into_iter().flatten().min();
-        let left = next.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(now));
-        left.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
-    }
-
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Note(note) => self.take_note(note),
-            Event::Orphaned => self.end(EndReason::Shutdown),
-            // Whoever woke us: both sides get a turn, so that none can starve the other.
-            Event::Turn => {
-                self.read(Side::Device);
-                self.read(Side::Hospital);
-                if self.may_unspool() {
-                    self.unspool();
-                }
-            }
-        }
     }
 
     fn take_note(&mut self, note: Note) {
@@ -522,46 +444,6 @@ impl Pump {
         }
     }
 
-    fn read(&mut self, side: Side) {
-        if !self.may_read(side) {
-            return;
-        }
-        let shared = Rc::clone(&self.shared);
-        let mut scratch = shared.scratch.borrow_mut();
-        let Some(leg) = self.leg_mut(side) else {
-            return;
-        };
-        let input = leg.read(&mut scratch);
-        let (now, wall) = self.times();
-        match input {
-            Ok(Input::Bytes(length)) => {
-                self.moved_at = now;
-                if side == Side::Device {
-                    self.totals.received = self.totals.received.saturating_add(length as u64);
-                }
-                let bytes = scratch.get(..length).unwrap_or_default();
-                self.session.receive(side, bytes, now, wall);
-            }
-            Ok(Input::End) => self.session.ended(side, false, now, wall),
-            Ok(Input::Nothing) => {}
-            Err(_) => {
-                self.lose(side, Condition::Dead);
-            }
-        }
-    }
-
-    fn unspool(&mut self) {
-        let (now, wall) = self.times();
-        match self.spool.as_mut().map(Spool::next).transpose() {
-            Ok(chunk) => {
-                if let Some(bytes) = chunk.flatten() {
-                    self.session.unspooled(bytes, now, wall);
-                }
-            }
-            Err(error) => self.spool_result(Err(error)),
-        }
-    }
-
     fn leg_mut(&mut self, side: Side) -> Option<&mut Leg> {
         match side {
             Side::Device => self.device.as_mut(),
@@ -592,58 +474,8 @@ impl Drop for Pump {
     }
 }
 
-enum Event {
-    Note(Note),
-    /// The worker forgot this connection.
-    Orphaned,
-    /// A socket is ready, the spool can be read on, or it is time.
-    Turn,
-}
-
-async fn ready(leg: Option<&Leg>, read: bool) {
-    match leg {
-        Some(leg) => leg.ready(read).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// A record travels in one packet, whatever the message claimed to be called.
-//= C7
-fn bounded(mut decision: Decision) -> Decision {
-    fn cut(text: &mut String) {
-        if text.len() > LONGEST_TEXT {
-            let end = text.floor_char_boundary(LONGEST_TEXT);
-            text.truncate(end);
-        }
-    }
-    cut(&mut decision.kind);
-    let texts = [
-        &mut decision.rule,
-        &mut decision.reason,
-        &mut decision.location,
-        &mut decision.detail,
-        &mut decision.answer,
-    ];
-    texts.into_iter().flatten().for_each(cut);
-    if let Some(identifier) = &mut decision.identifier {
-        identifier.truncate(LONGEST_IDENTIFIER);
-    }
-    decision.warnings.truncate(MOST_WARNINGS);
-    decision.warnings.iter_mut().for_each(cut);
-    decision
-}
-
-/// Bytes that may wait for one side before its counterpart is not read any more.
-const FORWARD_MARK: usize = 256 << 10;
-/// Bytes of answers that may wait for a side before that side itself is not read any more.
-const ANSWER_MARK: usize = 1 << 20;
 /// From the end of a connection to the reset of what is left of it; revocation has two seconds.
 //= C9
 const END_GRACE: Duration = Duration::from_millis(1_500);
 /// Silence after which nothing is under way.
 const DRAIN_QUIET: Duration = Duration::from_secs(2);
-const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
-const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
-const LONGEST_TEXT: usize = 512;
-const LONGEST_IDENTIFIER: usize = 1_024;
-const MOST_WARNINGS: usize = 16;
