@@ -5,7 +5,7 @@
 //! Knows nothing of connections, addresses or messages.
 
 use lazaret_config::{
-    Config, Device, DeviceName, Limit, Party, Priority, Rule, RuleName, Service, ServiceName,
+    Config, Device, DeviceName, Limit, Priority, Rule, RuleName, Service, ServiceName,
     ServiceProtocol,
 };
 use protocol_inspect::{Limits, dicom, hl7};
@@ -23,8 +23,8 @@ pub fn compile(
 ) -> Option<ConnectionPolicy> {
     let owner = config.devices.get(device)?;
     let target = config.services.get(service)?;
-    let mut rules = rules_for(config, device, service);
-    rules.retain(|(_, rule)| is_enforceable(rule) && holds_at(rule, now));
+    let mut rules = config.rules_for(device, service);
+    rules.retain(|(_, rule)| is_enforceable(rule) && rule.holds_at(now));
     let (protocol, used) = match &target.protocol {
         ServiceProtocol::Hl7 { .. } => hl7_policy(config, owner, target, &rules)?,
         ServiceProtocol::Dicom { .. } => dicom_policy(config, owner, target, &rules)?,
@@ -47,7 +47,7 @@ pub fn compile(
 //= C7
 #[must_use]
 pub fn connection_limit(config: &Config, device: &DeviceName, service: &ServiceName) -> usize {
-    let rules = rules_for(config, device, service);
+    let rules = config.rules_for(device, service);
     if rules.is_empty() {
         return 0;
     }
@@ -75,42 +75,6 @@ fn is_enforceable(rule: &Rule) -> bool {
 }
 
 type Named<'a> = (&'a RuleName, &'a Rule);
-
-fn rules_for<'a>(config: &'a Config, device: &DeviceName, service: &ServiceName) -> Vec<Named<'a>> {
-    let Some(owner) = config.devices.get(device) else {
-        return Vec::new();
-    };
-    let concerns = |rule: &Rule| {
-        rule.to.contains(service)
-            && rule.from.iter().any(|party| match party {
-                Party::Device(name) => name == device,
-                Party::Role(role) => owner.roles.contains(role),
-            })
-    };
-    let rules = config.rules.iter();
-    rules.filter(|(_, rule)| concerns(rule)).collect()
-}
-
-fn holds_at(rule: &Rule, now: jiff::Timestamp) -> bool {
-    let zone = rule.hours.as_ref().map(|hours| hours.zone.clone());
-    let local = now.to_zoned(zone.unwrap_or(jiff::tz::TimeZone::UTC));
-    if rule.until.is_some_and(|last| local.date() > last) {
-        return false;
-    }
-    let Some(hours) = &rule.hours else {
-        return true;
-    };
-    let begins_on = |date: jiff::civil::Date| {
-        let day = usize::from(date.weekday().to_monday_zero_offset().unsigned_abs());
-        DAYS.get(day).is_some_and(|day| hours.days.contains(day))
-    };
-    let (date, time) = (local.date(), local.time());
-    if hours.from < hours.to {
-        return begins_on(date) && (hours.from..hours.to).contains(&time);
-    }
-    let since_yesterday = time < hours.to && date.yesterday().is_ok_and(begins_on);
-    since_yesterday || (time >= hours.from && begins_on(date))
-}
 
 fn hl7_policy<'a>(
     config: &Config,
@@ -240,11 +204,6 @@ fn slower(a: &Rate, b: &Rate) -> std::cmp::Ordering {
 fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
-
-const DAYS: [lazaret_config::Day; 7] = {
-    use lazaret_config::Day::{Fri, Mon, Sat, Sun, Thu, Tue, Wed};
-    [Mon, Tue, Wed, Thu, Fri, Sat, Sun]
-};
 
 #[cfg(test)]
 #[path = "policy_tests.rs"]

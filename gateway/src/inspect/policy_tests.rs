@@ -1,12 +1,9 @@
 //! Policies of a small clinic.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use lazaret_config::{
-    Audit, Day, DicomRule, Gateway, Hl7Rule, Hospital, HospitalMode, Hours, Identity, Origin,
-    Profile, Role, Sync, WireGuard,
-};
+use lazaret_config::{Day, Hours, Profile};
 
 use super::*;
 
@@ -135,22 +132,21 @@ fn hours_and_last_day_hold_in_their_zone() {
 #[test]
 fn the_strictest_of_several_rules_holds_for_the_connection() {
     let mut config = clinic();
-    let mut second = config.rules[&name("results")].clone();
+    let first = config.rules.get_mut(&name("one")).unwrap();
+    first.priority = Priority::Critical;
+    first.limit.messages = Some((2, Duration::from_secs(1)));
+    let second = config.rules.get_mut(&name("other")).unwrap();
     second.limit.messages = Some((100, Duration::from_secs(60)));
     second.limit.message_size = Some(5_000);
     second.limit.connections = Some(3);
-    let first = config.rules.get_mut(&name("results")).unwrap();
-    first.priority = Priority::Critical;
-    first.limit.messages = Some((2, Duration::from_secs(1)));
-    config.rules.insert(name("second"), second);
-    let policy = compile_at(&config, "ecg", "his", NOON).unwrap();
+    let policy = compile_at(&config, "two", "his", NOON).unwrap();
     assert_eq!(policy.rate.unwrap().messages, 100);
     assert!(!policy.delay_only && !policy.without_journal);
     let ProtocolPolicy::Hl7(hl7) = policy.protocol else {
         panic!("not HL7")
     };
     assert_eq!((hl7.rules.len(), hl7.limits.hl7_message), (2, 5_000));
-    assert_eq!(connection_limit(&config, &name("ecg"), &name("his")), 3);
+    assert_eq!(connection_limit(&config, &name("two"), &name("his")), 3);
     assert_eq!(connection_limit(&config, &name("us"), &name("pacs")), 32);
 }
 
@@ -178,7 +174,7 @@ fn what_cannot_be_enforced_is_named_and_allows_nothing() {
     rule.hl7.as_mut().unwrap().bind_patient = true;
     assert_eq!(
         unsupported(&config),
-        ["lazaret.toml:7: rule.results: bind_patient is not supported yet"]
+        ["lazaret.toml:46: rule.results: bind_patient is not supported yet"]
     );
     assert!(compile_at(&config, "ecg", "his", NOON).is_none());
 }
@@ -193,180 +189,81 @@ fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
-fn origin() -> Origin {
-    Origin {
-        file: "lazaret.toml".into(),
-        line: 7,
-    }
-}
-
-fn texts(texts: &[&str]) -> BTreeSet<String> {
-    texts.iter().map(|&text| text.to_owned()).collect()
-}
-
-fn service(address: &str, protocol: ServiceProtocol) -> Service {
-    Service {
-        origin: origin(),
-        address: address.parse().unwrap(),
-        protocol,
-    }
-}
-
-fn device(address: &str, role: &str) -> Device {
-    Device {
-        origin: origin(),
-        identity: Identity::WireGuard {
-            public_key: [1; 32],
-            preshared_key_file: None,
-            keepalive: 0,
-            endpoint: None,
-        },
-        addresses: vec![address.parse().unwrap()],
-        networks: Vec::new(),
-        roles: [name(role)].into(),
-        hl7_senders: vec![("ECG".to_owned(), "CARDIO".to_owned())],
-        ae_title: Some("US07".to_owned()),
-        dicom_port: None,
-        patients: Vec::new(),
-        default_charset: "ASCII".to_owned(),
-    }
-}
-
-fn rule(from: Party, to: &str) -> Rule {
-    Rule {
-        origin: origin(),
-        from: [from].into(),
-        to: [name(to)].into(),
-        hl7: None,
-        dicom: None,
-        limit: Limit::default(),
-        priority: Priority::Normal,
-        profile: None,
-        shadow: false,
-        hours: None,
-        until: None,
-    }
-}
-
-fn services() -> BTreeMap<ServiceName, Service> {
-    [
-        (
-            name("his"),
-            service(
-                "10.20.2.10",
-                ServiceProtocol::Hl7 {
-                    port: 2575,
-                    profile: Profile::Standard,
-                    shadow: false,
-                },
-            ),
-        ),
-        (
-            name("pacs"),
-            service(
-                "10.20.1.10",
-                ServiceProtocol::Dicom {
-                    port: 104,
-                    called_ae: Some("PACS1".to_owned()),
-                    profile: Profile::Strict,
-                    shadow: true,
-                },
-            ),
-        ),
-        (
-            name("console"),
-            service(
-                "10.20.0.5",
-                ServiceProtocol::Plain {
-                    ports: BTreeSet::new(),
-                },
-            ),
-        ),
-    ]
-    .into()
-}
-
+/// The clinic, changed by the caller where the checks of a file would be in the way.
 fn clinic() -> Config {
-    let results = Rule {
-        hl7: Some(Hl7Rule {
-            send: texts(&["ORU^R01"]),
-            versions: texts(&["2.5"]),
-            bind_sender: true,
-            bind_patient: false,
-        }),
-        ..rule(Party::Role(name("ecg-home")), "his")
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("wireguard.key");
+    let options = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(key);
+    let text = "YCDDCMPKWTnsADpeZFtUZ4vtqKz9Ey/i6mFVdVWGWkY=\n";
+    std::io::Write::write_all(&mut options.unwrap(), text.as_bytes()).unwrap();
+    let source = lazaret_config::Source {
+        path: "lazaret.toml".into(),
+        text: CLINIC.to_owned(),
     };
-    let images = Rule {
-        dicom: Some(DicomRule {
-            allow: texts(&["C-ECHO", "C-STORE"]),
-            sop_classes: BTreeSet::new(),
-            move_destinations: BTreeSet::new(),
-            bind_sender: true,
-        }),
-        ..rule(Party::Device(name("us")), "pacs")
-    };
-    let consoles = rule(Party::Role(name("ecg-home")), "console");
-    Config {
-        gateway: Gateway {
-            name: "clinic".to_owned(),
-            state_dir: "/nowhere".into(),
-            runtime_dir: "/nowhere".into(),
-        },
-        wireguard: WireGuard {
-            listen: "[::]:51820".parse().unwrap(),
-            interface: "lz-wg".to_owned(),
-            private_key_file: "/nowhere/key".into(),
-            networks: vec!["10.64.0.0/16".parse().unwrap()],
-            addresses: vec!["10.64.255.254".parse().unwrap()],
-            mtu: 1420,
-            offload: false,
-        },
-        hospital: Hospital {
-            interface: "lan0".to_owned(),
-            mode: HospitalMode::Snat,
-        },
-        services: services(),
-        devices: [
-            (name("ecg"), device("10.64.0.1", "ecg-home")),
-            (name("us"), device("10.64.0.2", "ultrasound")),
-        ]
-        .into(),
-        roles: BTreeMap::from([(name("ecg-home"), Role::default())]),
-        rules: [
-            (name("results"), results),
-            (name("images"), images),
-            (name("consoles"), consoles),
-        ]
-        .into(),
-        limits: site_limits(),
-        audit: Audit {
-            directory: "/nowhere".into(),
-            rotate_size: 64 << 20,
-            sync: Sync::Batch,
-            keep: 0,
-            required: true,
-        },
-        tests: Vec::new(),
-    }
+    Config::from_sources(directory.path(), &[source]).unwrap()
 }
 
-fn site_limits() -> lazaret_config::Limits {
-    let seconds = Duration::from_secs;
-    lazaret_config::Limits {
-        hl7_message: 4 << 20,
-        hl7_segments: 10_000,
-        dicom_dataset: 4 << 30,
-        dicom_depth: 64,
-        dicom_elements: 2_000_000,
-        dicom_pdu: 128 << 10,
-        dicom_memory: 4 << 20,
-        spool: 8 << 30,
-        connections: 4_096,
-        connections_per_device: 32,
-        receive_timeout: seconds(30),
-        connect_timeout: seconds(10),
-        answer_timeout: seconds(30),
-        idle_timeout: seconds(3_600),
-        send_timeout: seconds(30),
-    }
-}
+const CLINIC: &str = r#"schema = 1
+[gateway]
+name = "clinic"
+[tunnel.wireguard]
+listen = "[::]:51820"
+interface = "lz-wg"
+private_key_file = "wireguard.key"
+networks = ["10.64.0.0/16"]
+[hospital]
+interface = "lan0"
+mode = "snat"
+
+[service.his]
+address = "10.20.2.10:2575"
+protocol = "hl7"
+[service.pacs]
+address = "10.20.1.10:104"
+protocol = "dicom"
+called_ae = "PACS1"
+profile = "strict"
+shadow = true
+[service.console]
+address = "10.20.0.5"
+ports = ["tcp/22"]
+
+[device.ecg]
+wireguard = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+addresses = ["10.64.0.1"]
+roles = ["ecg-home"]
+hl7_sender = "ECG^CARDIO"
+[device.us]
+wireguard = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
+addresses = ["10.64.0.2"]
+ae_title = "US07"
+[device.two]
+wireguard = "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM="
+addresses = ["10.64.0.3"]
+roles = ["twice"]
+hl7_sender = "TWO^CARDIO"
+
+[rule.results]
+from = ["role:ecg-home"]
+to = ["his"]
+hl7 = { send = ["ORU^R01"], versions = ["2.5"] }
+[rule.images]
+from = ["device:us"]
+to = ["pacs"]
+dicom = { allow = ["C-ECHO", "C-STORE"] }
+[rule.consoles]
+from = ["role:ecg-home"]
+to = ["console"]
+[rule.one]
+from = ["role:twice"]
+to = ["his"]
+hl7 = { send = ["ORU^R01"] }
+[rule.other]
+from = ["device:two"]
+to = ["his"]
+hl7 = { send = ["ADT^A01"] }
+"#;
