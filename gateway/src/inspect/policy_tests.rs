@@ -174,7 +174,7 @@ fn what_cannot_be_enforced_is_named_and_allows_nothing() {
     rule.hl7.as_mut().unwrap().bind_patient = true;
     assert_eq!(
         unsupported(&config),
-        ["lazaret.toml:46: rule.results: bind_patient is not supported yet"]
+        ["lazaret.toml:41: rule.results: bind_patient is not supported yet"]
     );
     assert!(compile_at(&config, "ecg", "his", NOON).is_none());
 }
