@@ -78,8 +78,8 @@ pub(crate) fn read(sources: &[Source], problems: &Problems) -> Document {
             document.read_file(file, root.get_ref(), problems);
         } else {
             document.broken = true;
-            for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
-                report_syntax(file, &source.text, error, problems);
+            for (number, error) in errors.iter().take(MAX_SYNTAX_ERRORS).enumerate() {
+                report_syntax(file, &source.text, error, number == 0, problems);
             }
         }
     }
@@ -117,10 +117,14 @@ impl Document {
     }
 
     fn read_main(&mut self, main: &Section<'_>) {
-        if let Some(schema) = main.required::<i64>("schema")
-            && schema.value != 1
-        {
-            main.report("schema", Fault::new("this version reads `schema = 1`"));
+        match main.optional::<i64>("schema") {
+            Some(schema) if schema.value == 1 => {}
+            Some(_) => main.report("schema", Fault::new("this version reads `schema = 1`")),
+            None if main.has("schema") => {}
+            None => {
+                let fault = Fault::new("missing key `schema` in lazaret.toml");
+                main.report("schema", fault.help("begin with `schema = 1`"));
+            }
         }
         self.gateway = main
             .table("gateway", "[gateway]", &gateway::KEYS)
@@ -277,22 +281,32 @@ fn misplaced(file: usize, root: &DeTable<'_>, problems: &Problems) {
     }
 }
 
-fn report_syntax(file: usize, text: &str, error: &toml::de::Error, problems: &Problems) {
+fn report_syntax(
+    file: usize,
+    text: &str,
+    error: &toml::de::Error,
+    is_first: bool,
+    problems: &Problems,
+) {
     let span = error.span().unwrap_or_default();
     let place = |span: Range<usize>| Place {
         file,
         start: span.start,
         end: span.end,
     };
-    let first = first_definition(text, &span).map(place);
-    let problem = Fault::new(format!("not TOML: {}", error.message())).at(place(span.clone()));
-    let twice = Fault::new("defined twice").at(place(span));
-    problems.report(match first {
-        Some(first) if error.message() == "duplicate key" => {
-            twice.also(first, "first defined here")
+    let at = place(span.clone());
+    let twice = error.message() == "duplicate key";
+    match first_definition(text, &span).map(place) {
+        Some(first) if twice => {
+            let problem = Fault::new("defined twice").at(at);
+            problems.report(problem.also(first, "first defined here"));
         }
-        Some(_) | None => problem,
-    });
+        // A table that is defined twice has its keys twice too; that says nothing new.
+        None if twice && !is_first => {}
+        Some(_) | None => {
+            problems.report(Fault::new(format!("not TOML: {}", error.message())).at(at));
+        }
+    }
 }
 
 /// The parser names only the second place of two; the first is the nearest equal header or key before it.
@@ -345,3 +359,34 @@ pub(crate) const TABLES: &[&Keys] = &[
     &audit::KEYS,
     &test::KEYS,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::TABLES;
+
+    #[test]
+    fn every_key_is_in_the_reference() {
+        let reference = include_str!("../REFERENCE.md");
+        for keys in TABLES {
+            let heading = format!("\n## {}\n", keys.table);
+            let (_, section) = reference.split_once(&heading).unwrap_or_else(|| {
+                panic!("no heading {}", keys.table);
+            });
+            let section = section.split("\n## ").next().unwrap_or_default();
+            for key in keys.known {
+                let rows = section.lines().filter(|line| line.starts_with("| `"));
+                let first = |row: &str| row.split('|').nth(1).unwrap_or_default().to_owned();
+                let mut cells = rows.map(first);
+                assert!(
+                    cells.any(|cell| cell.contains(&format!("`{key}`"))),
+                    "no row for {key} under {}",
+                    keys.table
+                );
+            }
+            for (later, _) in keys.later {
+                let (_, last) = reference.split_once("## Not carried").unwrap_or_default();
+                assert!(last.contains(later), "{later} is not said to be missing");
+            }
+        }
+    }
+}

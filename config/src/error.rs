@@ -145,7 +145,8 @@ impl Spot {
             width,
             ..
         } = self;
-        write!(f, "\n {line:>gutter$} | {excerpt}")?;
+        let space = if excerpt.is_empty() { "" } else { " " };
+        write!(f, "\n {line:>gutter$} |{space}{excerpt}")?;
         write!(f, "\n {:gutter$} | {:indent$}{:^<width$}", "", "", "")
     }
 }

@@ -29,7 +29,7 @@ impl<'t> Lines<'t> {
     }
 
     /// What to show for a span.
-    pub(crate) fn spot(&self, file: &Path, start: usize, end: usize) -> Spot {
+    pub(crate) fn spot(&self, file: &Path, start: usize, end: usize, secret: bool) -> Spot {
         let start = self.floor(start.min(self.text.len()));
         let end = self.floor(end.min(self.text.len())).max(start);
         let line = self.line_of(start);
@@ -44,7 +44,12 @@ impl<'t> Lines<'t> {
         let before = count(begin..start);
         let line_end = begin.saturating_add(whole.len());
         let width = count(start..end.min(line_end).max(start)).max(1);
-        let shown = mask(whole);
+        let mut shown = mask(whole);
+        if secret {
+            let inside = before..before.saturating_add(width);
+            let stars = |(at, c)| if inside.contains(&at) { '*' } else { c };
+            shown = shown.chars().enumerate().map(stars).collect();
+        }
         let (excerpt, indent, width) = window(&shown, before, width);
         Spot {
             file: file.to_owned(),
@@ -92,10 +97,12 @@ pub(crate) fn mask(line: &str) -> String {
 
 /// Where the value begins on a line like `private_key = "…"`.
 fn secret_value(line: &str) -> Option<usize> {
-    let (key, _) = line.split_once('=')?;
+    let (key, value) = line.split_once('=')?;
     let name = key.trim().trim_matches(['"', '\'']).to_ascii_lowercase();
     let secret = SECRET_WORDS.iter().any(|word| name.contains(word));
-    (secret && !name.ends_with("_file")).then(|| key.len().saturating_add(1))
+    let spaces = value.len().saturating_sub(value.trim_start().len());
+    let begin = key.len().saturating_add(1).saturating_add(spaces);
+    (secret && !name.ends_with("_file")).then_some(begin)
 }
 
 fn looks_secret(word: &str) -> bool {
@@ -155,6 +162,7 @@ const SECRET_WORDS: &[&str] = &[
     "password",
     "passphrase",
     "token",
+    "patient",
 ];
 
 #[cfg(test)]
@@ -164,12 +172,12 @@ mod tests {
     #[test]
     fn counts_lines_and_characters() {
         let lines = Lines::new("a = 1\nü = \"x\"\r\n\nend");
-        let spot = lines.spot(Path::new("f"), 11, 14);
+        let spot = lines.spot(Path::new("f"), 11, 14, false);
         assert_eq!((spot.line, spot.column, spot.width), (2, 5, 3));
         assert_eq!(spot.excerpt, "ü = \"x\"");
-        assert_eq!(lines.spot(Path::new("f"), 17, 17).line, 4);
-        assert_eq!(lines.spot(Path::new("f"), 999, 1005).line, 4);
-        assert_eq!(Lines::new("").spot(Path::new("f"), 0, 0).line, 1);
+        assert_eq!(lines.spot(Path::new("f"), 17, 17, false).line, 4);
+        assert_eq!(lines.spot(Path::new("f"), 999, 1005, false).line, 4);
+        assert_eq!(Lines::new("").spot(Path::new("f"), 0, 0, true).line, 1);
     }
 
     #[test]
@@ -181,10 +189,11 @@ mod tests {
             format!("patients = [\"hmac:{}\"]", "5f".repeat(32)),
             "preshared_key = \"open sesame\"".to_owned(),
             "\"admin-password\" = 'hunter2'".to_owned(),
+            "patients = [\"MRN4711\"]".to_owned(),
         ] {
             let shown = mask(&line);
             assert_eq!(shown.chars().count(), line.chars().count());
-            for leak in [key, "sesame", "hunter2", &"5f".repeat(8)] {
+            for leak in [key, "sesame", "hunter2", "MRN4711", &"5f".repeat(8)] {
                 assert!(!shown.contains(leak), "{shown}");
             }
         }

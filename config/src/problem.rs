@@ -33,6 +33,8 @@ pub(crate) struct At<T> {
 pub(crate) struct Fault {
     pub(crate) message: String,
     pub(crate) help: Option<String>,
+    /// Whether the value may not be shown.
+    pub(crate) secret: bool,
 }
 
 impl Fault {
@@ -40,11 +42,18 @@ impl Fault {
         Self {
             message: message.into(),
             help: None,
+            secret: false,
         }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Keeps the value from being shown.
+    pub(crate) fn secret(mut self) -> Self {
+        self.secret = true;
         self
     }
 
@@ -119,29 +128,31 @@ impl Problems {
         let total = found.len();
         found.truncate(ConfigErrors::MAX);
         let mut lines: Vec<Option<Lines<'_>>> = sources.iter().map(|_| None).collect();
-        let mut spot = |place: Place| {
+        let mut spot = |place: Place, secret: bool| {
             let source = sources.get(place.file);
             let text = source.map_or("", |source| source.text.as_str());
             let path = source.map_or(Path::new(""), |source| source.path.as_path());
             match lines.get_mut(place.file) {
-                Some(slot) => {
-                    slot.get_or_insert_with(|| Lines::new(text))
-                        .spot(path, place.start, place.end)
-                }
-                None => Lines::new(text).spot(path, place.start, place.end),
+                Some(slot) => slot.get_or_insert_with(|| Lines::new(text)).spot(
+                    path,
+                    place.start,
+                    place.end,
+                    secret,
+                ),
+                None => Lines::new(text).spot(path, place.start, place.end, secret),
             }
         };
         let errors = found
             .into_iter()
             .map(|problem| ConfigError {
-                spot: Some(spot(problem.place)),
+                spot: Some(spot(problem.place, problem.fault.secret)),
                 message: problem.fault.message,
                 help: problem.fault.help,
                 remarks: problem
                     .also
                     .into_iter()
                     .map(|(place, text)| Remark {
-                        spot: spot(place),
+                        spot: spot(place, false),
                         text,
                     })
                     .collect(),

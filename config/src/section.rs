@@ -107,6 +107,15 @@ impl<'a> Section<'a> {
         self.table.contains_key(key)
     }
 
+    /// How many elements the list of a key has, right or wrong.
+    pub(crate) fn length_of(&self, key: &str) -> usize {
+        let array = self
+            .table
+            .get(key)
+            .and_then(|value| value.get_ref().as_array());
+        array.map_or(0, |array| array.len())
+    }
+
     /// Where the value of a key is.
     pub(crate) fn place_of(&self, key: &str) -> Option<Place> {
         self.table.get(key).map(|value| self.place(value))

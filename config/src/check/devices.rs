@@ -54,7 +54,7 @@ pub(super) fn check<'d>(document: &'d Document, problems: &Problems) -> Routers<
             if own.contains(&at.value) {
                 problems.report(Fault::new("this is the gateway's own address").at(at.place));
             }
-            if device.wireguard.is_some() {
+            if device.wireguard.is_some() && device.via.is_none() {
                 in_tunnel(at, &tunnel, problems);
                 not_behind(at, name, &routers, problems);
             }

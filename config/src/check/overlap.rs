@@ -63,6 +63,9 @@ struct Candidate<'d> {
 }
 
 fn conflict(document: &Document, a: &Candidate<'_>, b: &Candidate<'_>) -> Option<String> {
+    if !a.rule.is_clear || !b.rule.is_clear {
+        return None;
+    }
     let differ = match (
         a.rule.priority == b.rule.priority,
         a.rule.limit == b.rule.limit,
@@ -86,7 +89,8 @@ fn conflict(document: &Document, a: &Candidate<'_>, b: &Candidate<'_>) -> Option
             Some(Some(Protocol::Dicom)) => {
                 both(&a.rule.dicom, &b.rule.dicom).is_some_and(|(one, other)| dicom(one, other))
             }
-            Some(None) => true,
+            // Limits are refused for these in any case.
+            Some(None) => a.rule.priority != b.rule.priority,
             None => false,
         }
     })?;

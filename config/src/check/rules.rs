@@ -75,7 +75,7 @@ fn to(document: &Document, rule: &RawRule, problems: &Problems) -> Protocols {
 
 /// Whether `hl7` and `dicom` are there exactly for services that speak it.
 fn fits(rule: &RawRule, protocols: &Protocols, problems: &Problems) {
-    let known = protocols.0.len() == rule.to.len();
+    let known = rule.to_is_clear && protocols.0.len() == rule.to.len();
     let needs = |has: bool, protocol, name: &ServiceName, place: Place| {
         let (speaks, key, help) = match protocol {
             Protocol::Hl7 => ("HL7", "hl7", "such as `hl7 = { send = [\"ORU^R01\"] }`"),

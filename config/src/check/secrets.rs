@@ -28,7 +28,8 @@ pub(super) fn check(document: &Document, dir: &Path, problems: &Problems) {
 fn readable(dir: &Path, at: &At<FilePath>) -> Result<(), Fault> {
     let path = dir.join(&at.value.0);
     // Somebody may have written the key where its file is asked for.
-    let shown = mask(&path.display().to_string());
+    let shown = dir.join(mask(&at.value.0.display().to_string()));
+    let shown = shown.display();
     read_key(&path).map(drop).map_err(|error| match &error {
         KeyFileError::Read(cause) => {
             Fault::new(format!("{error} {shown}: {cause}")).help("`wg genkey` makes a key")

@@ -92,10 +92,10 @@ impl Text for ServiceName {
     const WHAT: &'static str = "the name of a service";
     fn parse(text: &str) -> Result<Self, Fault> {
         if text.starts_with("role:") || text.starts_with("device:") {
-            return Err(not_carried(
-                text,
-                "a rule goes from roles and devices to services; what goes the other way is a part of a later version",
-            ));
+            return Err(Fault::new(format!(
+                "rules to devices (`{text}`) are not carried by this version"
+            ))
+            .help("a rule goes from roles and devices to services"));
         }
         name(text)
     }

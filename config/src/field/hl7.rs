@@ -27,34 +27,44 @@ pub(crate) struct Patient(pub(crate) String);
 /// Checks one message type, `ORU^R01`; with `wildcard` also `ORU^*`.
 pub(crate) fn message_type(text: &str, wildcard: bool) -> Result<(), Fault> {
     let Some((code, trigger)) = text.split_once('^') else {
-        let fault = Fault::new("not a message type like \"ORU^R01\"");
-        return Err(
-            fault.maybe((wildcard && is_code(text)).then(|| format!("did you mean `{text}^*`?")))
-        );
+        let all = (wildcard && is_code(text)).then(|| format!("did you mean `{text}^*`?"));
+        return Err(Fault::new("not a message type like \"ORU^R01\"").maybe(all));
     };
-    if !is_code(code) {
-        let near = closest(code, CODES.iter().copied());
-        return Err(Fault::new("unknown message type")
-            .help("message codes are those of HL7 table 0076, and your own beginning with Z")
-            .maybe(near.map(|near| format!("did you mean `{near}^{trigger}`?"))));
-    }
-    if is_trigger(trigger) || (wildcard && trigger == "*") {
-        return Ok(());
-    }
-    let digits: String = trigger
-        .char_indices()
-        .map(|(at, c)| match c.to_ascii_uppercase() {
-            'O' if at > 0 => '0',
-            'I' | 'L' if at > 0 => '1',
-            upper => upper,
-        })
-        .collect();
-    let fault = match (wildcard, trigger) {
-        (false, "*") => Fault::new("one message is asked for here, not all of a type"),
-        _ => Fault::new("unknown trigger event")
+    let any = trigger == "*";
+    let good = is_trigger(trigger) || (wildcard && any);
+    let fault = match (is_code(code), good) {
+        (true, true) => return Ok(()),
+        (false, _) => Fault::new("unknown message type")
+            .help("message codes are those of HL7 table 0076, and your own beginning with Z"),
+        (true, false) if any => {
+            return Err(Fault::new(
+                "one message is asked for here, not all of a type",
+            ));
+        }
+        (true, false) => Fault::new("unknown trigger event")
             .help("a letter and two digits, such as `R01`, or `Z` and two characters of your own"),
     };
-    Err(fault.maybe(is_trigger(&digits).then(|| format!("did you mean `{code}^{digits}`?"))))
+    let near = if is_code(code) {
+        Some(code)
+    } else {
+        closest(code, COMMON.iter().chain(CODES).copied())
+    };
+    let trigger = repaired(trigger);
+    let sound = is_trigger(&trigger) || (wildcard && any);
+    Err(fault.maybe(
+        near.filter(|_| sound)
+            .map(|near| format!("did you mean `{near}^{trigger}`?")),
+    ))
+}
+
+/// A trigger event with its usual typing errors undone: small letters, letters for digits.
+fn repaired(trigger: &str) -> String {
+    let digit = |(at, c): (usize, char)| match c.to_ascii_uppercase() {
+        'O' if at > 0 => '0',
+        'I' | 'L' if at > 0 => '1',
+        upper => upper,
+    };
+    trigger.char_indices().map(digit).collect()
 }
 
 impl Text for MessageTypes {
@@ -126,7 +136,8 @@ impl Text for Patient {
             Some(_) | None => Err(
                 Fault::new("not `hmac:` and 64 lower-case hexadecimal digits").help(
                     "`lazaret patient hash` makes it; an identifier itself does not belong here",
-                ),
+                )
+                .secret(),
             ),
         }
     }
@@ -164,6 +175,11 @@ fn is_trigger(trigger: &str) -> bool {
 const VERSIONS: &[&str] = &[
     "2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1",
     "2.8.2",
+];
+
+/// The codes that are meant most often, offered first among equally near ones.
+const COMMON: &[&str] = &[
+    "ORU", "ADT", "ORM", "OML", "OMG", "MDM", "SIU", "DFT", "QBP", "VXU",
 ];
 
 /// HL7 table 0211, without those that cannot be framed by MLLP.

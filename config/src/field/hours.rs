@@ -250,3 +250,166 @@ const DAYS: [(&str, Day); 7] = [
     ("sat", Day::Sat),
     ("sun", Day::Sun),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Limit, Origin, Priority};
+
+    fn rule_of(hours: Option<&str>, until: Option<&str>) -> Rule {
+        Rule {
+            origin: Origin {
+                file: "x".into(),
+                line: 1,
+            },
+            from: BTreeSet::new(),
+            to: BTreeSet::new(),
+            hl7: None,
+            dicom: None,
+            limit: Limit::default(),
+            priority: Priority::Normal,
+            profile: None,
+            shadow: false,
+            hours: hours.map(|text| Hours::parse(text).unwrap()),
+            until: until.map(|date| date.parse().unwrap()),
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// 2026-11-23 is a Monday; Paris is at +01 then.
+    #[test]
+    fn holds_in_its_hours_only() {
+        let office = rule_of(Some("mon-fri 07:00-20:00 Europe/Paris"), None);
+        let night = rule_of(Some("mon,wed 22:00-06:00 UTC"), None);
+        let always = rule_of(None, None);
+        for (rule, moment, holds, next) in [
+            (
+                &office,
+                "2026-11-23T05:59:59Z",
+                false,
+                Some("2026-11-23T06:00:00Z"),
+            ),
+            (
+                &office,
+                "2026-11-23T06:00:00Z",
+                true,
+                Some("2026-11-23T19:00:00Z"),
+            ),
+            (
+                &office,
+                "2026-11-23T19:00:00Z",
+                false,
+                Some("2026-11-24T06:00:00Z"),
+            ),
+            (
+                &office,
+                "2026-11-27T19:00:00Z",
+                false,
+                Some("2026-11-30T06:00:00Z"),
+            ),
+            (
+                &night,
+                "2026-11-23T21:59:59Z",
+                false,
+                Some("2026-11-23T22:00:00Z"),
+            ),
+            (
+                &night,
+                "2026-11-24T05:00:00Z",
+                true,
+                Some("2026-11-24T06:00:00Z"),
+            ),
+            (
+                &night,
+                "2026-11-24T22:00:00Z",
+                false,
+                Some("2026-11-25T22:00:00Z"),
+            ),
+            (&always, "2026-11-24T22:00:00Z", true, None),
+        ] {
+            assert_eq!(rule.holds_at(at(moment)), holds, "{moment}");
+            assert_eq!(rule.next_change(at(moment)), next.map(at), "{moment}");
+        }
+    }
+
+    #[test]
+    fn ends_with_its_last_day() {
+        let utc = rule_of(None, Some("2027-03-31"));
+        let paris = rule_of(Some("mon-sun 00:00-24:00 Europe/Paris"), Some("2027-03-31"));
+        let end = at("2027-04-01T00:00:00Z");
+        assert!(utc.holds_at(at("2027-03-31T23:59:59Z")));
+        assert_eq!(utc.next_change(at("2026-01-01T00:00:00Z")), Some(end));
+        assert!(!utc.holds_at(end));
+        assert_eq!(utc.next_change(end), None);
+        let end = at("2027-03-31T22:00:00Z");
+        assert!(paris.holds_at(at("2027-03-31T21:59:59Z")) && !paris.holds_at(end));
+        assert_eq!(paris.next_change(at("2027-03-01T00:00:00Z")), Some(end));
+    }
+
+    #[test]
+    fn written_times_hold_when_clocks_change() {
+        // Paris leaves summer time on 2026-10-25 and enters it on 2027-03-28.
+        let rule = rule_of(Some("mon-sun 07:00-20:00 Europe/Paris"), None);
+        for (before, after) in [
+            ("2026-10-24T05:00:00Z", "2026-10-26T06:00:00Z"),
+            ("2027-03-27T06:00:00Z", "2027-03-29T05:00:00Z"),
+        ] {
+            for moment in [before, after] {
+                let second = jiff::SignedDuration::from_secs(1);
+                assert!(rule.holds_at(at(moment)), "{moment}");
+                assert!(!rule.holds_at(at(moment) - second), "{moment}");
+            }
+        }
+        let gap = rule_of(Some("sun 02:15-02:45 Europe/Paris"), None);
+        assert_eq!(
+            gap.next_change(at("2027-03-27T00:00:00Z")),
+            Some(at("2027-03-28T01:15:00Z"))
+        );
+    }
+
+    #[test]
+    fn tells_whether_windows_meet() {
+        let hours = |text: &str| Hours::parse(text).unwrap();
+        for (one, other, meet) in [
+            ("mon-fri 07:00-20:00 UTC", "mon-fri 20:00-07:00 UTC", false),
+            ("mon-fri 07:00-20:00 UTC", "mon-fri 19:59-07:00 UTC", true),
+            ("mon 00:00-06:00 UTC", "sun 22:00-02:00 UTC", true),
+            ("mon 02:00-06:00 UTC", "sun 22:00-02:00 UTC", false),
+            ("sat,sun 00:00-24:00 UTC", "mon-fri 00:00-24:00 UTC", false),
+            ("mon 07:00-08:00 UTC", "tue 07:00-08:00 Europe/Paris", true),
+        ] {
+            let (one, other) = (hours(one), hours(other));
+            assert_eq!(one.may_overlap(&other), meet, "{one:?} {other:?}");
+            assert_eq!(other.may_overlap(&one), meet, "{other:?} {one:?}");
+        }
+    }
+
+    #[test]
+    fn reads_days() {
+        use Day::{Fri, Mon, Sat, Sun, Wed};
+        for (text, days) in [
+            ("mon,wed", vec![Mon, Wed]),
+            ("fri-mon", vec![Mon, Fri, Sat, Sun]),
+            ("sat-sun", vec![Sat, Sun]),
+        ] {
+            assert_eq!(days_of(text), Ok(BTreeSet::from_iter(days)), "{text}");
+        }
+        assert_eq!(days_of("mon-sun").map(|days| days.len()), Ok(7));
+        for bad in ["", "mon-", "Mon", "mon,,tue", "monday"] {
+            assert!(days_of(bad).is_err(), "{bad}");
+        }
+        for bad in [
+            "25:00-26:00",
+            "24:00-08:00",
+            "7:00-8:00",
+            "07:00",
+            "07:60-08:00",
+            "+7:00-08:00",
+        ] {
+            assert!(Hours::parse(&format!("mon {bad} UTC")).is_err(), "{bad}");
+        }
+    }
+}

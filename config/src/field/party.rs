@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::model::{Party, Target};
 use crate::name::ServiceName;
 use crate::problem::Fault;
-use crate::section::{Text, not_carried};
+use crate::section::Text;
 
 /// A `from` of a rule: a party, or a bare word that may have been meant as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,10 +126,10 @@ impl Text for Target {
 
 /// Said of a rule that goes from a service.
 pub(crate) fn from_service(name: &str) -> Fault {
-    not_carried(
-        name,
-        "a rule goes from roles and devices to services; what goes the other way is a part of a later version",
-    )
+    Fault::new(format!(
+        "rules from services (`{name}`) are not carried by this version"
+    ))
+    .help("a rule goes from roles and devices to services")
 }
 
 #[cfg(test)]

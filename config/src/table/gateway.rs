@@ -17,17 +17,18 @@ pub(crate) const KEYS: Keys = Keys {
 pub(crate) fn read(section: &Section<'_>) -> Option<Gateway> {
     let name = section.required::<GatewayName>("name");
     let directory = |key, default: &str| section.or(key, AbsolutePath(PathBuf::from(default))).0;
-    let gateway = Gateway {
-        state_dir: directory("state_dir", STATE_DIR),
-        runtime_dir: directory("runtime_dir", RUNTIME_DIR),
-        name: name?.value.0,
-    };
-    if gateway.runtime_dir.as_os_str().len() > LONGEST_RUNTIME_DIR {
+    let state_dir = directory("state_dir", STATE_DIR);
+    let runtime_dir = directory("runtime_dir", RUNTIME_DIR);
+    if runtime_dir.as_os_str().len() > LONGEST_RUNTIME_DIR {
         let most =
             format!("at most {LONGEST_RUNTIME_DIR} bytes: it holds sockets, whose paths are short");
         section.report("runtime_dir", Fault::new("the path is too long").help(most));
     }
-    Some(gateway)
+    Some(Gateway {
+        name: name?.value.0,
+        state_dir,
+        runtime_dir,
+    })
 }
 
 const STATE_DIR: &str = "/var/lib/lazaret";

@@ -50,6 +50,8 @@ pub(crate) struct RawRule {
     pub(crate) header: Place,
     pub(crate) from: Vec<At<Source>>,
     pub(crate) to: Vec<At<ServiceName>>,
+    /// Whether all that is written in `to` was understood.
+    pub(crate) to_is_clear: bool,
     pub(crate) hl7: Option<At<Hl7Rule>>,
     pub(crate) dicom: Option<At<DicomRule>>,
     pub(crate) limit: Limit,
@@ -57,22 +59,28 @@ pub(crate) struct RawRule {
     pub(crate) hours: Option<Hours>,
     /// Where keys stand that are for inspected services only.
     pub(crate) inspected_only: Vec<(&'static str, Place)>,
+    /// Whether all of it was understood.
+    pub(crate) is_clear: bool,
     profile: Option<Profile>,
     shadow: bool,
     until: Option<jiff::civil::Date>,
 }
 
 pub(crate) fn read(section: &Section<'_>) -> RawRule {
+    let before = section.problems().count();
     // Only one way of release is carried; reading it is all that there is to do.
     let _ = section.optional::<Verified>("release");
     let inspected_only = ["limit", "profile", "shadow", "release"]
         .into_iter()
         .filter_map(|key| section.place_of_key(key).map(|place| (key, place)))
         .collect();
-    RawRule {
+    let to: Vec<At<ServiceName>> = section.required_list("to");
+    let rule = RawRule {
         header: section.header,
+        is_clear: false,
         from: section.required_list("from"),
-        to: section.required_list("to"),
+        to_is_clear: !to.is_empty() && to.len() == section.length_of("to"),
+        to,
         hl7: section.section("hl7", &HL7).map(|inner| hl7(&inner)),
         dicom: section.section("dicom", &DICOM).map(|inner| dicom(&inner)),
         limit: section
@@ -85,6 +93,10 @@ pub(crate) fn read(section: &Section<'_>) -> RawRule {
         profile: section.optional("profile").map(|at| at.value),
         shadow: section.or("shadow", false),
         until: section.optional("until").map(|at| at.value),
+    };
+    RawRule {
+        is_clear: section.problems().count() == before,
+        ..rule
     }
 }
 

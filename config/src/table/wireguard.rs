@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::field::basic::FilePath;
 use crate::field::net::Interface;
 use crate::model::WireGuard;
-use crate::problem::{At, Place};
+use crate::problem::At;
 use crate::section::{Keys, Section};
 
 pub(crate) const KEYS: Keys = Keys {
@@ -27,7 +27,6 @@ pub(crate) const KEYS: Keys = Keys {
 
 /// The table as it is written.
 pub(crate) struct RawWireGuard {
-    pub(crate) header: Place,
     pub(crate) listen: Option<At<SocketAddr>>,
     pub(crate) interface: Option<At<Interface>>,
     pub(crate) private_key_file: Option<At<FilePath>>,
@@ -40,7 +39,6 @@ pub(crate) struct RawWireGuard {
 
 pub(crate) fn read(section: &Section<'_>) -> RawWireGuard {
     RawWireGuard {
-        header: section.header,
         listen: section.required("listen"),
         interface: section.required("interface"),
         private_key_file: section.required("private_key_file"),

@@ -1,0 +1,316 @@
+//! What configurations decide: by name, by address, in words; and that ten thousand devices are no burden.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what goes wrong in a test must fail it, in its helpers too"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the time that loading takes is measured here"
+)]
+
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lazaret_config::{Config, Identity, Source};
+
+#[test]
+fn explains_what_is_allowed_and_what_is_missing() {
+    let (_dir, config) = example("hospital", &[]);
+    for (from, target, answer) in [
+        (
+            "device:ecg-0042",
+            "his-results#ORU^R01",
+            "ecg-results conf.d/10-cardiology.toml:18",
+        ),
+        (
+            "role:ecg-home",
+            "his-results",
+            "ecg-results conf.d/10-cardiology.toml:18",
+        ),
+        (
+            "device:dr-martin",
+            "his-admissions#ADT^A04",
+            "admissions conf.d/90-clinicians.toml:20",
+        ),
+        (
+            "device:dr-martin",
+            "consoles:udp/3389",
+            "consoles conf.d/90-clinicians.toml:10, night-duty conf.d/90-clinicians.toml:15",
+        ),
+        (
+            "device:us-07",
+            "pacs:tcp/104",
+            "us-images conf.d/20-ultrasound.toml:16",
+        ),
+        (
+            "device:ecg-0042",
+            "his-results#ADT^A01",
+            "missing: rule ecg-results allows ORU^R01 only",
+        ),
+        (
+            "device:us-07",
+            "pacs#C-FIND",
+            "missing: rule us-images allows C-ECHO, C-STORE only",
+        ),
+        (
+            "device:dr-martin",
+            "consoles:tcp/23",
+            "missing: service consoles has tcp/22, tcp/3389, udp/3389 only",
+        ),
+        (
+            "device:us-08",
+            "his-results",
+            "missing: no rule lets device us-08 (roles study-dopplers, ultrasound) reach his-results; rule ecg-results does for role ecg-home",
+        ),
+        (
+            "role:pump-home",
+            "pacs",
+            "missing: no rule lets role pump-home reach pacs; rule us-images does for role ultrasound",
+        ),
+        (
+            "device:us-07",
+            "device:us-08",
+            "missing: devices never reach each other",
+        ),
+        (
+            "device:nobody",
+            "pacs",
+            "missing: device nobody does not exist",
+        ),
+        (
+            "device:us-07",
+            "nowhere",
+            "missing: there is no service nowhere",
+        ),
+    ] {
+        let found = config.explain(&from.parse().unwrap(), &target.parse().unwrap());
+        let because: Vec<String> = found
+            .because
+            .iter()
+            .map(|(rule, origin)| {
+                let file = origin.file.strip_prefix(_dir.path()).unwrap();
+                format!("{rule} {}:{}", file.display(), origin.line)
+            })
+            .collect();
+        let text = if found.allowed {
+            because.join(", ")
+        } else {
+            format!("missing: {}", found.missing)
+        };
+        assert_eq!(text, answer, "{from} {target}");
+    }
+}
+
+#[test]
+fn a_service_that_nobody_may_reach_is_said_to_be_so() {
+    let part = "[service.lonely]\naddress = \"10.20.9.9\"\nports = [\"tcp/1\"]\n";
+    let (_dir, config) = example("minimal", &[("conf.d/x.toml", part)]);
+    let found = config.explain(&"role:ecg".parse().unwrap(), &"lonely".parse().unwrap());
+    assert_eq!(found.missing, "no rule lets anyone reach lonely");
+}
+
+#[test]
+fn finds_rules_services_members_and_devices() {
+    let (_dir, config) = example("clinic", &[]);
+    let device = |name: &str| name.parse().unwrap();
+    let names = |rules: Vec<(&lazaret_config::RuleName, &lazaret_config::Rule)>| -> Vec<String> {
+        rules.iter().map(|(name, _)| name.to_string()).collect()
+    };
+    let pacs = "pacs".parse().unwrap();
+    assert_eq!(names(config.rules_for(&device("ct-1"), &pacs)), ["images"]);
+    assert!(config.rules_for(&device("clinic-router"), &pacs).is_empty());
+    assert!(config.rules_for(&device("nobody"), &pacs).is_empty());
+    let martin = device("dr-martin");
+    let services: Vec<String> = config
+        .services_of(&martin)
+        .iter()
+        .map(|(service, rules)| format!("{service}: {rules:?}"))
+        .collect();
+    assert_eq!(
+        services,
+        ["console: [\"remote-support\"]", "pacs: [\"reading\"]"]
+    );
+    let members = |party: &str| -> Vec<String> {
+        let members = config.members(&party.parse().unwrap());
+        members.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(members("role:modality"), ["ct-1", "mr-1", "us-1"]);
+    assert_eq!(members("device:ct-1"), ["ct-1"]);
+    assert_eq!(members("role:nobody"), [""; 0]);
+    let at = |address: &str| {
+        let found = config.device_at(address.parse().unwrap());
+        found.map(ToString::to_string)
+    };
+    assert_eq!(at("192.168.40.11").as_deref(), Some("ct-1"));
+    assert_eq!(at("fd64::201").as_deref(), Some("dr-martin"));
+    assert_eq!(at("10.64.255.254"), None);
+}
+
+#[test]
+fn roles_exist_when_devices_have_them() {
+    let (_dir, config) = example("clinic", &[]);
+    let roles: Vec<String> = config.roles.keys().map(ToString::to_string).collect();
+    assert_eq!(roles, ["modality", "radiologist", "ultrasound"]);
+}
+
+/// Ten thousand devices in a hundred files, some behind routers, with rules that all have to be compared.
+#[test]
+fn ten_thousand_devices_load_in_a_second() {
+    let files: Vec<(String, String)> = (0..100)
+        .map(|file| (format!("conf.d/{file:03}.toml"), hundred_devices(file)))
+        .collect();
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    let base = "\n[service.extra]\naddress = \"10.20.9.9:104\"\nprotocol = \"dicom\"\n";
+    let dir = directory("minimal", &files);
+    let main = dir.path().join("lazaret.toml");
+    let text = fs::read_to_string(&main).unwrap();
+    fs::write(&main, text.replace("10.64.0.0/24", "10.64.0.0/10") + base).unwrap();
+
+    let begin = Instant::now();
+    let config = Config::load(dir.path()).unwrap_or_else(|errors| panic!("{errors}"));
+    let loaded = begin.elapsed();
+    assert_eq!(config.devices.len(), 10_001);
+    assert_eq!(config.rules.len(), 101);
+
+    let begin = Instant::now();
+    let reachable: usize = config
+        .devices
+        .keys()
+        .map(|device| config.services_of(device).len())
+        .sum();
+    assert_eq!(reachable, 10_001);
+    let decided = begin.elapsed();
+
+    let via = config
+        .devices
+        .values()
+        .filter(|device| matches!(device.identity, Identity::Via(_)));
+    assert_eq!(via.count(), 1000);
+    println!("10,000 devices: loaded in {loaded:?}, all services in {decided:?}");
+    let most = if cfg!(debug_assertions) { 20 } else { 1 };
+    assert!(loaded < Duration::from_secs(most), "{loaded:?}");
+}
+
+/// As many mistakes as devices: reporting them is not quadratic either.
+#[test]
+fn ten_thousand_mistakes_are_reported_quickly() {
+    let mut text = String::new();
+    for number in 0..10_000 {
+        writeln!(
+            text,
+            "[rule.r{number}]\nfrom = [\"role:r{number}\"]\nto = [\"his-result\"]"
+        )
+        .unwrap();
+        writeln!(
+            text,
+            "[device.d{number}]\nvia = \"d{}\"\naddresses = [\"x\"]",
+            number + 1
+        )
+        .unwrap();
+    }
+    let begin = Instant::now();
+    let dir = directory("minimal", &[("conf.d/x.toml", &text)]);
+    let errors = Config::load(dir.path()).unwrap_err();
+    let taken = begin.elapsed();
+    assert!(errors.total() >= 30_000, "{}", errors.total());
+    println!("{} mistakes: {taken:?}", errors.total());
+    assert!(taken < Duration::from_secs(20), "{taken:?}");
+}
+
+fn hundred_devices(file: usize) -> String {
+    let mut text = format!(
+        "[rule.r{file}]\nfrom = [\"role:r{file}\"]\nto = [\"his-results\"]\nhl7 = {{ send = [\"ORU^R01\"] }}\nlimit = {{ messages = \"{}/s\" }}\n",
+        file + 1
+    );
+    for number in 0..100 {
+        let mut key = [7; 32];
+        key[..8].copy_from_slice(&(file * 100 + number + 1).to_le_bytes());
+        let identity = match number {
+            0 => format!(
+                "wireguard = \"{}\"\nnetworks = [\"192.168.{file}.0/24\"]\naddresses = [\"10.65.{file}.{number}\"]",
+                STANDARD.encode(key)
+            ),
+            1..=10 => format!("via = \"d{file}-0\"\naddresses = [\"192.168.{file}.{number}\"]"),
+            _ => format!(
+                "wireguard = \"{}\"\naddresses = [\"10.65.{file}.{number}\"]",
+                STANDARD.encode(key)
+            ),
+        };
+        let identity = identity
+            .replace(", \"fd64", ", \"fd64")
+            .replace(&format!("\", \"fd64::{file:x}:{number:x}\""), "\"");
+        writeln!(
+            text,
+            "\n[device.d{file}-{number}]\n{identity}\nroles = [\"r{file}\"]\nhl7_sender = \"S{number}^F{file}\"\npatients = [\"hmac:{:064x}\"]",
+            file * 100 + number
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn example(name: &str, more: &[(&str, &str)]) -> (tempfile::TempDir, Config) {
+    let dir = directory(name, more);
+    let config = Config::load(dir.path()).unwrap_or_else(|errors| panic!("{errors}"));
+    (dir, config)
+}
+
+/// A copy of an example with its key files and more files.
+fn directory(name: &str, more: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name);
+    fs::create_dir(dir.path().join("conf.d")).unwrap();
+    for part in ["", "conf.d"] {
+        let Ok(entries) = fs::read_dir(example.join(part)) else {
+            continue;
+        };
+        for path in entries
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+        {
+            let target = dir.path().join(part).join(path.file_name().unwrap());
+            fs::copy(&path, target).unwrap();
+        }
+    }
+    for key in ["wireguard.key", "clinic-router.psk", "dr-martin.psk"] {
+        let path = dir.path().join(key);
+        fs::write(&path, STANDARD.encode([7; 32])).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    for (path, text) in more {
+        fs::write(dir.path().join(path), text).unwrap();
+    }
+    dir
+}
+
+/// Sources need no files.
+#[test]
+fn reads_texts_as_well_as_files() {
+    let dir = directory("minimal", &[]);
+    let sources = lazaret_config::sources(dir.path()).unwrap();
+    let renamed: Vec<Source> = sources
+        .into_iter()
+        .map(|source| Source {
+            path: "elsewhere.toml".into(),
+            ..source
+        })
+        .collect();
+    let config = Config::from_sources(dir.path(), &renamed).unwrap();
+    let origin = &config.rules.values().next().unwrap().origin;
+    assert_eq!(
+        (origin.file.as_path(), origin.line),
+        (Path::new("elsewhere.toml"), 26)
+    );
+}
