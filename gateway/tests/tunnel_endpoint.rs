@@ -3,21 +3,20 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    clippy::cloned_ref_to_slice_refs,
     reason = "a test may fail loudly and needs a first instant"
 )]
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+mod tunnel_memory;
 
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Tunn, TunnResult};
-use boringtun::x25519::{PublicKey, StaticSecret};
+use boringtun::x25519::PublicKey;
 use lazaret::tunnel::message::{Peer, TunnelEvent};
-use lazaret::tunnel::noise::Boring;
-use lazaret::tunnel::peer::Path;
-use lazaret::tunnel::wireguard::{Change, Endpoint, Output};
+use lazaret::tunnel::peer::Change;
 use proptest::prelude::*;
-use zeroize::Zeroizing;
+use tunnel_memory::*;
 
 #[test]
 fn packets_of_both_families_pass_both_ways() {
@@ -538,205 +537,3 @@ proptest! {
         prop_assert_eq!(gateway.receive(&device.seal(&up), HOME).packets, [up]);
     }
 }
-
-struct Gateway {
-    endpoint: Endpoint<Boring>,
-    now: Instant,
-}
-
-#[derive(Debug, Default)]
-struct Got {
-    datagrams: Vec<(Vec<u8>, Path)>,
-    packets: Vec<Vec<u8>>,
-}
-
-impl Got {
-    fn is_empty(&self) -> bool {
-        self.datagrams.is_empty() && self.packets.is_empty()
-    }
-}
-
-impl From<Output> for Got {
-    fn from(out: Output) -> Self {
-        Self {
-            datagrams: out
-                .datagrams
-                .iter()
-                .map(|(d, p)| (d.to_vec(), *p))
-                .collect(),
-            packets: out.packets.iter().map(|(p, ())| p.to_vec()).collect(),
-        }
-    }
-}
-
-impl Gateway {
-    fn new(peers: Vec<Peer>) -> Self {
-        Self::seeded(peers, 1)
-    }
-
-    fn seeded(peers: Vec<Peer>, seed: u8) -> Self {
-        let now = Instant::now();
-        let noise = Boring::new(Zeroizing::new([42; 32]));
-        let mtu = u16::try_from(MTU).unwrap();
-        Self {
-            endpoint: Endpoint::new(noise, peers, mtu, [seed; 32], now),
-            now,
-        }
-    }
-
-    fn later(&mut self, milliseconds: u64) -> &mut Self {
-        self.now += Duration::from_millis(milliseconds);
-        self
-    }
-
-    fn receive(&mut self, datagram: &[u8], from: &str) -> Got {
-        let mut out = Output::default();
-        self.endpoint
-            .receive(datagram, path(from), self.now, &mut out);
-        out.into()
-    }
-
-    fn send(&mut self, packet: &[u8]) -> Vec<(Vec<u8>, Path)> {
-        let mut out = Output::default();
-        self.endpoint.send(packet, self.now, &mut out);
-        Got::from(out).datagrams
-    }
-
-    fn tick(&mut self) -> Got {
-        let mut out = Output::default();
-        self.now += Duration::from_millis(250);
-        self.endpoint.tick(self.now, &mut out);
-        out.into()
-    }
-
-    fn events(&mut self) -> Vec<TunnelEvent> {
-        std::iter::from_fn(|| self.endpoint.poll_event()).collect()
-    }
-
-    fn endpoint_of_device(&self) -> Option<SocketAddr> {
-        self.endpoint.views().next().unwrap().endpoint
-    }
-}
-
-struct Device {
-    tunn: Tunn,
-    public: PublicKey,
-}
-
-impl Device {
-    fn new(number: u8, preshared_key: Option<[u8; 32]>) -> Self {
-        let gateway = PublicKey::from(&StaticSecret::from([42; 32]));
-        Self {
-            tunn: Tunn::new(secret(number), gateway, preshared_key, None, 1, None),
-            public: PublicKey::from(&secret(number)),
-        }
-    }
-
-    fn peer(&self, device: &str, allowed: &[&str]) -> Peer {
-        let prefix = |text: &&str| match text.parse::<IpAddr>() {
-            Ok(address) => address.into(),
-            Err(_) => text.parse().unwrap(),
-        };
-        Peer {
-            device: name(device),
-            public_key: self.public.to_bytes(),
-            preshared_key: None,
-            allowed: allowed.iter().map(prefix).collect(),
-            endpoint: None,
-            keepalive: 0,
-        }
-    }
-
-    fn handshake(&mut self, gateway: &mut Gateway, from: &str) {
-        let answers = gateway.receive(&self.initiate(), from).datagrams;
-        let confirmation = self.answer(&answers[0].0).unwrap();
-        assert!(gateway.receive(&confirmation, from).packets.is_empty());
-    }
-
-    fn initiate(&mut self) -> Vec<u8> {
-        let mut space = [0; 148];
-        match self.tunn.format_handshake_initiation(&mut space, true) {
-            TunnResult::WriteToNetwork(datagram) => datagram.to_vec(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn answer(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
-        let mut space = [0; 148];
-        match self.tunn.decapsulate(None, datagram, &mut space) {
-            TunnResult::WriteToNetwork(datagram) => Some(datagram.to_vec()),
-            _ => None,
-        }
-    }
-
-    fn seal(&mut self, packet: &[u8]) -> Vec<u8> {
-        let mut space = vec![0; packet.len() + 148];
-        match self.tunn.encapsulate(packet, &mut space) {
-            TunnResult::WriteToNetwork(datagram) => datagram.to_vec(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn open(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
-        let mut space = vec![0; datagram.len() + 148];
-        match self.tunn.decapsulate(None, datagram, &mut space) {
-            TunnResult::WriteToTunnelV4(packet, _) => Some(packet.to_vec()),
-            TunnResult::WriteToTunnelV6(packet, _) => Some(packet.to_vec()),
-            _ => None,
-        }
-    }
-}
-
-/// A gateway and its only device, with a session.
-fn connected() -> (Gateway, Device) {
-    let mut device = Device::new(1, None);
-    let mut gateway = Gateway::new(vec![device.peer("ecg", &[DEVICE_4, DEVICE_6])]);
-    device.handshake(&mut gateway, HOME);
-    gateway.later(1000);
-    (gateway, device)
-}
-
-fn packet(source: &str, destination: &str, payload: usize) -> Vec<u8> {
-    let mut packet = match (source.parse().unwrap(), destination.parse().unwrap()) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let length = u16::try_from(payload + 20).unwrap().to_be_bytes();
-            let head = [0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, 253, 0, 0];
-            [&head[..], &source.octets(), &destination.octets()].concat()
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let length = u16::try_from(payload).unwrap().to_be_bytes();
-            let head = [0x60, 0, 0, 0, length[0], length[1], 253, 64];
-            [&head[..], &source.octets(), &destination.octets()].concat()
-        }
-        _ => panic!("mixed families"),
-    };
-    packet.extend((0..payload).map(|i| (i % 251) as u8));
-    packet
-}
-
-fn secret(number: u8) -> StaticSecret {
-    StaticSecret::from([number; 32])
-}
-
-fn name(text: &str) -> lazaret::flow::DeviceName {
-    text.parse().unwrap()
-}
-
-fn address(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
-fn path(text: &str) -> Path {
-    Path {
-        remote: address(text),
-        local: Some("198.51.100.1".parse().unwrap()),
-    }
-}
-
-const MTU: usize = 1420;
-const HOME: &str = "192.0.2.1:51820";
-const AWAY: &str = "203.0.113.7:4711";
-const GATEWAY_4: &str = "10.64.255.254";
-const GATEWAY_6: &str = "fd64::fffe";
-const DEVICE_4: &str = "10.64.0.1";
-const DEVICE_6: &str = "fd64::1";

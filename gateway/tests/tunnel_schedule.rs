@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use lazaret::tunnel::message::{Peer, TunnelEvent};
 use lazaret::tunnel::noise::{Noise, NoisePeer, Opened, Sealed, Ticked, Verified};
-use lazaret::tunnel::peer::Path;
-use lazaret::tunnel::wireguard::{Change, Endpoint, Output};
+use lazaret::tunnel::peer::{Change, Path};
+use lazaret::tunnel::wireguard::{Endpoint, Output};
 use zeroize::Zeroizing;
 
 #[test]

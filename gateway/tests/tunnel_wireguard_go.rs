@@ -260,27 +260,7 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        for tool in ["wg --version", "wireguard-go --version", "ip -V"] {
-            sh(tool);
-        }
-        for command in [
-            "mount -t tmpfs tmpfs /run",
-            "ip link set lo up",
-            "ip netns add dev",
-            "ip link add eth0 type veth peer name eth0 netns dev",
-            "ip addr add 192.0.2.1/24 dev eth0",
-            "ip addr add 192.0.2.2/24 dev eth0",
-            "ip addr add 2001:db8::1/64 dev eth0 nodad",
-            "ip link set eth0 up",
-            "ip -n dev link set lo up",
-            "ip -n dev addr add 192.0.2.10/24 dev eth0",
-            "ip -n dev addr add 192.0.2.11/24 dev eth0",
-            "ip netns exec dev sysctl -qw net.ipv4.conf.all.promote_secondaries=1 net.ipv4.conf.eth0.promote_secondaries=1",
-            "ip -n dev addr add 2001:db8::a/64 dev eth0 nodad",
-            "ip -n dev link set eth0 up",
-        ] {
-            sh(command);
-        }
+        lay_cables();
         let secrets = [[3; 32], [5; 32]].map(StaticSecret::from);
         let [gateway_key, device_key] = secrets.each_ref().map(PublicKey::from);
         let peers = vec![Peer {
@@ -436,6 +416,31 @@ impl Drop for Site {
     fn drop(&mut self) {
         let _ = self.wireguard_go.kill();
         let _ = self.wireguard_go.wait();
+    }
+}
+
+/// Two networks and a cable between them.
+fn lay_cables() {
+    for tool in ["wg --version", "wireguard-go --version", "ip -V"] {
+        sh(tool);
+    }
+    for command in [
+        "mount -t tmpfs tmpfs /run",
+        "ip link set lo up",
+        "ip netns add dev",
+        "ip link add eth0 type veth peer name eth0 netns dev",
+        "ip addr add 192.0.2.1/24 dev eth0",
+        "ip addr add 192.0.2.2/24 dev eth0",
+        "ip addr add 2001:db8::1/64 dev eth0 nodad",
+        "ip link set eth0 up",
+        "ip -n dev link set lo up",
+        "ip -n dev addr add 192.0.2.10/24 dev eth0",
+        "ip -n dev addr add 192.0.2.11/24 dev eth0",
+        "ip netns exec dev sysctl -qw net.ipv4.conf.all.promote_secondaries=1 net.ipv4.conf.eth0.promote_secondaries=1",
+        "ip -n dev addr add 2001:db8::a/64 dev eth0 nodad",
+        "ip -n dev link set eth0 up",
+    ] {
+        sh(command);
     }
 }
 

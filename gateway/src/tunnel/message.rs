@@ -48,7 +48,8 @@ pub struct Peer {
     pub allowed: Vec<IpNet>,
     /// Where the peer is, if known beforehand.
     pub endpoint: Option<SocketAddr>,
-    /// Seconds between keepalives; 0 is off.
+    /// Seconds between keepalives; 0 is off. One end is enough, the one behind the narrower way: two would
+    /// begin handshakes against each other.
     pub keepalive: u16,
 }
 

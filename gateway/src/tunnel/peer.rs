@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::chance::Chance;
-use super::message::Peer;
+use super::message::{Peer, PeerStatus};
 use super::noise::{NoisePeer, SPACE, Sealed, Ticked};
 
 /// A peer's address and the one of ours that it speaks to.
@@ -28,6 +28,36 @@ impl From<SocketAddr> for Path {
             local: None,
         }
     }
+}
+
+/// A change to one peer that is not a change of policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Where the peer is now.
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds between keepalives; 0 is off.
+    pub keepalive: Option<u16>,
+    /// Another preshared key, or none from now on.
+    pub preshared_key: Option<Option<[u8; 32]>>,
+}
+
+/// A peer as it is now.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// What the policy says. Preshared key, endpoint and keepalive are only where it began.
+    pub policy: &'a Peer,
+    /// The preshared key in use.
+    pub preshared_key: Option<&'a [u8; 32]>,
+    /// Where it is.
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds between keepalives; 0 is off.
+    pub keepalive: u16,
+    /// When the last handshake was completed.
+    pub last_handshake: Option<Instant>,
+    /// Bytes received, decrypted.
+    pub received: u64,
+    /// Bytes sent, before encryption.
+    pub sent: u64,
 }
 
 /// A peer as it is, beside what the policy says.
@@ -88,6 +118,32 @@ impl<P: NoisePeer> Live<P> {
             keepalive_at: now + chance.below(first),
             retry: Retry::default(),
             policy,
+        }
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            policy: &self.policy,
+            preshared_key: self.preshared_key.as_ref(),
+            endpoint: self.path.map(|path| path.remote),
+            keepalive: self.keepalive,
+            last_handshake: self.last_handshake,
+            received: self.received,
+            sent: self.sent,
+        }
+    }
+
+    pub(super) fn status(&self, now: Instant) -> PeerStatus {
+        let since = self
+            .last_handshake
+            .map(|at| now.saturating_duration_since(at));
+        PeerStatus {
+            device: self.policy.device.clone(),
+            endpoint: self.path.map(|path| path.remote),
+            handshake_seconds: since.map(|since| since.as_secs()),
+            received: self.received,
+            sent: self.sent,
+            spoofed: self.spoofed,
         }
     }
 

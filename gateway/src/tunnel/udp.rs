@@ -155,7 +155,7 @@ impl Sockets {
 
     /// Sends a batch in order. Returns local addresses from which the kernel does not send any more.
     ///
-    /// What the kernel does not take within [`PATIENCE`] is dropped, as on any other link.
+    /// What the kernel does not take within 5 ms is dropped, as on any other link.
     pub async fn send(&mut self, batch: &Batch<Path>) -> Vec<IpAddr> {
         let mut gone = Vec::new();
         let most = self.sockets.iter().map(UdpSocket::most).max().unwrap_or(1);

@@ -5,7 +5,7 @@
 //! Knows no sockets, no clock and no cipher: `noise` speaks the protocol, this file decides around it.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
@@ -15,7 +15,7 @@ use super::inner;
 use super::limits::Gate;
 use super::message::{Peer, PeerStatus, TunnelEvent};
 use super::noise::{Noise, NoisePeer, Opened, SPACE, Verified};
-use super::peer::{Live, Path};
+use super::peer::{Change, Live, Path, View};
 use super::prefix::PrefixTable;
 
 /// All peers behind one private key.
@@ -83,36 +83,6 @@ impl Drops {
         .iter()
         .fold(self.malformed, |sum, count| sum.saturating_add(*count))
     }
-}
-
-/// A change to one peer that is not a change of policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// Where the peer is now.
-    pub endpoint: Option<SocketAddr>,
-    /// Seconds between keepalives; 0 is off.
-    pub keepalive: Option<u16>,
-    /// Another preshared key, or none from now on.
-    pub preshared_key: Option<Option<[u8; 32]>>,
-}
-
-/// A peer as it is now.
-#[derive(Clone, Copy)]
-pub struct View<'a> {
-    /// What the policy says. Preshared key, endpoint and keepalive are only where it began.
-    pub policy: &'a Peer,
-    /// The preshared key in use.
-    pub preshared_key: Option<&'a [u8; 32]>,
-    /// Where it is.
-    pub endpoint: Option<SocketAddr>,
-    /// Seconds between keepalives; 0 is off.
-    pub keepalive: u16,
-    /// When the last handshake was completed.
-    pub last_handshake: Option<Instant>,
-    /// Bytes received, decrypted.
-    pub received: u64,
-    /// Bytes sent, before encryption.
-    pub sent: u64,
 }
 
 impl<N: Noise> Endpoint<N> {
@@ -309,30 +279,13 @@ impl<N: Noise> Endpoint<N> {
 
     /// All peers.
     pub fn views(&self) -> impl Iterator<Item = View<'_>> {
-        self.peers.iter().flatten().map(|peer| View {
-            policy: &peer.policy,
-            preshared_key: peer.preshared_key.as_ref(),
-            endpoint: peer.path.map(|path| path.remote),
-            keepalive: peer.keepalive,
-            last_handshake: peer.last_handshake,
-            received: peer.received,
-            sent: peer.sent,
-        })
+        self.peers.iter().flatten().map(|peer| peer.view())
     }
 
     /// One entry a peer.
     #[must_use]
     pub fn status(&self, now: Instant) -> Vec<PeerStatus> {
-        let peers = self.peers.iter().flatten().map(|peer| PeerStatus {
-            device: peer.policy.device.clone(),
-            endpoint: peer.path.map(|path| path.remote),
-            handshake_seconds: peer
-                .last_handshake
-                .map(|at| now.saturating_duration_since(at).as_secs()),
-            received: peer.received,
-            sent: peer.sent,
-            spoofed: peer.spoofed,
-        });
+        let peers = self.peers.iter().flatten().map(|peer| peer.status(now));
         peers.collect()
     }
 

@@ -22,6 +22,7 @@ use super::batch::Batch;
 use super::device::Tun;
 use super::message::{FromTunnel, ToTunnel, TunnelEvent};
 use super::noise::{Boring, Noise};
+use super::peer::Change;
 use super::uapi::judge::{Known, Refusal};
 use super::uapi::request::Request;
 use super::uapi::{self, answer, judge};
@@ -255,7 +256,7 @@ impl Worker {
         }
     }
 
-    fn change(&mut self, key: &[u8; 32], change: super::wireguard::Change) {
+    fn change(&mut self, key: &[u8; 32], change: Change) {
         let views = self.endpoint.views();
         let device = views
             .filter(|peer| peer.policy.public_key == *key)
@@ -326,8 +327,113 @@ const MAX_UNTOLD: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test reads the clock")]
     use super::*;
     use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+
+    struct Real;
+    impl Clock for Real {
+        fn now(&self) -> std::time::Instant {
+            std::time::Instant::now()
+        }
+        fn wall(&self) -> jiff::Timestamp {
+            jiff::Timestamp::now()
+        }
+    }
+
+    type Supervisor = Channel<ToTunnel, FromTunnel>;
+
+    fn hired() -> (
+        Supervisor,
+        tokio::task::JoinHandle<Result<(), TunnelWorkerError>>,
+    ) {
+        let (ours, theirs) = crate::channel::pair().unwrap();
+        let worker = tokio::spawn(run(Channel::new(theirs).unwrap(), Arc::new(Real)));
+        (Channel::new(ours).unwrap(), worker)
+    }
+
+    fn start(vnet_hdr: bool) -> ToTunnel {
+        let interface = "t".to_owned();
+        ToTunnel::Start {
+            interface,
+            mtu: 1420,
+            vnet_hdr,
+            gso: true,
+            peers: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn works_until_stopped_or_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        for is_stopped in [true, false] {
+            let (supervisor, worker) = hired();
+            let (tun, _kernel) = UnixDatagram::pair().unwrap();
+            let mut key = tempfile::tempfile().unwrap();
+            key.write_all(KEY.as_bytes()).unwrap();
+            let hatch = uapi::listen(root.path(), "t").unwrap();
+            let socket = super::super::udp::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let descriptors = [tun.as_fd(), key.as_fd(), hatch.as_fd(), socket[0].as_fd()];
+            supervisor.send(&start(false), &descriptors).await.unwrap();
+            assert!(matches!(
+                supervisor.receive().await.unwrap().0,
+                FromTunnel::Ready
+            ));
+            drop(hatch);
+            let path = root.path().join("t.sock");
+            let shown = tokio::task::spawn_blocking(move || {
+                let mut client = UnixStream::connect(path).unwrap();
+                client.write_all(b"get=1\n\n").unwrap();
+                client.shutdown(std::net::Shutdown::Write).unwrap();
+                io::read_to_string(client).unwrap()
+            });
+            assert!(shown.await.unwrap().ends_with("fwmark=0\nerrno=0\n\n"));
+            supervisor
+                .send(&ToTunnel::Status { request: 7 }, &[])
+                .await
+                .unwrap();
+            let status = supervisor.receive().await.unwrap().0;
+            assert!(matches!(
+                status,
+                FromTunnel::Status {
+                    request: 7,
+                    dropped: 0,
+                    ..
+                }
+            ));
+            if is_stopped {
+                supervisor.send(&ToTunnel::Stop, &[]).await.unwrap();
+            } else {
+                drop(supervisor);
+            }
+            worker.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn starts_only_as_agreed() {
+        let (supervisor, worker) = hired();
+        supervisor.send(&start(true), &[]).await.unwrap();
+        assert!(matches!(
+            worker.await.unwrap(),
+            Err(TunnelWorkerError::VnetHdr)
+        ));
+        for message in [start(false), ToTunnel::Stop] {
+            let (supervisor, worker) = hired();
+            supervisor.send(&message, &[]).await.unwrap();
+            assert!(matches!(
+                worker.await.unwrap(),
+                Err(TunnelWorkerError::NotStarted)
+            ));
+        }
+        let (supervisor, worker) = hired();
+        drop(supervisor);
+        worker.await.unwrap().unwrap();
+    }
+
+    const KEY: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
 
     fn read(text: &str) -> Option<[u8; 32]> {
         let mut file = tempfile::tempfile().unwrap();
@@ -343,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_private_key_is_one_line_of_base64() {
-        let key = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+        let key = KEY;
         assert!(read(key).is_some());
         assert_eq!(read(&format!("{key}\n")), read(key));
         for text in [

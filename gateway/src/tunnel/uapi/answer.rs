@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::time::Instant;
 
-use crate::tunnel::wireguard::View;
+use crate::tunnel::peer::View;
 
 /// The answer to `get`.
 #[must_use]

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::request::Line;
-use crate::tunnel::wireguard::Change;
+use crate::tunnel::peer::Change;
 
 /// What is, as far as a request may repeat it.
 pub struct Known<'a> {
@@ -137,10 +137,8 @@ fn peer_line(section: &mut Section<'_>, line: &Line) -> Result<(), Refusal> {
 }
 
 fn allowed_ip(section: &mut Section<'_>, value: &str) -> Result<(), Refusal> {
-    let (is_removal, text) = match value.strip_prefix(['-', '+']) {
-        Some(text) => (value.starts_with('-'), text),
-        None => (false, value),
-    };
+    let is_removal = value.starts_with('-');
+    let text = value.strip_prefix('-').unwrap_or(value);
     let prefix: IpNet = text.parse().map_err(|_| Refusal::Invalid("allowed_ip"))?;
     let prefix = prefix.trunc();
     let is_ours = section
