@@ -298,6 +298,8 @@ fn forward(frame: &Frame, parts: &[Part]) -> Chain {
         ]
     };
     let mut rules = quarantined(&[Term::SourceIn, Term::DestinationIn]);
+    // A flow that was cut would otherwise still speak one way, without translation of its addresses.
+    rules.push(refuse(vec![Term::State(State::Invalid)], None));
     for family in FAMILIES {
         rules.push(Rule(vec![
             Term::From(frame.hospital.clone()),

@@ -304,7 +304,9 @@ mod tests {
         let all = both("10.64.0.1", "fd64::1");
         let name: DeviceName = "ecg-1".parse().unwrap();
         for standing in [Standing::Quarantined, Standing::Revoked] {
-            let (cuts, _) = change(|_, facts| drop(facts.standing.insert(name.clone(), standing)));
+            let (cuts, _) = change(|_, facts| {
+                facts.standing.insert(name.clone(), standing);
+            });
             assert_eq!(cuts, all);
         }
         let (cuts, said) = change(|config, _| drop(config.devices.remove(&name)));

@@ -3,6 +3,7 @@
 //! In: [`Cut`]s. Out: no entry of those flows is left; with `nf_conntrack_tcp_loose=0` they never come back.
 //! Change the table first, or a new entry may follow the deleted one.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,12 +27,17 @@ use crate::segment::changes::Cut;
 /// # Errors
 /// When the kernel cannot be asked; then some flows may be left.
 pub fn cut(cuts: &[Cut]) -> Result<(), SegmentError> {
-    if cuts.is_empty() {
-        return Ok(());
-    }
+    let (v4, v6): (Vec<Cut>, Vec<Cut>) = cuts.iter().partition(|cut| match cut {
+        Cut::Device { address } => address.is_ipv4(),
+        Cut::Service { device, .. } => device.is_ipv4(),
+    });
     // Each filtered deletion walks the kernel's table once, a dump does so for all.
-    if cuts.len() > MAX_FILTERED || !cut_filtered(cuts)? {
-        cut_dumped(cuts)?;
+    if v4.len() > MAX_FILTERED || !cut_filtered(&v4)? {
+        cut_dumped(&v4, NetfilterProtoFamily::IPv4)?;
+    }
+    // Linux up to 6.18 compares IPv6 addresses of a filter the wrong way round and deletes all others' flows.
+    if !v6.is_empty() {
+        cut_dumped(&v6, NetfilterProtoFamily::IPv6)?;
     }
     Ok(())
 }
@@ -59,11 +65,11 @@ fn filters(cut: &Cut) -> Vec<Vec<u8>> {
             ConntrackAttribute::CtaTupleOrig(tuples),
             ConntrackAttribute::Other(DefaultNla::new(CTA_FILTER, flags(bits))),
         ];
-        let mut bytes = message(Some(address), ConntrackMessage::Delete(attributes), 0);
+        let mut bytes = message(family_of(address), ConntrackMessage::Delete(attributes), 0);
         // The library drops the flag that says that an attribute holds others; the kernel insists on it.
-        let kind = bytes.len().checked_sub(FILTER_LENGTH - 3);
-        if let Some(high) = kind.and_then(|at| bytes.get_mut(at)) {
-            *high |= NESTED;
+        let kind = bytes.len().checked_sub(FILTER_LENGTH - 2);
+        if let Some(kind) = kind.and_then(|at| bytes.get_mut(at..at + 2)) {
+            kind.copy_from_slice(&(CTA_FILTER | NESTED).to_ne_bytes());
         }
         bytes
     };
@@ -113,10 +119,10 @@ fn flags(bits: u32) -> Vec<u8> {
 }
 
 /// Reads all entries, and deletes those that match by their own tuple.
-fn cut_dumped(cuts: &[Cut]) -> Result<(), SegmentError> {
+fn cut_dumped(cuts: &[Cut], family: NetfilterProtoFamily) -> Result<(), SegmentError> {
     let wanted = Wanted::new(cuts);
     let dump = open().map_err(SegmentError::Socket)?;
-    let request = message(None, ConntrackMessage::Get(vec![]), NLM_F_DUMP);
+    let request = message(family, ConntrackMessage::Get(vec![]), NLM_F_DUMP);
     dump.send(&request, 0).map_err(SegmentError::Send)?;
     let mut matching = Vec::new();
     loop {
@@ -128,7 +134,7 @@ fn cut_dumped(cuts: &[Cut]) -> Result<(), SegmentError> {
     let socket = open().map_err(SegmentError::Socket)?;
     for (address, tuple) in matching {
         let attributes = vec![ConntrackAttribute::CtaTupleOrig(tuple)];
-        let delete = message(Some(address), ConntrackMessage::Delete(attributes), 0);
+        let delete = message(family_of(address), ConntrackMessage::Delete(attributes), 0);
         match ask(&socket, &delete) {
             Ok(()) => {}
             Err(e) if absent(&e) => {}
@@ -149,19 +155,18 @@ fn collect(
         let message = NetlinkMessage::<NetfilterMessage>::deserialize(rest)
             .map_err(|_| SegmentError::Answer)?;
         let length = message.header.length as usize;
-        match message.payload {
-            NetlinkPayload::Done(_) => return Ok(true),
-            NetlinkPayload::Error(e) if e.code.is_some() => {
-                return Err(SegmentError::NoAnswer(e.to_io()));
-            }
-            NetlinkPayload::InnerMessage(inner) => {
-                if let NetfilterMessageInner::Conntrack(ConntrackMessage::New(attributes)) =
-                    inner.inner
-                {
-                    matching.extend(attributes.into_iter().find_map(|a| wanted.original(a)));
-                }
-            }
-            _ => {}
+        if let NetlinkPayload::Done(_) = &message.payload {
+            return Ok(true);
+        }
+        if let NetlinkPayload::Error(e) = &message.payload
+            && e.code.is_some()
+        {
+            return Err(SegmentError::NoAnswer(e.to_io()));
+        }
+        if let NetlinkPayload::InnerMessage(inner) = message.payload
+            && let NetfilterMessageInner::Conntrack(ConntrackMessage::New(attributes)) = inner.inner
+        {
+            matching.extend(attributes.into_iter().find_map(|a| wanted.original(a)));
         }
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
@@ -170,8 +175,8 @@ fn collect(
 
 /// Cuts, for looking up.
 struct Wanted {
-    devices: std::collections::BTreeSet<IpAddr>,
-    services: std::collections::BTreeSet<(IpAddr, SocketAddr, Transport)>,
+    devices: BTreeSet<IpAddr>,
+    services: BTreeSet<(IpAddr, SocketAddr, Transport)>,
 }
 
 impl Wanted {
@@ -201,27 +206,22 @@ impl Wanted {
         };
         let (mut from, mut to, mut transport, mut port) = (None, None, None, None);
         for tuple in &tuples {
-            match tuple {
-                Tuple::Ip(parts) => {
-                    for part in parts {
-                        match part {
-                            IPTuple::SourceAddress(address) => from = Some(*address),
-                            IPTuple::DestinationAddress(address) => to = Some(*address),
-                            _ => {}
-                        }
+            if let Tuple::Ip(parts) = tuple {
+                for part in parts {
+                    if let IPTuple::SourceAddress(address) = part {
+                        from = Some(*address);
+                    } else if let IPTuple::DestinationAddress(address) = part {
+                        to = Some(*address);
                     }
                 }
-                Tuple::Proto(parts) => {
-                    for part in parts {
-                        match part {
-                            ProtoTuple::Protocol(Protocol::Tcp) => transport = Some(Transport::Tcp),
-                            ProtoTuple::Protocol(Protocol::Udp) => transport = Some(Transport::Udp),
-                            ProtoTuple::DestinationPort(number) => port = Some(*number),
-                            _ => {}
-                        }
+            } else if let Tuple::Proto(parts) = tuple {
+                for part in parts {
+                    if let ProtoTuple::Protocol(number) = part {
+                        transport = transport_of(*number);
+                    } else if let ProtoTuple::DestinationPort(number) = part {
+                        port = Some(*number);
                     }
                 }
-                _ => {}
             }
         }
         let (from, to) = (from?, to?);
@@ -241,13 +241,8 @@ fn open() -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn message(address: Option<IpAddr>, inner: ConntrackMessage, flags: u16) -> Vec<u8> {
-    // The family must be that of the addresses; a dump takes all.
-    let family = match address {
-        None => NetfilterProtoFamily::Unspec,
-        Some(IpAddr::V4(_)) => NetfilterProtoFamily::IPv4,
-        Some(IpAddr::V6(_)) => NetfilterProtoFamily::IPv6,
-    };
+/// The family must be that of the addresses.
+fn message(family: NetfilterProtoFamily, inner: ConntrackMessage, flags: u16) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | if flags == 0 { NLM_F_ACK } else { flags };
     header.sequence_number = 1;
@@ -265,9 +260,20 @@ fn ask(socket: &Socket, request: &[u8]) -> io::Result<()> {
     let (bytes, _) = socket.recv_from_full()?;
     let answer = NetlinkMessage::<NetfilterMessage>::deserialize(&bytes)
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    match answer.payload {
-        NetlinkPayload::Error(e) if e.code.is_some() => Err(e.to_io()),
-        _ => Ok(()),
+    let NetlinkPayload::Error(e) = answer.payload else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    // An acknowledgement is an error without a code.
+    if e.code.is_some() {
+        return Err(e.to_io());
+    }
+    Ok(())
+}
+
+fn family_of(address: IpAddr) -> NetfilterProtoFamily {
+    match address {
+        IpAddr::V4(_) => NetfilterProtoFamily::IPv4,
+        IpAddr::V6(_) => NetfilterProtoFamily::IPv6,
     }
 }
 
@@ -286,15 +292,20 @@ fn protocol(transport: Transport) -> Protocol {
     }
 }
 
+fn transport_of(number: Protocol) -> Option<Transport> {
+    [Transport::Tcp, Transport::Udp]
+        .into_iter()
+        .find(|transport| protocol(*transport) == number)
+}
+
 /// More cuts than this are made by one dump.
 const MAX_FILTERED: usize = 16;
 /// Attribute of a conntrack message.
 const CTA_FILTER: u16 = 25;
 /// Length of that attribute with its header.
 const FILTER_LENGTH: usize = 20;
-/// `NLA_F_NESTED`, in the high byte of a type.
-#[cfg(target_endian = "little")]
-const NESTED: u8 = 0x80;
+/// `NLA_F_NESTED`.
+const NESTED: u16 = 0x8000;
 const BY_SOURCE: u32 = 1;
 const BY_DESTINATION: u32 = 1 << 1;
 const BY_PROTOCOL: u32 = 1 << 3;

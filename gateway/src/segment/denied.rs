@@ -116,11 +116,12 @@ fn packets(bytes: &[u8]) -> Vec<DeniedPacket> {
 fn packet(attributes: &[PacketNla]) -> Option<DeniedPacket> {
     let (mut headers, mut why, mut interface) = (None, None, 0);
     for attribute in attributes {
-        match attribute {
-            PacketNla::Payload(bytes) => headers = read_headers(bytes),
-            PacketNla::Prefix(prefix) => why = Why::of_prefix(&prefix.to_string_lossy()),
-            PacketNla::IfIndexInDev(index) => interface = *index,
-            _ => {}
+        if let PacketNla::Payload(bytes) = attribute {
+            headers = read_headers(bytes);
+        } else if let PacketNla::Prefix(prefix) = attribute {
+            why = Why::of_prefix(&prefix.to_string_lossy());
+        } else if let PacketNla::IfIndexInDev(index) = attribute {
+            interface = *index;
         }
     }
     let (flow, transport) = headers?;

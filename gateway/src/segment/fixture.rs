@@ -1,17 +1,17 @@
 //! Small configurations for tests, made by hand so that they show every field that segmentation reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lazaret_config::{
-    Audit, Config, Device, Gateway, Hospital, HospitalMode, Hours, Identity, Limit, Limits, Origin,
-    Party, Port, Priority, Profile, Rule, Service, ServiceProtocol, Sync, Transport, WireGuard,
+    Audit, Config, Device, Gateway, Hospital, HospitalMode, Identity, Limit, Limits, Origin, Party,
+    Port, Priority, Profile, Rule, Service, ServiceProtocol, Sync, Transport, WireGuard,
 };
 
 /// A gateway with networks and no devices. `lz0` is the tunnel, `lan0` the hospital.
-pub fn empty(mode: HospitalMode) -> Config {
+pub(crate) fn empty(mode: HospitalMode) -> Config {
     Config {
         gateway: Gateway {
             name: "test".to_owned(),
@@ -50,7 +50,7 @@ pub fn empty(mode: HospitalMode) -> Config {
 }
 
 /// Two ECGs that send results, a workstation that uses a console; `his` and `console` in both families.
-pub fn small(mode: HospitalMode) -> Config {
+pub(crate) fn small(mode: HospitalMode) -> Config {
     let mut config = empty(mode);
     for (name, v4, v6, role) in [
         ("ecg-1", "10.64.0.1", "fd64::1", "ecg"),
@@ -79,7 +79,7 @@ pub fn small(mode: HospitalMode) -> Config {
 }
 
 /// Adds a device with a key.
-pub fn device(config: &mut Config, name: &str, addresses: &[&str], roles: &[&str]) {
+pub(crate) fn device(config: &mut Config, name: &str, addresses: &[&str], roles: &[&str]) {
     let device = Device {
         origin: origin(),
         identity: Identity::WireGuard {
@@ -101,7 +101,7 @@ pub fn device(config: &mut Config, name: &str, addresses: &[&str], roles: &[&str
 }
 
 /// Adds an inspected service.
-pub fn hl7(config: &mut Config, name: &str, address: &str, port: u16) {
+pub(crate) fn hl7(config: &mut Config, name: &str, address: &str, port: u16) {
     let protocol = ServiceProtocol::Hl7 {
         port,
         profile: Profile::Standard,
@@ -111,7 +111,7 @@ pub fn hl7(config: &mut Config, name: &str, address: &str, port: u16) {
 }
 
 /// Adds a forwarded service.
-pub fn plain(config: &mut Config, name: &str, address: &str, ports: &[(Transport, u16)]) {
+pub(crate) fn plain(config: &mut Config, name: &str, address: &str, ports: &[(Transport, u16)]) {
     let ports = (ports.iter())
         .map(|(transport, number)| Port {
             transport: *transport,
@@ -131,7 +131,7 @@ fn service(config: &mut Config, name: &str, address: &str, protocol: ServiceProt
 }
 
 /// Adds a rule; parties as in the file.
-pub fn rule(config: &mut Config, name: &str, from: &[&str], to: &[&str]) {
+pub(crate) fn rule(config: &mut Config, name: &str, from: &[&str], to: &[&str]) {
     let rule = Rule {
         origin: origin(),
         from: from.iter().map(|text| party(text)).collect(),
@@ -148,20 +148,8 @@ pub fn rule(config: &mut Config, name: &str, from: &[&str], to: &[&str]) {
     config.rules.insert(name.parse().unwrap(), rule);
 }
 
-/// `mon-fri`, from and to, in Paris.
-pub fn weekdays(from: i8, to: i8) -> Hours {
-    use lazaret_config::Day::{Fri, Mon, Thu, Tue, Wed};
-    Hours {
-        text: String::new(),
-        days: BTreeSet::from([Mon, Tue, Wed, Thu, Fri]),
-        from: jiff::civil::time(from, 0, 0, 0),
-        to: jiff::civil::time(to, 0, 0, 0),
-        zone: jiff::tz::TimeZone::get("Europe/Paris").unwrap(),
-    }
-}
-
 /// `role:NAME` or `device:NAME`.
-pub fn party(text: &str) -> Party {
+pub(crate) fn party(text: &str) -> Party {
     match text.split_once(':').unwrap() {
         ("role", name) => Party::Role(name.parse().unwrap()),
         (_, name) => Party::Device(name.parse().unwrap()),
@@ -169,12 +157,12 @@ pub fn party(text: &str) -> Party {
 }
 
 /// An address and port.
-pub fn at(text: &str) -> SocketAddr {
+pub(crate) fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
 /// An address.
-pub fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 

@@ -111,16 +111,17 @@ pub fn prepare_interface(config: &Config) -> Result<(), HostError> {
 
 /// Writes only what is not so already, because a container may forbid writing what is right.
 fn set(path: &Path, value: &'static str, hint: &'static str) -> Result<(), HostError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => HostError::Missing {
-            path: path.to_owned(),
-            hint,
-        },
-        _ => HostError::Setting {
-            path: path.to_owned(),
-            value,
-            source,
-        },
+    let failed = |source: io::Error| {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::NotFound {
+            HostError::Missing { path, hint }
+        } else {
+            HostError::Setting {
+                path,
+                value,
+                source,
+            }
+        }
     };
     let read = || std::fs::read_to_string(path).map(|text| text.trim().to_owned());
     if read().map_err(failed)? == value {

@@ -400,6 +400,7 @@ fn state_bits(state: State) -> u32 {
         State::EstablishedRelated => (ConnTrackState::ESTABLISHED | ConnTrackState::RELATED).bits(),
         State::Related => ConnTrackState::RELATED.bits(),
         State::New => ConnTrackState::NEW.bits(),
+        State::Invalid => ConnTrackState::INVALID.bits(),
     }
 }
 

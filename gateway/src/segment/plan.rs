@@ -306,9 +306,9 @@ const MAX_ROUTERS: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::fixture::{at, device, ip, plain, rule, small, weekdays};
+    use crate::segment::fixture::{at, device, ip, plain, rule, small};
 
-    pub(crate) fn facts(now: &str) -> Facts {
+    fn facts(now: &str) -> Facts {
         Facts {
             now: now.parse().unwrap(),
             standing: BTreeMap::new(),
@@ -318,6 +318,18 @@ mod tests {
             },
             udp_port: 51820,
             held: BTreeSet::new(),
+        }
+    }
+
+    /// `mon-fri`, from and to, in Paris.
+    fn weekdays(from: i8, to: i8) -> Hours {
+        use lazaret_config::Day::{Fri, Mon, Thu, Tue, Wed};
+        Hours {
+            text: String::new(),
+            days: BTreeSet::from([Mon, Tue, Wed, Thu, Fri]),
+            from: jiff::civil::time(from, 0, 0, 0),
+            to: jiff::civil::time(to, 0, 0, 0),
+            zone: jiff::tz::TimeZone::get("Europe/Paris").unwrap(),
         }
     }
 

@@ -132,9 +132,9 @@ impl Live {
         let name = text(body, "name");
         let elements = body.get("elem").and_then(Value::as_array);
         let elements = (elements.into_iter().flatten())
-            .map(|element| match element {
-                Value::String(address) => address.clone(),
-                other => other.to_string(),
+            .map(|element| {
+                let address = element.as_str().map(str::to_owned);
+                address.unwrap_or_else(|| element.to_string())
             })
             .collect();
         let mut kind = text(body, "type");
@@ -298,6 +298,8 @@ fn value(key: &str, right: &Value) -> Option<String> {
             words.sort_unstable();
             words.join(",")
         }
+        // Newer versions say a set where 1.0 says a list.
+        Value::Object(object) if object.contains_key("set") => value(key, object.get("set")?)?,
         Value::Object(object) => {
             let prefix = object.get("prefix")?;
             format!("{}/{}", text(prefix, "addr"), prefix.get("len")?)

@@ -165,6 +165,8 @@ pub enum State {
     Related,
     /// The first packet.
     New,
+    /// Belongs to no connection and cannot begin one.
+    Invalid,
 }
 
 /// Why a packet is dropped; travels as the prefix of the log.
@@ -347,6 +349,7 @@ impl fmt::Display for Term {
             Self::State(State::EstablishedRelated) => f.write_str("ct state established,related"),
             Self::State(State::Related) => f.write_str("ct state related"),
             Self::State(State::New) => f.write_str("ct state new"),
+            Self::State(State::Invalid) => f.write_str("ct state invalid"),
             Self::CtMark(mark) => write!(f, "ct mark {mark:#x}"),
             Self::Mark(mark) => write!(f, "meta mark {mark:#x}"),
             Self::SetCtMark(mark) => write!(f, "ct mark set {mark:#x}"),

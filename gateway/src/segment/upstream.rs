@@ -47,7 +47,7 @@ pub fn source(mode: HospitalMode, device: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Binds to an address that is not this host's.
+/// Binds to an address that is not this host's, and marks what it sends.
 fn borrow_address(socket: &Socket, service: SocketAddr, source: IpAddr) -> io::Result<()> {
     match (service, source) {
         (SocketAddr::V4(_), IpAddr::V4(_)) => socket.set_ip_transparent_v4(true)?,
@@ -58,5 +58,22 @@ fn borrow_address(socket: &Socket, service: SocketAddr, source: IpAddr) -> io::R
         }
     }
     socket.set_mark(UPSTREAM_MARK)?;
-    socket.bind(&SocketAddr::new(source, 0).into())
+    let mut last = io::ErrorKind::AddrInUse.into();
+    for _ in 0..BIND_ATTEMPTS {
+        let random = getrandom::u32().map_err(|e| io::Error::other(e.to_string()))?;
+        let port = PORTS.start + u16::try_from(random % PORT_COUNT).unwrap_or_default();
+        match socket.bind(&SocketAddr::new(source, port).into()) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => last = e,
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last)
 }
+
+/// Source ports for borrowed addresses: below those that devices choose themselves. A connection with the address,
+/// the port and the destination of one of the device's own would be taken for that one by connection tracking.
+const PORTS: std::ops::Range<u16> = 20_000..32_768;
+const PORT_COUNT: u32 = 12_768;
+/// Ports that are tried.
+const BIND_ATTEMPTS: usize = 16;
