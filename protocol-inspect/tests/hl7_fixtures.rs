@@ -1,4 +1,5 @@
 //! Every file of `tests/hl7` gets its verdict; the snapshots are the specification of what we say.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

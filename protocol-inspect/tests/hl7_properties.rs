@@ -1,4 +1,5 @@
 //! What holds for all bytes: no panic, no difference by how a stream is cut, nothing forwarded but what came, bounds.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use proptest::prelude::*;
 use protocol_inspect::Limits;

@@ -71,16 +71,25 @@ impl Answer {
 
     /// Whether this kind of answer may follow such a message.
     ///
-    /// In the original mode an application code is due, in the enhanced mode what MSH-15 and MSH-16 ask for.
-    /// An error is relayed also to a sender that asked to hear of successes only: silence would hide a loss.
+    /// An accept code means nothing to a sender in the original mode.
+    /// An application code is relayed also where only an accept code was asked for:
+    /// destinations that do not know the enhanced mode are common, and what they say is the truth.
     #[must_use]
     pub fn fits(&self, message: &Header) -> bool {
-        if self.code.is_accept() {
-            return message.is_enhanced()
-                && (message.wants_accept() || message.wants_accept_error());
-        }
-        !message.is_enhanced() || message.wants_application()
+        !self.code.is_accept() || message.wants_accept() || message.wants_accept_error()
     }
+}
+
+/// The code and the message that a frame acknowledges, if it is a plain acknowledgement at all.
+///
+/// For a sender's own accept acknowledgements: they are not messages under a rule, if they answer something.
+#[must_use]
+pub fn acknowledges(frame: &Frame, policy: &Policy) -> Option<(AckCode, Vec<u8>)> {
+    let header = Header::read(frame.content(), policy.limits.hl7_segment)?;
+    if !header.is_acknowledgement() {
+        return None;
+    }
+    msa(frame.content(), policy).ok()
 }
 
 /// MSA-1 and MSA-2.

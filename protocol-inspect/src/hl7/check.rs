@@ -49,14 +49,7 @@ fn header(msh: &Segment<'_>, findings: &mut Findings) {
         }
     }
     if msh.field(14).is_valued() {
-        findings.add(Finding::new(
-            Weight::Content,
-            Reason::Unsupported,
-            Place::msh(14),
-            "continued messages are not carried",
-            ErrorCode::Internal,
-            Fault::Content,
-        ));
+        findings.add(continued(Weight::Strict, Place::msh(14)));
     }
     if msh.delimiters().truncation.is_some() && version.is_some_and(|v| v < Version::V2_7) {
         findings.add(Finding::new(
@@ -327,25 +320,30 @@ fn charset(message: &Message<'_>, msh: &Segment<'_>, default: &str, findings: &m
 }
 
 fn structure(message: &Message<'_>, findings: &mut Findings) {
-    let mut wrong = |weight, detail| {
-        findings.add(Finding::new(
+    let wrong = |weight, detail| {
+        Finding::new(
             weight,
             Reason::Structure,
             Place::default(),
             detail,
             ErrorCode::SegmentSequence,
             Fault::Content,
-        ));
+        )
     };
     if !message.is_terminated() {
-        wrong(Weight::Strict, "the last segment has no carriage return");
+        let detail = "the last segment has no carriage return";
+        findings.add(wrong(Weight::Strict, detail));
+    }
+    if let Some(addendum) = message.segments().find(|s| s.name() == "ADD") {
+        let place = Place::of(addendum, addendum.offset());
+        findings.add(continued(Weight::Content, place));
     }
     let is_local = message
         .segments()
         .next()
         .is_some_and(|msh| msh.field(9).bytes().starts_with(b"Z"));
     if message.count() < 2 && !is_local {
-        wrong(Weight::Content, "has no segment after its header");
+        findings.add(wrong(Weight::Content, "has no segment after its header"));
     }
 }
 
@@ -426,6 +424,18 @@ fn escape_sequence(segment: &Segment<'_>, at: usize, findings: &mut Findings) ->
         ));
     }
     next
+}
+
+/// Half a message: its other half would be judged without it.
+fn continued(weight: Weight, place: Place) -> Finding {
+    Finding::new(
+        weight,
+        Reason::Unsupported,
+        place,
+        "continued messages are not carried",
+        ErrorCode::Internal,
+        Fault::Content,
+    )
 }
 
 fn missing(field: usize, fault: Fault) -> Finding {

@@ -69,6 +69,12 @@ pub enum Version {
 }
 
 impl Header {
+    /// Reads the header of a message without judging it; `None` if its delimiters cannot be read.
+    #[must_use]
+    pub fn of(message: &[u8]) -> Option<Self> {
+        Self::read(message, usize::MAX)
+    }
+
     /// Reads the first segment.
     pub(crate) fn read(content: &[u8], longest: usize) -> Option<Self> {
         if !content.starts_with(b"MSH") {

@@ -42,6 +42,11 @@ impl Framer {
         }
     }
 
+    /// Changes the bound; it holds for what is still to come.
+    pub fn limit(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// Takes bytes of the stream. They are bounded only if [`Self::poll`] is called until `None` in between.
     pub fn receive(&mut self, bytes: &[u8]) {
         if !self.dead {

@@ -1,0 +1,146 @@
+//! From the destination to the device: answers that belong to a message, and nothing else.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use protocol_inspect::Reason;
+use protocol_inspect::hl7::{Answer, Frame};
+
+use super::record::{Trace, Why};
+use super::{Hl7Session, Phase, PoisonError, Sent, Upstream};
+use crate::flow::Side;
+use crate::inspect::{Outcome, Step, Subject};
+
+impl Hl7Session {
+    /// Bytes of the destination.
+    pub(super) fn answers(&mut self, bytes: &[u8], now: Instant, wall: Timestamp) {
+        if self.upstream != Upstream::Open {
+            return;
+        }
+        self.hospital.receive(bytes);
+        while let Some(next) = self.hospital.poll() {
+            match next {
+                Ok(frame) => self.answer(frame, now),
+                Err(refusal) => {
+                    let trace = Trace::stream(Side::Hospital, Subject::Stream);
+                    let why = Why::from(&refusal);
+                    self.record(trace, Outcome::Refused, Some(why), None, now);
+                    self.unanswered("the destination broke the framing", now);
+                }
+            }
+            if matches!(self.phase, Phase::Closed) {
+                return;
+            }
+            self.advance(now, wall);
+            if matches!(self.phase, Phase::Closed) {
+                return;
+            }
+        }
+    }
+
+    /// The destination hung up: orderly if nothing is under way.
+    pub(super) fn hospital_ended(&mut self, now: Instant, wall: Timestamp) {
+        if self.upstream != Upstream::Open {
+            return;
+        }
+        self.upstream = Upstream::Absent;
+        self.outstanding.clear();
+        if matches!(self.phase, Phase::Answer(..)) {
+            self.unanswered("the destination hung up before it answered", now);
+            return;
+        }
+        self.steps.push_back(Step::Close {
+            side: Side::Hospital,
+            reset: false,
+        });
+        self.advance(now, wall);
+    }
+
+    fn answer(&mut self, frame: Frame, now: Instant) {
+        let mut trace = Trace::of(Side::Hospital, Subject::Answer, &frame, now);
+        let answer = match Answer::read(frame, &self.policy) {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                self.stray(trace, Why::from(&refusal), now);
+                return;
+            }
+        };
+        trace.read(Some(&answer.header));
+        trace.warn_all(&answer.warnings);
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Answer(sent, _) if belongs(&answer, &sent) => {
+                self.answered(*sent, answer, now);
+                return;
+            }
+            other @ (Phase::Idle
+            | Phase::Token(_)
+            | Phase::Connecting(..)
+            | Phase::Answer(..)
+            | Phase::Closed) => self.phase = other,
+        }
+        if self.outstanding.settle(&answer) {
+            let code = Some(answer.code.code());
+            self.relay(answer);
+            self.record(trace, Outcome::Forwarded, None, code, now);
+        } else {
+            let why = Why::at(
+                Reason::Sequence,
+                "MSA-2",
+                "answers no message of this connection",
+            );
+            self.stray(trace, why, now);
+        }
+    }
+
+    /// The message under way has its answer.
+    //= C6
+    fn answered(&mut self, sent: Sent, answer: Answer, now: Instant) {
+        let Sent { header, mut trace } = sent;
+        let code = answer.code;
+        if !code.is_accept() && header.is_enhanced() && !header.wants_application() {
+            trace.warn(Reason::Sequence, "MSA-1");
+        }
+        trace.warn_all(&answer.warnings);
+        if code.is_success() && answer.is_plain() {
+            self.duplicates
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remember(&header, trace.digest(), code, now);
+        }
+        if code.is_accept() && header.wants_application() {
+            self.outstanding
+                .expect(header, self.policy.limits.hl7_pipelined);
+        }
+        self.relay(answer);
+        let code = Some(code.code());
+        self.record(trace, Outcome::Forwarded, None, code, now);
+    }
+
+    fn relay(&mut self, answer: Answer) {
+        if self.device.gone {
+            return;
+        }
+        self.outstanding
+            .relayed(&answer.header, self.policy.limits.hl7_pipelined);
+        self.steps.push_back(Step::Forward {
+            to: Side::Device,
+            permit: answer.permit,
+        });
+    }
+
+    /// Drops a frame of the destination that belongs to nothing, and gives up on a destination that has too many.
+    fn stray(&mut self, trace: Trace, why: Why, now: Instant) {
+        self.record(trace, Outcome::Refused, Some(why), None, now);
+        self.strays = self.strays.saturating_add(1);
+        if self.strays >= MOST_STRAYS {
+            self.unanswered("the destination sent too much that answers nothing", now);
+        }
+    }
+}
+
+fn belongs(answer: &Answer, sent: &Sent) -> bool {
+    answer.acknowledged() == sent.header.control_id() && answer.fits(&sent.header)
+}
+
+/// Most frames of one upstream connection that belong to nothing.
+const MOST_STRAYS: usize = 16;

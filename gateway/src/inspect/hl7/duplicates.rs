@@ -1,0 +1,144 @@
+//! Which messages of one subject were already taken by their destination.
+//!
+//! In: who sent which bytes under which MSH-10. Out: the code that the destination gave to exactly these bytes.
+//! Remembers hashes only, for a day, and the newest of them; what is forgotten is simply forwarded again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use protocol_inspect::hl7::Header;
+use protocol_inspect::hl7::ack::AckCode;
+use sha2::{Digest, Sha256};
+
+/// The messages that were acknowledged with success.
+#[derive(Debug, Default)]
+pub struct Duplicates {
+    taken: BTreeMap<[u8; 32], Taken>,
+    /// Keys in the order in which they were remembered.
+    order: VecDeque<([u8; 32], Instant)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    digest: [u8; 32],
+    code: AckCode,
+    at: Instant,
+}
+
+/// What is known of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing, or it was not taken.
+    New,
+    /// The destination took these very bytes and said so.
+    Taken(AckCode),
+    /// Other bytes came under this MSH-10: devices restart their counters.
+    Changed,
+}
+
+impl Duplicates {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn seen(&self, header: &Header, digest: &[u8; 32], now: Instant) -> Seen {
+        match self.taken.get(&key(header)) {
+            Some(taken) if now.saturating_duration_since(taken.at) >= WINDOW => Seen::New,
+            Some(taken) if taken.digest == *digest => Seen::Taken(taken.code),
+            Some(_) => Seen::Changed,
+            None => Seen::New,
+        }
+    }
+
+    /// Remembers that the destination took a message.
+    //= C7
+    pub(super) fn remember(
+        &mut self,
+        header: &Header,
+        digest: [u8; 32],
+        code: AckCode,
+        now: Instant,
+    ) {
+        let key = key(header);
+        let at = now;
+        self.taken.insert(key, Taken { digest, code, at });
+        self.order.push_back((key, at));
+        while let Some((oldest, since)) = self.order.front().copied() {
+            let stale = now.saturating_duration_since(since) >= WINDOW;
+            if !stale && self.order.len() <= MOST {
+                break;
+            }
+            self.order.pop_front();
+            // The key may have been remembered again since.
+            if self.taken.get(&oldest).is_some_and(|t| t.at == since) {
+                self.taken.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// MSH-3, MSH-4 and MSH-10; the lengths keep the parts apart.
+fn key(header: &Header) -> [u8; 32] {
+    let (application, facility) = header.sender();
+    let mut hash = Sha256::new();
+    for part in [application, facility, header.control_id()] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// How long a message is remembered.
+const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most messages that are remembered for one subject.
+const MOST: usize = 8_192;
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests begin at the real time once"
+)]
+mod tests {
+    use super::*;
+
+    fn header(id: &str) -> Header {
+        let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|{id}|P|2.5\rPID|1\r");
+        Header::of(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn remembers_for_a_day_and_only_these_bytes() {
+        let now = Instant::now();
+        let mut table = Duplicates::new();
+        assert_eq!(table.seen(&header("1"), &[1; 32], now), Seen::New);
+        table.remember(&header("1"), [1; 32], AckCode::Aa, now);
+        assert_eq!(
+            table.seen(&header("1"), &[1; 32], now),
+            Seen::Taken(AckCode::Aa)
+        );
+        assert_eq!(table.seen(&header("1"), &[2; 32], now), Seen::Changed);
+        assert_eq!(table.seen(&header("2"), &[1; 32], now), Seen::New);
+        let later = now + WINDOW;
+        assert_eq!(table.seen(&header("1"), &[1; 32], later), Seen::New);
+    }
+
+    #[test]
+    fn forgets_the_oldest_when_full() {
+        let now = Instant::now();
+        let mut table = Duplicates::new();
+        for id in 0..MOST + 10 {
+            table.remember(&header(&id.to_string()), [1; 32], AckCode::Ca, now);
+        }
+        assert_eq!(table.taken.len(), MOST);
+        assert_eq!(table.seen(&header("9"), &[1; 32], now), Seen::New);
+        assert_eq!(
+            table.seen(&header("10"), &[1; 32], now),
+            Seen::Taken(AckCode::Ca)
+        );
+        let later = now + WINDOW;
+        table.remember(&header("x"), [1; 32], AckCode::Aa, later);
+        assert_eq!((table.taken.len(), table.order.len()), (1, 1));
+    }
+}

@@ -1,0 +1,220 @@
+//! From the device to the destination: one message, from its last byte to the forwarding.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use protocol_inspect::Reason;
+use protocol_inspect::hl7::ack;
+use protocol_inspect::hl7::answer::acknowledges;
+use protocol_inspect::hl7::{Answer, Fault, Frame, Header, Refused, Verdict, judge};
+
+use super::duplicates::Seen;
+use super::record::{Trace, Why};
+use super::{Approved, Arrival, Hl7Session, Phase, PoisonError, Sent, Upstream};
+use crate::flow::Side;
+use crate::inspect::{Outcome, Step, Subject};
+
+impl Hl7Session {
+    /// Judges a message and sends it on its way.
+    //= C1
+    pub(super) fn message(
+        &mut self,
+        frame: Frame,
+        received: Instant,
+        now: Instant,
+        wall: Timestamp,
+    ) {
+        if self.acknowledges_an_answer(&frame) {
+            self.acknowledgement(frame, received, now);
+            return;
+        }
+        let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
+        let judgement = judge(frame, &self.policy);
+        trace.read(judgement.header.as_ref());
+        match (judgement.verdict, judgement.header) {
+            (Verdict::Accept(accepted), Some(header)) => {
+                trace.rule(Some(&accepted.rule));
+                trace.warn_all(&accepted.warnings);
+                let approved = Approved {
+                    permit: accepted.permit,
+                    header,
+                    trace,
+                };
+                self.approved(approved, now, wall);
+            }
+            (Verdict::Refuse(refused), Some(header)) => {
+                trace.rule(refused.rule.as_deref());
+                trace.warn_all(&refused.warnings);
+                self.turn_away(&header, trace, &refused, now, wall);
+            }
+            (Verdict::Refuse(refused), None) => {
+                let why = Why::from(&refused.refusal);
+                self.record(trace, Outcome::Refused, Some(why), None, now);
+                self.close(false, now);
+            }
+            // The library never accepts what has no header; if it did, nobody could be answered.
+            (Verdict::Accept(_), None) => self.close(false, now),
+        }
+    }
+
+    /// Refuses a message that has a header.
+    pub(super) fn turn_away(
+        &mut self,
+        header: &Header,
+        trace: Trace,
+        refused: &Refused,
+        now: Instant,
+        wall: Timestamp,
+    ) {
+        let answer = self.refuse(Some(header), refused, wall);
+        let why = Why::from(&refused.refusal);
+        self.record(trace, Outcome::Refused, Some(why), answer, now);
+    }
+
+    fn approved(&mut self, mut approved: Approved, now: Instant, wall: Timestamp) {
+        let digest = approved.trace.digest();
+        let seen = self
+            .duplicates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .seen(&approved.header, &digest, now);
+        match seen {
+            Seen::Taken(code) => {
+                let stamp = self.stamp(wall);
+                let spoken = ack::repeat(&approved.header, code, &stamp);
+                if !self.device.gone {
+                    let to = Side::Device;
+                    self.steps.push_back(Step::Speak { to, spoken });
+                }
+                let answer = Some(code.code());
+                self.record(approved.trace, Outcome::Repeated, None, answer, now);
+                return;
+            }
+            Seen::Changed => approved.trace.warn(Reason::Sequence, "MSH-10"),
+            Seen::New => {}
+        }
+        if self.has_rate {
+            self.phase = Phase::Token(Box::new(approved));
+        } else {
+            self.send(Box::new(approved), now);
+        }
+    }
+
+    pub(super) fn over_rate(&mut self, approved: Approved, now: Instant, wall: Timestamp) {
+        let refused = Refused::without_place(
+            Reason::Rate,
+            "message",
+            "rate limit: more messages than the rule allows",
+            Fault::Content,
+        );
+        self.turn_away(&approved.header, approved.trace, &refused, now, wall);
+    }
+
+    /// Forwards, or asks for the connection first.
+    pub(super) fn send(&mut self, approved: Box<Approved>, now: Instant) {
+        match self.upstream {
+            Upstream::Open => self.forward(*approved, now),
+            Upstream::Absent => {
+                self.upstream = Upstream::Asked;
+                self.steps.push_back(Step::Connect);
+                self.phase = Phase::Connecting(approved, now);
+            }
+            // An earlier request that was given up here is still under way.
+            Upstream::Asked => self.phase = Phase::Connecting(approved, now),
+        }
+    }
+
+    //= C2
+    pub(super) fn forward(&mut self, approved: Approved, now: Instant) {
+        self.last_activity = now;
+        self.last_forward = now;
+        self.steps.push_back(Step::Forward {
+            to: Side::Hospital,
+            permit: approved.permit,
+        });
+        let (header, trace) = (approved.header, approved.trace);
+        if header.is_acknowledgement() || (header.is_enhanced() && !header.wants_accept()) {
+            if header.is_enhanced() && (header.wants_application() || header.wants_accept_error()) {
+                self.outstanding
+                    .expect(header, self.policy.limits.hl7_pipelined);
+            }
+            self.record(trace, Outcome::Forwarded, None, None, now);
+        } else {
+            self.phase = Phase::Answer(Box::new(Sent { header, trace }), now);
+        }
+    }
+
+    pub(super) fn undelivered(&mut self, approved: Approved, now: Instant, wall: Timestamp) {
+        let refused = Refused::without_place(
+            Reason::Destination,
+            "destination",
+            "cannot be reached",
+            Fault::Rule,
+        );
+        let answer = self.refuse(Some(&approved.header), &refused, wall);
+        let why = Why::from(&refused.refusal);
+        self.record(approved.trace, Outcome::Undelivered, Some(why), answer, now);
+    }
+
+    /// The device hung up. After a FIN it may still read answers, after a reset it may not.
+    pub(super) fn device_ended(&mut self, reset: bool, now: Instant, wall: Timestamp) {
+        self.device.finished = true;
+        self.device.began = None;
+        if reset {
+            self.device.gone = true;
+            let (side, reset) = (Side::Device, true);
+            self.steps.push_back(Step::Close { side, reset });
+            self.abandon_queue(now);
+        }
+        self.advance(now, wall);
+    }
+
+    /// What did not go up does not go up any more. What did is waited for:
+    /// its answer decides whether a repetition is forwarded.
+    fn abandon_queue(&mut self, now: Instant) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Token(approved) | Phase::Connecting(approved, _) => {
+                self.record(approved.trace, Outcome::Abandoned, None, None, now);
+            }
+            other @ (Phase::Idle | Phase::Answer(..) | Phase::Closed) => self.phase = other,
+        }
+        loop {
+            self.device.fill(&self.policy.limits, now);
+            match self.device.next(&self.policy.limits, now) {
+                Some(Arrival::Frame(frame, received)) => self.abandon(frame, received, now),
+                Some(Arrival::Broken(_)) => {}
+                None => break,
+            }
+        }
+    }
+
+    /// Whether this is the device's own word about an answer that was relayed to it.
+    fn acknowledges_an_answer(&mut self, frame: &Frame) -> bool {
+        match acknowledges(frame, &self.policy) {
+            Some((code, id)) if code.is_accept() => self.outstanding.acknowledge(&id),
+            Some(_) | None => false,
+        }
+    }
+
+    fn acknowledgement(&mut self, frame: Frame, received: Instant, now: Instant) {
+        let mut trace = Trace::of(Side::Device, Subject::Answer, &frame, received);
+        match Answer::read(frame, &self.policy) {
+            Ok(answer) if self.upstream == Upstream::Open => {
+                trace.read(Some(&answer.header));
+                trace.warn_all(&answer.warnings);
+                let (to, permit) = (Side::Hospital, answer.permit);
+                self.steps.push_back(Step::Forward { to, permit });
+                let code = Some(answer.code.code());
+                self.record(trace, Outcome::Forwarded, None, code, now);
+            }
+            Ok(_) => {
+                let why = Why::new(Reason::Destination, "the connection is gone");
+                self.record(trace, Outcome::Undelivered, Some(why), None, now);
+            }
+            Err(refusal) => {
+                let why = Why::from(&refusal);
+                self.record(trace, Outcome::Refused, Some(why), None, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,545 @@
+//! One HL7 connection: frames of the device up, answers of the destination down, one message at a time.
+//!
+//! In: bytes of either side and the time. Out: steps.
+//! Decided here: the order of things (judge, look for duplicates, rate, connect, forward, wait, relay) and what a
+//! silence means. What a message says is judged by `protocol_inspect::hl7`.
+//!
+//! - Order of answers is order of messages: one message is under way, the others wait in a bounded queue.
+//! - No answer in time, or the destination gone before it answered: nothing is said and both legs are reset,
+//!   because an invented error could make the device discard what was taken.
+//! - Rate reached: AE (CE in enhanced mode) with 207, for a later try may succeed; a `critical` rule only waits.
+//! - A stream that breaks MLLP, or a message whose delimiters cannot be read, ends the connection.
+
+mod answers;
+mod duplicates;
+mod messages;
+mod outstanding;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use protocol_inspect::hl7::ack::{self, Stamp};
+use protocol_inspect::hl7::{Fault, Frame, Framer, Header, Policy, Refused, judge};
+use protocol_inspect::{Limits, Permit, Reason, Refusal};
+
+use self::outstanding::Outstanding;
+use self::record::{Trace, Why};
+use super::{
+    ConnectionPolicy, Decision, EndReason, Outcome, ProtocolPolicy, Session, Step, Subject, Timing,
+};
+use crate::flow::Side;
+
+pub use self::duplicates::Duplicates;
+
+/// The session of one device connection with one HL7 service.
+pub struct Hl7Session {
+    policy: Policy,
+    timing: Timing,
+    has_rate: bool,
+    duplicates: Arc<Mutex<Duplicates>>,
+    device: Inbound,
+    hospital: Framer,
+    upstream: Upstream,
+    phase: Phase,
+    outstanding: Outstanding,
+    /// Frames of the destination that belonged to nothing, on the present upstream connection.
+    strays: usize,
+    spoken: u16,
+    last_activity: Instant,
+    last_forward: Instant,
+    steps: VecDeque<Step>,
+}
+
+/// What the device sent and is not yet dealt with.
+struct Inbound {
+    framer: Framer,
+    queue: VecDeque<Arrival>,
+    queued: usize,
+    /// When the frame under way began, or reading went on after a pause.
+    began: Option<Instant>,
+    /// No more will come: FIN, a framing refusal, a time-out.
+    finished: bool,
+    /// Nobody is there to be answered.
+    gone: bool,
+}
+
+/// One thing that came from the device, in its turn.
+enum Arrival {
+    Frame(Frame, Instant),
+    /// The stream ends here, with this fault.
+    Broken(Refusal),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Upstream {
+    Absent,
+    Asked,
+    Open,
+}
+
+/// What the message under way waits for.
+enum Phase {
+    /// There is none.
+    Idle,
+    /// For the rate limiter.
+    Token(Box<Approved>),
+    /// For the destination to accept the connection.
+    Connecting(Box<Approved>, Instant),
+    /// For the destination's answer.
+    Answer(Box<Sent>, Instant),
+    /// The connection is over.
+    Closed,
+}
+
+/// A message that may go up.
+struct Approved {
+    permit: Permit,
+    header: Header,
+    trace: Trace,
+}
+
+/// A message that went up.
+struct Sent {
+    header: Header,
+    trace: Trace,
+}
+
+impl Hl7Session {
+    /// A new connection of a device.
+    #[must_use]
+    pub fn new(
+        policy: &ConnectionPolicy,
+        duplicates: Arc<Mutex<Duplicates>>,
+        now: Instant,
+        _wall: Timestamp,
+    ) -> Self {
+        let hl7 = hl7_policy(policy).unwrap_or_else(nothing_allowed);
+        let max = hl7.limits.hl7_message;
+        Self {
+            policy: hl7,
+            timing: policy.timing,
+            has_rate: policy.rate.is_some(),
+            duplicates,
+            device: Inbound {
+                framer: Framer::new(max),
+                queue: VecDeque::new(),
+                queued: 0,
+                began: None,
+                finished: false,
+                gone: false,
+            },
+            hospital: Framer::new(max),
+            upstream: Upstream::Absent,
+            phase: Phase::Idle,
+            outstanding: Outstanding::default(),
+            strays: 0,
+            spoken: 0,
+            last_activity: now,
+            last_forward: now,
+            steps: VecDeque::new(),
+        }
+    }
+
+    /// Deals with what is queued until something must be waited for.
+    fn advance(&mut self, now: Instant, wall: Timestamp) {
+        loop {
+            self.device.fill(&self.policy.limits, now);
+            if !matches!(self.phase, Phase::Idle) {
+                break;
+            }
+            let Some(arrival) = self.device.next(&self.policy.limits, now) else {
+                break;
+            };
+            match arrival {
+                Arrival::Frame(frame, received) => self.message(frame, received, now, wall),
+                Arrival::Broken(refusal) => {
+                    self.record(
+                        Trace::stream(Side::Device, Subject::Stream),
+                        Outcome::Refused,
+                        Some((&refusal).into()),
+                        None,
+                        now,
+                    );
+                    self.close(false, now);
+                }
+            }
+        }
+        self.finish(now);
+    }
+
+    /// Closes once the device has nothing more to say and everything is answered.
+    fn finish(&mut self, now: Instant) {
+        let idle = matches!(self.phase, Phase::Idle);
+        if idle && self.device.finished && self.device.queue.is_empty() {
+            let may_be_answered = !self.device.gone
+                && self.upstream == Upstream::Open
+                && !self.outstanding.is_empty();
+            if may_be_answered {
+                return;
+            }
+            if self.device.framer.mid_frame() {
+                let trace = Trace::stream(Side::Device, Subject::Stream);
+                let why = Why::new(Reason::Framing, "the last frame has no end");
+                self.record(trace, Outcome::Abandoned, Some(why), None, now);
+            }
+            self.close(false, now);
+        }
+    }
+
+    /// Ends both legs, also one that was never there; what was still waiting is recorded as abandoned.
+    fn close(&mut self, reset: bool, now: Instant) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.phase = Phase::Closed;
+        while let Some(arrival) = self.device.next(&self.policy.limits, now) {
+            if let Arrival::Frame(frame, received) = arrival {
+                self.abandon(frame, received, now);
+            }
+            self.device.fill(&self.policy.limits, now);
+        }
+        for side in [Side::Device, Side::Hospital] {
+            if side == Side::Hospital || !self.device.gone {
+                self.steps.push_back(Step::Close { side, reset });
+            }
+        }
+    }
+
+    fn abandon(&mut self, frame: Frame, received: Instant, now: Instant) {
+        let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
+        trace.read(judge(frame, &self.policy).header.as_ref());
+        self.record(trace, Outcome::Abandoned, None, None, now);
+    }
+
+    /// Says that a message was not taken, if its sender wants to hear it.
+    fn refuse(
+        &mut self,
+        header: Option<&Header>,
+        refused: &Refused,
+        wall: Timestamp,
+    ) -> Option<&'static str> {
+        let stamp = self.stamp(wall);
+        let (code, spoken) = ack::refuse(header?, refused, &stamp)?;
+        if self.device.gone {
+            return None;
+        }
+        let to = Side::Device;
+        self.steps.push_back(Step::Speak { to, spoken });
+        Some(code.code())
+    }
+
+    fn stamp(&mut self, wall: Timestamp) -> Stamp {
+        self.spoken = self.spoken.wrapping_add(1);
+        Stamp {
+            time: wall.strftime("%Y%m%d%H%M%S+0000").to_string(),
+            control_id: format!("LZ{:X}{:X}", wall.as_microsecond(), self.spoken),
+        }
+    }
+
+    fn record(
+        &mut self,
+        trace: Trace,
+        outcome: Outcome,
+        why: Option<Why>,
+        answer: Option<&str>,
+        now: Instant,
+    ) {
+        let decision: Decision = trace.decide(outcome, why, answer, now);
+        self.steps.push_back(Step::Record(decision));
+    }
+
+    /// The outcome of the message under way is unknown: nothing is said.
+    fn unanswered(&mut self, detail: &str, now: Instant) {
+        if let Phase::Answer(sent, _) = std::mem::replace(&mut self.phase, Phase::Idle) {
+            self.record(
+                sent.trace,
+                Outcome::Unanswered,
+                Some(Why::new(Reason::Destination, detail)),
+                None,
+                now,
+            );
+        }
+        self.close(true, now);
+    }
+
+    fn take_connecting(&mut self) -> Option<Approved> {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Connecting(approved, _) => Some(*approved),
+            other @ (Phase::Idle | Phase::Token(_) | Phase::Answer(..) | Phase::Closed) => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
+    fn frame_deadline(&self) -> Option<Instant> {
+        if !self.wants(Side::Device) {
+            return None;
+        }
+        self.device
+            .began
+            .map(|began| after(began, self.timing.receive_ms))
+    }
+
+    fn phase_deadline(&self) -> Option<Instant> {
+        let idle = after(self.last_activity, self.timing.idle_ms);
+        match &self.phase {
+            Phase::Idle if self.device.finished => {
+                Some(idle.min(after(self.last_forward, self.timing.answer_ms)))
+            }
+            Phase::Idle | Phase::Token(_) => Some(idle),
+            Phase::Connecting(_, since) => {
+                Some(after(*since, self.timing.connect_ms.saturating_add(GRACE)))
+            }
+            Phase::Answer(_, since) => Some(after(*since, self.timing.answer_ms)),
+            Phase::Closed => None,
+        }
+    }
+}
+
+impl Session for Hl7Session {
+    fn wants(&self, from: Side) -> bool {
+        if matches!(self.phase, Phase::Closed) {
+            return false;
+        }
+        match from {
+            Side::Device => !self.device.finished && self.device.has_room(&self.policy.limits),
+            Side::Hospital => self.upstream == Upstream::Open,
+        }
+    }
+
+    fn receive(&mut self, from: Side, bytes: &[u8], now: Instant, wall: Timestamp) {
+        if matches!(self.phase, Phase::Closed) || bytes.is_empty() {
+            return;
+        }
+        self.last_activity = now;
+        match from {
+            Side::Device => {
+                self.device.receive(bytes, now);
+                self.advance(now, wall);
+            }
+            Side::Hospital => self.answers(bytes, now, wall),
+        }
+    }
+
+    fn ended(&mut self, side: Side, reset: bool, now: Instant, wall: Timestamp) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        match side {
+            Side::Device => self.device_ended(reset, now, wall),
+            Side::Hospital => self.hospital_ended(now, wall),
+        }
+    }
+
+    fn connected(&mut self, now: Instant, wall: Timestamp) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.upstream = Upstream::Open;
+        self.hospital = Framer::new(self.policy.limits.hl7_message);
+        self.strays = 0;
+        if let Some(approved) = self.take_connecting() {
+            self.forward(approved, now);
+        }
+        self.advance(now, wall);
+    }
+
+    fn connect_failed(&mut self, now: Instant, wall: Timestamp) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.upstream = Upstream::Absent;
+        if let Some(approved) = self.take_connecting() {
+            self.undelivered(approved, now, wall);
+        }
+        self.advance(now, wall);
+    }
+
+    fn unspooled(&mut self, _bytes: Bytes, _now: Instant, _wall: Timestamp) {}
+
+    fn token(&mut self, granted: bool, now: Instant, wall: Timestamp) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Token(approved) if granted => self.send(approved, now),
+            Phase::Token(approved) => self.over_rate(*approved, now, wall),
+            other @ (Phase::Idle | Phase::Connecting(..) | Phase::Answer(..) | Phase::Closed) => {
+                self.phase = other;
+            }
+        }
+        self.advance(now, wall);
+    }
+
+    fn wants_token(&self) -> bool {
+        matches!(self.phase, Phase::Token(_))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let phase = self.phase_deadline()?;
+        Some(
+            self.frame_deadline()
+                .map_or(phase, |frame| frame.min(phase)),
+        )
+    }
+
+    fn handle_deadline(&mut self, now: Instant, wall: Timestamp) {
+        if self.frame_deadline().is_some_and(|at| at <= now) {
+            self.device.stop(Refusal {
+                reason: Reason::Framing,
+                location: "MLLP frame".to_owned(),
+                detail: "did not end in time".to_owned(),
+            });
+            self.advance(now, wall);
+        }
+        if self.phase_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        match &self.phase {
+            Phase::Idle | Phase::Closed => self.close(false, now),
+            Phase::Token(_) => self.end(EndReason::Resources, now, wall),
+            // The request stays with the supervisor: its answer serves the next message.
+            Phase::Connecting(..) => {
+                if let Some(approved) = self.take_connecting() {
+                    self.undelivered(approved, now, wall);
+                }
+                self.advance(now, wall);
+            }
+            Phase::Answer(..) => self.unanswered("no answer in time", now),
+        }
+    }
+
+    fn update(&mut self, policy: &ConnectionPolicy) {
+        self.policy = hl7_policy(policy).unwrap_or_else(nothing_allowed);
+        self.timing = policy.timing;
+        self.has_rate = policy.rate.is_some();
+        self.device.framer.limit(self.policy.limits.hl7_message);
+        self.hospital.limit(self.policy.limits.hl7_message);
+    }
+
+    fn end(&mut self, why: EndReason, now: Instant, wall: Timestamp) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        let (reason, detail) = match why {
+            EndReason::NotAllowed => (Reason::Forbidden, "no longer allowed"),
+            EndReason::Killed => (Reason::Forbidden, "ended by an operator"),
+            EndReason::Shutdown => (Reason::Destination, "the gateway stops"),
+            EndReason::NoJournal => (Reason::Destination, "the journal cannot be written"),
+            EndReason::Resources => (Reason::Limit, "the gateway has no room"),
+        };
+        let refused = Refused::without_place(reason, "connection", detail, Fault::Rule);
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            // Answers keep the order of messages: behind a silence there is only silence.
+            Phase::Answer(sent, since) => {
+                self.phase = Phase::Answer(sent, since);
+                self.unanswered(detail, now);
+                return;
+            }
+            Phase::Token(approved) | Phase::Connecting(approved, _) => {
+                self.turn_away(&approved.header, approved.trace, &refused, now, wall);
+            }
+            Phase::Idle | Phase::Closed => {}
+        }
+        while let Some(arrival) = self.device.next(&self.policy.limits, now) {
+            if let Arrival::Frame(frame, received) = arrival {
+                let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
+                let header = judge(frame, &self.policy).header;
+                trace.read(header.as_ref());
+                match header {
+                    Some(header) => self.turn_away(&header, trace, &refused, now, wall),
+                    None => self.record(trace, Outcome::Abandoned, None, None, now),
+                }
+            }
+            self.device.fill(&self.policy.limits, now);
+        }
+        self.close(false, now);
+    }
+
+    fn poll(&mut self) -> Option<Step> {
+        self.steps.pop_front()
+    }
+}
+
+impl Inbound {
+    //= C7
+    fn has_room(&self, limits: &Limits) -> bool {
+        self.queue.is_empty()
+            || (self.queue.len() < limits.hl7_pipelined && self.queued < limits.hl7_message)
+    }
+
+    fn receive(&mut self, bytes: &[u8], now: Instant) {
+        if self.finished {
+            return;
+        }
+        if !self.framer.mid_frame() {
+            self.began = Some(now);
+        }
+        self.framer.receive(bytes);
+    }
+
+    /// Takes frames from the framer while there is room.
+    fn fill(&mut self, limits: &Limits, now: Instant) {
+        while self.has_room(limits) {
+            match self.framer.poll() {
+                Some(Ok(frame)) => {
+                    self.queued += frame.bytes().len();
+                    self.queue.push_back(Arrival::Frame(frame, now));
+                    self.began = self.framer.mid_frame().then_some(now);
+                }
+                Some(Err(refusal)) => self.stop(refusal),
+                None => break,
+            }
+        }
+    }
+
+    fn stop(&mut self, refusal: Refusal) {
+        self.finished = true;
+        self.began = None;
+        self.framer = Framer::new(0);
+        self.queue.push_back(Arrival::Broken(refusal));
+    }
+
+    fn next(&mut self, limits: &Limits, now: Instant) -> Option<Arrival> {
+        let was_full = !self.has_room(limits);
+        let arrival = self.queue.pop_front()?;
+        if let Arrival::Frame(frame, _) = &arrival {
+            self.queued -= frame.bytes().len();
+        }
+        // A device that was held back is not late.
+        if was_full && self.has_room(limits) && self.began.is_some() {
+            self.began = Some(now);
+        }
+        Some(arrival)
+    }
+}
+
+fn hl7_policy(policy: &ConnectionPolicy) -> Option<Policy> {
+    match &policy.protocol {
+        ProtocolPolicy::Hl7(hl7) => Some(hl7.clone()),
+        ProtocolPolicy::Dicom(_) => None,
+    }
+}
+
+/// What holds when a policy of another protocol arrives here: no rule, so nothing passes.
+fn nothing_allowed() -> Policy {
+    Policy {
+        limits: Limits::default(),
+        default_charset: "ASCII".to_owned(),
+        senders: Vec::new(),
+        rules: Vec::new(),
+    }
+}
+
+fn after(since: Instant, ms: u64) -> Instant {
+    since + Duration::from_millis(ms.min(LONGEST))
+}
+
+/// The supervisor answers a request for a connection itself; this much later it has forgotten it. In milliseconds.
+const GRACE: u64 = 2_000;
+/// Longest deadline: a year, in milliseconds.
+const LONGEST: u64 = 365 * 24 * 60 * 60 * 1_000;

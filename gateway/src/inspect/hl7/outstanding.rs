@@ -1,0 +1,72 @@
+//! Messages that went up and may still be answered on the same connection (enhanced mode),
+//! and the answers that the device may still acknowledge.
+//!
+//! Both tables forget their oldest entry when they are full: a late answer to it is then dropped and recorded.
+
+use std::collections::VecDeque;
+
+use protocol_inspect::hl7::{Answer, Header};
+
+/// What is still open between the two ends.
+#[derive(Debug, Default)]
+pub(super) struct Outstanding {
+    messages: VecDeque<Header>,
+    answers: VecDeque<Vec<u8>>,
+}
+
+impl Outstanding {
+    /// A message of the device that wants answers later.
+    pub(super) fn expect(&mut self, message: Header, most: usize) {
+        self.messages.push_back(message);
+        while self.messages.len() > most.max(1) {
+            self.messages.pop_front();
+        }
+    }
+
+    /// Whether the answer belongs to a message; if it is the last word about it, the message is forgotten.
+    pub(super) fn settle(&mut self, answer: &Answer) -> bool {
+        let found = self
+            .messages
+            .iter()
+            .position(|m| m.control_id() == answer.acknowledged() && answer.fits(m));
+        let Some(index) = found else {
+            return false;
+        };
+        let more = answer.code.is_accept()
+            && self
+                .messages
+                .get(index)
+                .is_some_and(Header::wants_application);
+        if !more {
+            self.messages.remove(index);
+        }
+        true
+    }
+
+    /// An answer that went to the device, which will acknowledge it in its turn.
+    pub(super) fn relayed(&mut self, answer: &Header, most: usize) {
+        if !answer.wants_accept() && !answer.wants_accept_error() {
+            return;
+        }
+        self.answers.push_back(answer.control_id().to_vec());
+        while self.answers.len() > most.max(1) {
+            self.answers.pop_front();
+        }
+    }
+
+    /// Whether such an answer went to the device and is not acknowledged yet.
+    pub(super) fn acknowledge(&mut self, control_id: &[u8]) -> bool {
+        let found = self.answers.iter().position(|id| id == control_id);
+        found.and_then(|index| self.answers.remove(index)).is_some()
+    }
+
+    /// Whether answers may still come.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The connection to the destination is gone, and with it all that could be said on it.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
