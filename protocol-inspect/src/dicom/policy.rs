@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sop::Kind;
 use crate::Limits;
 
 /// What holds for one association between one device and one DICOM service.
@@ -24,9 +25,9 @@ pub struct Rule {
     pub name: String,
     /// Allowed DIMSE services of the device: `C-ECHO`, `C-STORE`, `C-FIND`, `C-GET`, `C-MOVE`, `N-CREATE`, ….
     pub allow: Vec<String>,
-    /// Allowed SOP classes as UIDs; empty allows all that the service may use.
+    /// Allowed SOP classes as UIDs; empty allows all that the service may use. C-ECHO needs none.
     pub sop_classes: Vec<String>,
-    /// Allowed C-MOVE destinations; empty allows none.
+    /// Allowed C-MOVE destinations; empty allows none, `*` any.
     pub move_destinations: Vec<String>,
     /// Whether the calling AE title must be the device's own.
     pub bind_sender: bool,
@@ -45,4 +46,49 @@ pub enum Profile {
     Standard,
     /// Refuses all that the standard refuses.
     Strict,
+}
+
+impl Policy {
+    /// The profile for what comes before a rule is known: the most lenient of all, since one rule that accepts is enough.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        let profiles = self.rules.iter().map(|rule| rule.profile);
+        profiles.min().unwrap_or(Profile::Strict)
+    }
+
+    /// The rules that hold for this calling AE title, the most lenient first.
+    pub(super) fn rules_for(&self, calling: &str) -> impl Iterator<Item = &Rule> {
+        let own = self.calling_ae.as_deref() == Some(calling);
+        let mut rules: Vec<&Rule> = self
+            .rules
+            .iter()
+            .filter(|rule| own || !rule.bind_sender)
+            .collect();
+        rules.sort_by_key(|rule| (!rule.shadow, rule.profile));
+        rules.into_iter()
+    }
+
+    /// Whether some rule has a use for this abstract syntax.
+    pub(super) fn carries(&self, calling: &str, abstract_syntax: &str) -> bool {
+        let kind = Kind::of(abstract_syntax);
+        self.rules_for(calling).any(|rule| {
+            let wanted = rule.allow.iter().any(|service| kind.uses(service));
+            wanted && (kind == Kind::Verification || rule.covers(abstract_syntax))
+        })
+    }
+}
+
+impl Rule {
+    pub(super) fn allows(&self, service: &str) -> bool {
+        self.allow.iter().any(|allowed| allowed == service)
+    }
+
+    pub(super) fn covers(&self, sop_class: &str) -> bool {
+        self.sop_classes.is_empty() || self.sop_classes.iter().any(|allowed| allowed == sop_class)
+    }
+
+    pub(super) fn may_move_to(&self, destination: &str) -> bool {
+        let named = |allowed: &String| allowed == "*" || allowed == destination;
+        self.move_destinations.iter().any(named)
+    }
 }

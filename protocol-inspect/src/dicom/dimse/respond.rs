@@ -1,0 +1,114 @@
+//! Writes the gateway's own responses: refusals of a request (PS3.7 9.3, 10.3, annex C).
+
+use super::super::pdu::frame_spoken;
+use super::dictionary::{
+    AFFECTED_CLASS, AFFECTED_INSTANCE, COMMAND_FIELD, COMMENT, DATA_SET_TYPE, GROUP_LENGTH,
+    RESPONDED_TO, STATUS,
+};
+use super::{Command, Direction, NO_DATA_SET, RESPONSE, Service};
+use crate::Spoken;
+
+/// Statuses that the gateway gives (PS3.7 annex C, PS3.4 B.2.3, C.4).
+pub mod status {
+    /// Refused: out of resources.
+    pub const OUT_OF_RESOURCES: u16 = 0xa700;
+    /// Refused: move destination unknown.
+    pub const MOVE_DESTINATION_UNKNOWN: u16 = 0xa801;
+    /// Error: data set does not match SOP class.
+    pub const DATA_SET_MISMATCH: u16 = 0xa900;
+    /// Error: cannot understand.
+    pub const CANNOT_UNDERSTAND: u16 = 0xc000;
+    /// Refused: SOP class not supported.
+    pub const SOP_CLASS_NOT_SUPPORTED: u16 = 0x0122;
+    /// Refused: not authorized.
+    pub const NOT_AUTHORIZED: u16 = 0x0124;
+    /// Failure: processing failure (N-services).
+    pub const PROCESSING_FAILURE: u16 = 0x0110;
+    /// Failure: resource limitation (N-services).
+    pub const RESOURCE_LIMITATION: u16 = 0x0213;
+}
+
+/// A response that refuses `command`, framed for its context and for the longest PDU of its sender.
+/// The comment is ours: at most 64 characters, never a value of the message.
+/// `None` for what cannot be answered: responses and C-CANCEL.
+#[must_use]
+pub fn refusal_response(
+    command: &Command,
+    context_id: u8,
+    status: u16,
+    comment: &str,
+    max_length: u32,
+) -> Option<Spoken> {
+    let unanswerable = match command.direction {
+        Direction::Response => true,
+        Direction::Request => command.service == Service::CCancel,
+    };
+    if unanswerable {
+        return None;
+    }
+    let mut body = Vec::new();
+    if let Some(class) = &command.sop_class {
+        element(&mut body, AFFECTED_CLASS, &padded(class.as_str(), 0));
+    }
+    number(&mut body, COMMAND_FIELD, command.command_field() | RESPONSE);
+    number(&mut body, RESPONDED_TO, command.message_id);
+    number(&mut body, DATA_SET_TYPE, NO_DATA_SET);
+    number(&mut body, STATUS, for_service(command.service, status));
+    let comment: String = comment
+        .chars()
+        .filter(char::is_ascii)
+        .take(MAX_COMMENT)
+        .collect();
+    if !comment.is_empty() {
+        element(&mut body, COMMENT, &padded(&comment, b' '));
+    }
+    if let Some(instance) = &command.sop_instance {
+        element(&mut body, AFFECTED_INSTANCE, &padded(instance.as_str(), 0));
+    }
+    let mut set = Vec::new();
+    let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    element(&mut set, GROUP_LENGTH, &len.to_le_bytes());
+    set.extend(body);
+    Some(frame_spoken(context_id, &set, max_length))
+}
+
+/// Composite statuses have no meaning for normalized services and for C-ECHO.
+pub(in super::super) fn for_service(service: Service, wanted: u16) -> u16 {
+    match service {
+        Service::CStore | Service::CFind | Service::CGet | Service::CMove | Service::CCancel => {
+            wanted
+        }
+        Service::CEcho => status::SOP_CLASS_NOT_SUPPORTED,
+        Service::NEventReport
+        | Service::NGet
+        | Service::NSet
+        | Service::NAction
+        | Service::NCreate
+        | Service::NDelete => match wanted {
+            status::OUT_OF_RESOURCES => status::RESOURCE_LIMITATION,
+            status::DATA_SET_MISMATCH | status::CANNOT_UNDERSTAND => status::PROCESSING_FAILURE,
+            other => other,
+        },
+    }
+}
+
+fn number(out: &mut Vec<u8>, tag: u16, value: u16) {
+    element(out, tag, &value.to_le_bytes());
+}
+
+fn element(out: &mut Vec<u8>, tag: u16, value: &[u8]) {
+    out.extend([0, 0]);
+    out.extend(tag.to_le_bytes());
+    out.extend(u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(value);
+}
+
+fn padded(text: &str, padding: u8) -> Vec<u8> {
+    let mut value = text.as_bytes().to_vec();
+    if !value.len().is_multiple_of(2) {
+        value.push(padding);
+    }
+    value
+}
+
+const MAX_COMMENT: usize = 64;

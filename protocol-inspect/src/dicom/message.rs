@@ -1,0 +1,465 @@
+//! Assembles presentation data values into DIMSE messages and judges each as a whole.
+//!
+//! In: the PDVs of an association, in order. Out: [`Event`]s; an approved message becomes an [`Approved`],
+//! from which alone the [`Permit`]s for the other end are made.
+//! Knows nothing of PDUs' headers, of sockets and of the spool in which the session keeps held bytes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::approved::{Approved, RefusedMessage};
+use super::association::{Established, Peer};
+use super::dataset::{Facts, Walker};
+use super::dimse::{Command, Direction, Service, allowed, status};
+use super::exchange::Exchange;
+use super::fault::{Violation, Warnings, refusal};
+use super::pdu::{AbortReason, Pdv};
+use super::policy::{Policy, Profile, Rule};
+use crate::{LimitReached, Reason, Refusal};
+
+/// What became of the PDVs so far.
+#[derive(Debug)]
+pub enum Event {
+    /// A command set is complete and allowed; its data set, if it has one, follows.
+    Command(Arc<Head>),
+    /// The next bytes of the data set, to be kept until the verdict. Their concatenation is the data set.
+    Held(Bytes),
+    /// The message will be refused when its last fragment is in: what was held can be dropped.
+    Condemned,
+    /// The whole message is approved.
+    Complete(Approved),
+    /// The whole message came and is refused. Nothing of it may go on.
+    Refused(Box<RefusedMessage>),
+}
+
+/// What is known of a message when its command set is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its presentation context.
+    pub context_id: u8,
+    /// Its command.
+    pub command: Command,
+    /// The rule that allows it; `None` for responses, and when none does.
+    pub rule: Option<String>,
+    profile: Profile,
+    shadow: bool,
+}
+
+/// The messages of both ends of one association.
+#[derive(Debug)]
+pub struct Dialogue {
+    established: Arc<Established>,
+    of_requestor: MessageInspector,
+    of_acceptor: MessageInspector,
+    exchange: Exchange,
+    events: VecDeque<(Peer, Event)>,
+}
+
+impl Dialogue {
+    /// At the moment of A-ASSOCIATE-AC.
+    #[must_use]
+    pub fn new(established: Established, policy: &Arc<Policy>) -> Self {
+        let established = Arc::new(established);
+        let inspector = |from| MessageInspector::new(from, &established, policy);
+        Self {
+            of_requestor: inspector(Peer::Requestor),
+            of_acceptor: inspector(Peer::Acceptor),
+            established: established.clone(),
+            exchange: Exchange::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// A PDV came from this end. Poll until `None` afterwards.
+    ///
+    /// # Errors
+    /// The association must be aborted.
+    pub fn receive(&mut self, from: Peer, pdv: Pdv) -> Result<(), Violation> {
+        self.inspector(from).receive(pdv)?;
+        while let Some(event) = self.inspector(from).poll() {
+            match &event {
+                Event::Command(head) => {
+                    self.exchange.begin(from, head.context_id, &head.command)?;
+                }
+                Event::Complete(approved) => {
+                    let head = approved.head();
+                    self.exchange.complete(from, head.context_id, &head.command);
+                }
+                Event::Held(_) | Event::Condemned | Event::Refused(_) => {}
+            }
+            self.events.push_back((from, event));
+        }
+        Ok(())
+    }
+
+    /// The next event and the end whose message it is about.
+    pub fn poll(&mut self) -> Option<(Peer, Event)> {
+        self.events.pop_front()
+    }
+
+    /// What was negotiated.
+    #[must_use]
+    pub fn established(&self) -> &Established {
+        &self.established
+    }
+
+    /// The request of this end that was approved and waits for its (last) response.
+    #[must_use]
+    pub fn outstanding(&self, of: Peer) -> Option<(u8, &Command)> {
+        self.exchange.outstanding(of)
+    }
+
+    /// Whether this end is in the middle of a message: no release now.
+    #[must_use]
+    pub fn is_partial(&self, from: Peer) -> bool {
+        match from {
+            Peer::Requestor => self.of_requestor.is_partial(),
+            Peer::Acceptor => self.of_acceptor.is_partial(),
+        }
+    }
+
+    /// The policy changed; it holds from the next message on.
+    pub fn update(&mut self, policy: &Arc<Policy>) {
+        self.of_requestor.policy = policy.clone();
+        self.of_acceptor.policy = policy.clone();
+    }
+
+    fn inspector(&mut self, from: Peer) -> &mut MessageInspector {
+        match from {
+            Peer::Requestor => &mut self.of_requestor,
+            Peer::Acceptor => &mut self.of_acceptor,
+        }
+    }
+}
+
+/// The messages of one end, without regard to what the other says.
+#[derive(Debug)]
+pub(super) struct MessageInspector {
+    from: Peer,
+    established: Arc<Established>,
+    policy: Arc<Policy>,
+    state: State,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Command {
+        context_id: u8,
+        bytes: BytesMut,
+    },
+    Data(Box<Data>),
+    /// The rest of a message that is refused already.
+    Condemned(Box<RefusedMessage>),
+}
+
+/// A data set on its way.
+#[derive(Debug)]
+struct Data {
+    head: Arc<Head>,
+    /// `None` in shadow, after a fault that would have been refused.
+    walker: Option<Walker>,
+    warnings: Warnings,
+    length: u64,
+    /// Small fragments are gathered, so that what is held costs no more than its size.
+    gathered: BytesMut,
+}
+
+impl MessageInspector {
+    pub(super) fn new(from: Peer, established: &Arc<Established>, policy: &Arc<Policy>) -> Self {
+        Self {
+            from,
+            established: established.clone(),
+            policy: policy.clone(),
+            state: State::Idle,
+            events: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn is_partial(&self) -> bool {
+        match self.state {
+            State::Idle => false,
+            State::Command { .. } | State::Data(_) | State::Condemned(_) => true,
+        }
+    }
+
+    //= DICOM PS3.8 E.1
+    pub(super) fn receive(&mut self, pdv: Pdv) -> Result<(), Violation> {
+        if !self.established.contexts.contains_key(&pdv.context_id) {
+            let detail = "was not accepted";
+            return Err(refusal(Reason::Structure, "presentation context id", detail).into());
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => self.command(pdv.context_id, BytesMut::new(), &pdv),
+            State::Command { context_id, bytes } => self.command(context_id, bytes, &pdv),
+            State::Data(data) => {
+                expect(&pdv, data.head.context_id, false)?;
+                self.data(data, pdv);
+                Ok(())
+            }
+            State::Condemned(mut refused) => {
+                expect(&pdv, refused.context_id(), false)?;
+                refused.count(pdv.data.len());
+                if pdv.last {
+                    self.events.push_back(Event::Refused(refused));
+                } else {
+                    self.state = State::Condemned(refused);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn command(&mut self, context_id: u8, mut bytes: BytesMut, pdv: &Pdv) -> Result<(), Violation> {
+        expect(pdv, context_id, true)?;
+        let max = self.policy.limits.dicom_command;
+        let got = bytes.len().saturating_add(pdv.data.len());
+        if got > max {
+            let reached = LimitReached {
+                limit: "dicom_command",
+                got: u64::try_from(got).unwrap_or(u64::MAX),
+                max: u64::try_from(max).unwrap_or(u64::MAX),
+            };
+            return Err(Refusal::from(reached).into());
+        }
+        bytes.extend_from_slice(&pdv.data);
+        if !pdv.last {
+            self.state = State::Command { context_id, bytes };
+            return Ok(());
+        }
+        let command = Command::parse(&bytes.freeze(), self.policy.profile())?;
+        self.judge_command(context_id, command);
+        Ok(())
+    }
+
+    fn judge_command(&mut self, context_id: u8, command: Command) {
+        let Some(context) = self.established.contexts.get(&context_id) else {
+            return;
+        };
+        let calling = &self.established.calling_ae;
+        let (rule, denied) = match allowed(&command, context, self.from, calling, &self.policy) {
+            Ok(rule) => (rule, None),
+            Err(denied) => (None, Some(denied)),
+        };
+        let has_data_set = command.has_data_set();
+        let profile = rule.map_or_else(|| self.policy.profile(), |rule| rule.profile);
+        let head = Arc::new(Head {
+            context_id,
+            command,
+            rule: rule.map(|rule| rule.name.clone()),
+            profile,
+            shadow: rule.is_some_and(|rule: &Rule| rule.shadow),
+        });
+        let limits = &self.policy.limits;
+        let walker = Walker::new(context.transfer_syntax, profile, limits);
+        match (denied, has_data_set) {
+            (Some(denied), _) => {
+                let refused = self.refused(head, denied.status, denied.refusal, 0);
+                self.condemn(refused, !has_data_set);
+            }
+            (None, false) => {
+                self.events.push_back(Event::Command(head.clone()));
+                self.approve(head, Warnings::default(), 0);
+            }
+            (None, true) => {
+                self.events.push_back(Event::Command(head.clone()));
+                self.state = State::Data(Box::new(Data {
+                    head,
+                    walker: Some(walker),
+                    warnings: Warnings::default(),
+                    length: 0,
+                    gathered: BytesMut::new(),
+                }));
+            }
+        }
+    }
+
+    fn data(&mut self, mut data: Box<Data>, pdv: Pdv) {
+        let last = pdv.last;
+        let added = u64::try_from(pdv.data.len()).unwrap_or(u64::MAX);
+        data.length = data.length.saturating_add(added);
+        let verdict = self.check_length(data.length).and_then(|()| {
+            data.feed(&pdv.data)?;
+            if last { data.finish() } else { Ok(()) }
+        });
+        if let Err(fault) = verdict {
+            let refused = self.refused(data.head, status_of(&fault), fault, data.length);
+            return self.condemn(refused, last);
+        }
+        self.hold(&mut data.gathered, pdv.data, last);
+        if !last {
+            self.state = State::Data(data);
+            return;
+        }
+        let Data {
+            head,
+            walker,
+            mut warnings,
+            length,
+            ..
+        } = *data;
+        if let Some(mut walker) = walker {
+            warnings.append(walker.take_warnings());
+        }
+        self.approve(head, warnings, length);
+    }
+
+    /// Also holds when the walk has ended in shadow.
+    //= C7
+    fn check_length(&self, length: u64) -> Result<(), Refusal> {
+        let max = self.policy.limits.dicom_dataset;
+        if length <= max {
+            return Ok(());
+        }
+        Err(LimitReached {
+            limit: "dicom_dataset",
+            got: length,
+            max,
+        }
+        .into())
+    }
+
+    fn hold(&mut self, gathered: &mut BytesMut, bytes: Bytes, last: bool) {
+        if gathered.is_empty() && bytes.len() >= WHOLE {
+            self.events.push_back(Event::Held(bytes));
+            return;
+        }
+        gathered.extend_from_slice(&bytes);
+        if gathered.len() >= GATHER || (last && !gathered.is_empty()) {
+            let held = std::mem::take(gathered).freeze();
+            self.events.push_back(Event::Held(held));
+        }
+    }
+
+    fn approve(&mut self, head: Arc<Head>, warnings: Warnings, length: u64) {
+        let mut all = Warnings::default();
+        for warning in head.command.warnings().iter().cloned() {
+            all.warn(refusal(warning.reason, warning.location, warning.detail));
+        }
+        all.append(warnings);
+        let max_length = self.established.max_length(self.from.other());
+        let approved = Approved::new(head, all.into_vec(), length, max_length);
+        self.events.push_back(Event::Complete(approved));
+    }
+
+    fn condemn(&mut self, refused: RefusedMessage, complete: bool) {
+        self.events.push_back(Event::Condemned);
+        if complete {
+            self.events.push_back(Event::Refused(Box::new(refused)));
+        } else {
+            self.state = State::Condemned(Box::new(refused));
+        }
+    }
+
+    fn refused(
+        &self,
+        head: Arc<Head>,
+        status: u16,
+        refusal: Refusal,
+        length: u64,
+    ) -> RefusedMessage {
+        let max_length = self.established.max_length(self.from);
+        RefusedMessage::new(head, status, refusal, length, max_length)
+    }
+}
+
+impl Data {
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let Some(walker) = &mut self.walker else {
+            return Ok(());
+        };
+        let verdict = walker.feed(bytes);
+        self.in_shadow(verdict)
+    }
+
+    fn finish(&mut self) -> Result<(), Refusal> {
+        let Some(walker) = &mut self.walker else {
+            return Ok(());
+        };
+        let verdict = walker
+            .finish()
+            .and_then(|facts| compare(&self.head.command, &facts));
+        self.in_shadow(verdict)
+    }
+
+    /// In shadow a content verdict only warns; bounds hold all the same.
+    fn in_shadow(&mut self, verdict: Result<(), Refusal>) -> Result<(), Refusal> {
+        match verdict {
+            Err(fault) if self.head.shadow && fault.reason != Reason::Limit => {
+                if let Some(mut walker) = self.walker.take() {
+                    self.warnings.append(walker.take_warnings());
+                }
+                self.warnings.warn(fault);
+                Ok(())
+            }
+            verdict => verdict,
+        }
+    }
+}
+
+/// What the command says of the instance must be what the data set says (PS3.4 B.2).
+fn compare(command: &Command, facts: &Facts) -> Result<(), Refusal> {
+    let stores = command.service() == Service::CStore && command.direction() == Direction::Request;
+    let creates =
+        command.service() == Service::NCreate && command.direction() == Direction::Request;
+    if !stores && !creates {
+        return Ok(());
+    }
+    let pairs = [
+        ("(0008,0016)", command.sop_class(), &facts.sop_class),
+        ("(0008,0018)", command.sop_instance(), &facts.sop_instance),
+    ];
+    for (location, in_command, in_data_set) in pairs {
+        match in_data_set {
+            None if stores => {
+                return Err(refusal(Reason::Field, location, "is missing"));
+            }
+            Some(_) if in_data_set.as_ref() != in_command && in_command.is_some() => {
+                return Err(refusal(Reason::Field, location, MISMATCH));
+            }
+            None | Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// PS3.4 B.2.3: what a storage provider answers; other services translate it.
+fn status_of(fault: &Refusal) -> u16 {
+    match fault.reason {
+        Reason::Limit | Reason::Rate => status::OUT_OF_RESOURCES,
+        Reason::Field if fault.detail == MISMATCH => status::DATA_SET_MISMATCH,
+        Reason::Forbidden | Reason::Identity => status::NOT_AUTHORIZED,
+        Reason::Framing
+        | Reason::Encoding
+        | Reason::Structure
+        | Reason::Field
+        | Reason::Sequence
+        | Reason::Unsupported
+        | Reason::Destination => status::CANNOT_UNDERSTAND,
+    }
+}
+
+/// Fragments come in order: all of the command, then all of the data set, in one context.
+fn expect(pdv: &Pdv, context_id: u8, command: bool) -> Result<(), Violation> {
+    let detail = match (pdv.command, command) {
+        _ if pdv.context_id != context_id => "changes within a message",
+        (true, false) => "is of a command while a data set is under way",
+        (false, true) => "is of a data set without its command",
+        (true, true) | (false, false) => return Ok(()),
+    };
+    let refused = refusal(Reason::Sequence, "presentation data value", detail);
+    Err(Violation::new(AbortReason::UnexpectedParameter, refused))
+}
+
+const MISMATCH: &str = "is not that of the command";
+/// A fragment of this size is held as it came.
+const WHOLE: usize = 16 << 10;
+/// Smaller ones are gathered to this size.
+const GATHER: usize = 64 << 10;

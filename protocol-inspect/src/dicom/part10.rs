@@ -1,0 +1,200 @@
+//! Part 10 files (PS3.10 7): preamble, prefix, file meta information, data set.
+//!
+//! In: a whole file. Out: a report.
+
+use dicom_core::header::VR;
+
+use super::dataset::{Facts, Walker};
+use super::fault::{Warnings, refusal};
+use super::offline::{looks_like, sop_class_name};
+use super::policy::Profile;
+use super::reader::Reader;
+use super::transfer::TransferSyntax;
+use super::uid::Uid;
+use crate::{Limits, Reason, Refusal, Report};
+
+/// The verdict on a file.
+pub(super) fn inspect(bytes: &[u8], profile: Profile) -> Report {
+    let mut file = File {
+        profile,
+        warnings: Warnings::default(),
+        sop_class: None,
+    };
+    let verdict = file.judge(bytes);
+    let kind = file.sop_class.map(|class| sop_class_name(class.as_str()));
+    Report {
+        kind: kind.unwrap_or_default(),
+        refusal: verdict.err(),
+        warnings: file.warnings.into_vec(),
+    }
+}
+
+struct File {
+    profile: Profile,
+    warnings: Warnings,
+    sop_class: Option<Uid>,
+}
+
+#[derive(Default)]
+struct Meta {
+    sop_class: Option<Uid>,
+    sop_instance: Option<Uid>,
+    transfer_syntax: Option<Uid>,
+}
+
+impl File {
+    fn judge(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        check_start(bytes)?;
+        let mut reader = Reader::new(bytes);
+        let prefixed = bytes.get(PREAMBLE..PREFIXED) == Some(MAGIC);
+        if prefixed {
+            reader.take(PREFIXED, "preamble")?;
+        } else {
+            let detail = "is missing: this is not a Part 10 file";
+            let fault = refusal(Reason::Structure, "DICM prefix", detail);
+            self.warnings.doubt(self.profile, fault)?;
+        }
+        let meta = self.meta(&mut reader)?;
+        self.sop_class.clone_from(&meta.sop_class);
+        let data_set = reader.rest();
+        let syntax = match &meta.transfer_syntax {
+            Some(uid) => TransferSyntax::from_uid(uid.as_str()).ok_or_else(|| {
+                refusal(
+                    Reason::Unsupported,
+                    "(0002,0010)",
+                    "is a transfer syntax that is not carried",
+                )
+            })?,
+            None if prefixed => {
+                return Err(refusal(Reason::Structure, "(0002,0010)", "is missing"));
+            }
+            None if looks_like(TransferSyntax::ExplicitLittle, data_set) => {
+                TransferSyntax::ExplicitLittle
+            }
+            None => TransferSyntax::ImplicitLittle,
+        };
+        let mut walker = Walker::new(syntax, self.profile, &Limits::default());
+        let facts = walker.feed(data_set).and_then(|()| walker.finish());
+        self.warnings.append(walker.take_warnings());
+        let facts = facts?;
+        if facts.sop_class.is_some() {
+            self.sop_class.clone_from(&facts.sop_class);
+        }
+        self.compare(&meta, &facts)
+    }
+
+    /// The elements of group 0002, always explicit VR little endian (PS3.10 7.1).
+    fn meta(&mut self, reader: &mut Reader<'_>) -> Result<Meta, Refusal> {
+        let mut meta = Meta::default();
+        let mut last = None;
+        let mut end = None;
+        loop {
+            let mut ahead = *reader;
+            let Ok(0x0002) = ahead.u16_le("group") else {
+                break;
+            };
+            let element = ahead.u16_le("file meta element")?;
+            let value = meta_value(&mut ahead, element)?;
+            *reader = ahead;
+            if last >= Some(element) {
+                let detail = "is out of order or occurs twice";
+                return Err(refusal(Reason::Structure, at(element), detail));
+            }
+            last = Some(element);
+            let uid = |warnings: &mut Warnings| {
+                Uid::in_element(value, || at(element), self.profile, warnings).map(Some)
+            };
+            match element {
+                0x0000 => {
+                    let length = Reader::new(value).u32_le("(0002,0000)")?;
+                    let length = usize::try_from(length).unwrap_or(usize::MAX);
+                    end = Some(reader.len().checked_sub(length));
+                }
+                0x0002 => meta.sop_class = uid(&mut self.warnings)?,
+                0x0003 => meta.sop_instance = uid(&mut self.warnings)?,
+                0x0010 => meta.transfer_syntax = uid(&mut self.warnings)?,
+                _ => {}
+            }
+        }
+        if last.is_some() {
+            let detail = match end {
+                Some(end) if end == Some(reader.len()) => return Ok(meta),
+                Some(_) => "does not match the length of the file meta information",
+                None => "is missing",
+            };
+            let fault = refusal(Reason::Structure, at(0), detail);
+            self.warnings.doubt(self.profile, fault)?;
+        }
+        Ok(meta)
+    }
+
+    fn compare(&mut self, meta: &Meta, facts: &Facts) -> Result<(), Refusal> {
+        let pairs = [
+            (at(0x0002), &meta.sop_class, &facts.sop_class),
+            (at(0x0003), &meta.sop_instance, &facts.sop_instance),
+        ];
+        for (location, in_meta, in_data_set) in pairs {
+            if in_meta.is_some() && in_data_set.is_some() && in_meta != in_data_set {
+                return Err(refusal(
+                    Reason::Field,
+                    location,
+                    "is not that of the data set",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Programs hide in the preamble, which DICOM readers skip (CVE-2019-11687).
+fn check_start(bytes: &[u8]) -> Result<(), Refusal> {
+    let starts = |magic: &&[u8]| bytes.starts_with(magic);
+    if PROGRAMS.iter().any(starts) {
+        let detail = "begins like a program";
+        return Err(refusal(Reason::Structure, "preamble", detail));
+    }
+    Ok(())
+}
+
+fn meta_value<'a>(reader: &mut Reader<'a>, element: u16) -> Result<&'a [u8], Refusal> {
+    let letters: [u8; 2] = reader.array("file meta element")?;
+    let vr = VR::from_binary(letters).ok_or_else(|| {
+        refusal(
+            Reason::Encoding,
+            at(element),
+            "has an unknown value representation",
+        )
+    })?;
+    let len = if matches!(vr, VR::OB | VR::UN | VR::UT) {
+        reader.u16_le("reserved")?;
+        reader.u32_le("file meta element length")?
+    } else {
+        u32::from(reader.u16_le("file meta element length")?)
+    };
+    if !len.is_multiple_of(2) {
+        return Err(refusal(Reason::Encoding, at(element), "is of odd length"));
+    }
+    reader.take(
+        usize::try_from(len).unwrap_or(usize::MAX),
+        "file meta element value",
+    )
+}
+
+fn at(element: u16) -> String {
+    format!("(0002,{element:04x})")
+}
+
+const PREAMBLE: usize = 128;
+const PREFIXED: usize = 132;
+const MAGIC: &[u8] = b"DICM";
+/// Windows, ELF, Mach-O in both orders and fat, scripts.
+const PROGRAMS: [&[u8]; 8] = [
+    b"MZ",
+    b"\x7fELF",
+    b"\xfe\xed\xfa\xce",
+    b"\xfe\xed\xfa\xcf",
+    b"\xce\xfa\xed\xfe",
+    b"\xcf\xfa\xed\xfe",
+    b"\xca\xfe\xba\xbe",
+    b"#!",
+];

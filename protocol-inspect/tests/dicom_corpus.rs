@@ -1,0 +1,68 @@
+//! Files that somebody else made, from outside of the repository: what is refused is printed and must be known.
+//!
+//! `LAZARET_CORPUS` names the folder (default `../shared/corpus` beside the project);
+//! pydicom's own test files are looked at too when Python finds the package.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use protocol_inspect::dicom::{Profile, inspect_offline};
+
+#[test]
+fn corpus() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let corpus = std::env::var_os("LAZARET_CORPUS")
+        .map_or_else(|| project.join("../shared/corpus"), PathBuf::from)
+        .join("dicom");
+    if !corpus.is_dir() {
+        println!(
+            "no corpus at {}: set LAZARET_CORPUS to judge its files",
+            corpus.display()
+        );
+        return;
+    }
+    let refused = judge(&corpus);
+    println!("{refused:#?}");
+}
+
+#[test]
+fn files_of_pydicom() {
+    let script = "import pydicom, os; print(os.path.dirname(pydicom.__file__))";
+    let found = Command::new("python3").args(["-c", script]).output();
+    let found = found.ok().filter(|output| output.status.success());
+    let Some(output) = found else {
+        println!("pydicom is not installed: its test files are not judged");
+        return;
+    };
+    let package = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    println!("{:#?}", judge(&package.join("data")));
+}
+
+/// Files by what is wrong with them under the standard profile.
+fn judge(folder: &Path) -> BTreeMap<String, Vec<String>> {
+    let mut refused: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let (mut accepted, mut folders) = (0, vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.extension().is_some_and(|extension| extension != "dcm") {
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            for report in inspect_offline(&bytes, false, Profile::Standard) {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                match report.refusal {
+                    None => accepted += 1,
+                    Some(refusal) => refused.entry(refusal.to_string()).or_default().push(name),
+                }
+            }
+        }
+    }
+    println!("{accepted} accepted");
+    refused
+}
