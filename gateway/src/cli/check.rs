@@ -1,0 +1,107 @@
+//! `lazaret check`: loads, tests, prints, touches nothing.
+
+use lazaret_config::{Config, Identity};
+use serde::Serialize;
+
+use super::context::Context;
+use super::units::{bytes, count, counted};
+use super::{CliError, Exit};
+
+pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
+    let config = context.config()?;
+    tests(&config)?;
+    let summary = Summary::of(&config);
+    if context.json {
+        context.print_json(&summary)?;
+    } else {
+        context.print(&render(&summary, &config))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Runs the `[[test]]`s of a configuration.
+fn tests(config: &Config) -> Result<(), CliError> {
+    let failures: Vec<String> = config.run_tests().iter().map(ToString::to_string).collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    // Many lines, so that it is printed as it is.
+    let text = format!(
+        "{}\n{} failed\n",
+        failures.join("\n"),
+        counted(failures.len(), "policy test")
+    );
+    Err(CliError::new(Exit::PolicyTest, text))
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Summary {
+    gateway: String,
+    devices: usize,
+    via: usize,
+    services: usize,
+    rules: usize,
+    roles: usize,
+    tests: usize,
+}
+
+impl Summary {
+    fn of(config: &Config) -> Self {
+        let via = |device: &&lazaret_config::Device| matches!(device.identity, Identity::Via(_));
+        Self {
+            gateway: config.gateway.name.clone(),
+            devices: config.devices.len(),
+            via: config.devices.values().filter(via).count(),
+            services: config.services.len(),
+            rules: config.rules.len(),
+            roles: config.roles.len(),
+            tests: config
+                .tests
+                .iter()
+                .map(|t| t.allow.len() + t.deny.len())
+                .sum(),
+        }
+    }
+}
+
+fn render(summary: &Summary, config: &Config) -> String {
+    let limits = &config.limits;
+    let via = match summary.via {
+        0 => String::new(),
+        via => format!(" ({} identified by address only)", count(via)),
+    };
+    let tests = match summary.tests {
+        0 => "no policy tests".to_owned(),
+        1 => "1 policy test holds".to_owned(),
+        tests => format!("{} policy tests hold", count(tests)),
+    };
+    format!(
+        "{}: the configuration is good\n\
+         {}{via}, {}, {}, {}; {tests}\n\
+         bounds: {} inspected connections, {} a device; HL7 message {}, DICOM data set {}, spool {}\n",
+        summary.gateway,
+        counted(summary.devices, "device"),
+        counted(summary.services, "service"),
+        counted(summary.rules, "rule"),
+        counted(summary.roles, "role"),
+        count(limits.connections),
+        count(limits.connections_per_device),
+        bytes(limits.hl7_message),
+        bytes(limits.dicom_dataset),
+        bytes(limits.spool),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sample::config;
+
+    #[test]
+    fn summary() {
+        let config = config();
+        let summary = Summary::of(&config);
+        insta::assert_snapshot!(render(&summary, &config));
+        insta::assert_snapshot!(serde_json::to_string(&summary).unwrap());
+    }
+}

@@ -1,0 +1,344 @@
+//! `lazaret diff`: what the files would change, and who gains or loses what.
+//!
+//! In: the configuration in force, which the daemon keeps in `STATE_DIR/applied`, and the one in the files.
+//! Out: [`Difference`]. Where something is written is no difference.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use lazaret_config::{Config, DeviceName, Identity, Origin, Rule, ServiceProtocol};
+use serde::Serialize;
+
+use super::context::Context;
+use super::units::counted;
+use super::{CliError, Exit};
+
+/// The name of the copy in the state directory.
+const APPLIED: &str = "applied";
+
+pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
+    let new = context.config()?;
+    let applied = new.gateway.state_dir.join(APPLIED);
+    if !applied.is_dir() {
+        let text = format!("nothing was applied yet: there is no {}", applied.display());
+        return Err(CliError::new(Exit::Failure, text));
+    }
+    let old = Config::load(&applied)?;
+    let difference = Difference::between(
+        &comparable(old, &applied),
+        &comparable(new, &context.config_dir),
+    );
+    if context.json {
+        context.print_json(&difference)?;
+    } else {
+        context.print(&render(&difference))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// What differs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+struct Difference {
+    changes: Vec<Change>,
+    /// Devices that can do more or less than before.
+    access: BTreeMap<DeviceName, Access>,
+}
+
+/// One thing that is new, gone or different.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Change {
+    kind: &'static str,
+    name: String,
+    change: How,
+    /// Which settings, if it is different.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    what: Vec<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum How {
+    Added,
+    Removed,
+    Changed,
+}
+
+/// What a device gains and loses, as in tests: `console`, `his-results#ORU^R01`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Access {
+    gains: BTreeSet<String>,
+    loses: BTreeSet<String>,
+}
+
+/// Without places in files and directories, which differ between the files and their copy.
+fn comparable(mut config: Config, directory: &Path) -> Config {
+    let nowhere = || Origin {
+        file: "".into(),
+        line: 0,
+    };
+    let relative = |path: &mut std::path::PathBuf| {
+        if let Ok(rest) = path.strip_prefix(directory) {
+            *path = rest.to_owned();
+        }
+    };
+    relative(&mut config.wireguard.private_key_file);
+    for service in config.services.values_mut() {
+        service.origin = nowhere();
+    }
+    for rule in config.rules.values_mut() {
+        rule.origin = nowhere();
+    }
+    for device in config.devices.values_mut() {
+        device.origin = nowhere();
+        if let Identity::WireGuard {
+            preshared_key_file: Some(file),
+            ..
+        } = &mut device.identity
+        {
+            relative(file);
+        }
+    }
+    for test in &mut config.tests {
+        test.origin = nowhere();
+    }
+    config
+}
+
+impl Difference {
+    fn between(old: &Config, new: &Config) -> Self {
+        let mut difference = Self::default();
+        let sections = [
+            ("gateway", old.gateway != new.gateway),
+            ("tunnel.wireguard", old.wireguard != new.wireguard),
+            ("hospital", old.hospital != new.hospital),
+            ("limits", old.limits != new.limits),
+            ("audit", old.audit != new.audit),
+            ("test", old.tests != new.tests),
+        ];
+        for (name, differs) in sections {
+            if differs {
+                difference.push("section", &name, How::Changed, Vec::new());
+            }
+        }
+        difference.tables("service", &old.services, &new.services, |a, b| {
+            settings(&[
+                ("address", a.address != b.address),
+                ("protocol", a.protocol != b.protocol),
+            ])
+        });
+        difference.tables("device", &old.devices, &new.devices, |a, b| {
+            settings(&[
+                ("identity", a.identity != b.identity),
+                ("addresses", a.addresses != b.addresses),
+                ("networks", a.networks != b.networks),
+                ("roles", a.roles != b.roles),
+                ("hl7_sender", a.hl7_senders != b.hl7_senders),
+                ("ae_title", a.ae_title != b.ae_title),
+                ("dicom_port", a.dicom_port != b.dicom_port),
+                ("patients", a.patients != b.patients),
+                ("default_charset", a.default_charset != b.default_charset),
+            ])
+        });
+        difference.tables("role", &old.roles, &new.roles, |_, _| vec!["description"]);
+        difference.tables("rule", &old.rules, &new.rules, rule_settings);
+        difference.access = access(old, new);
+        difference
+    }
+
+    fn push(
+        &mut self,
+        kind: &'static str,
+        name: &impl ToString,
+        change: How,
+        what: Vec<&'static str>,
+    ) {
+        self.changes.push(Change {
+            kind,
+            name: name.to_string(),
+            change,
+            what,
+        });
+    }
+
+    fn tables<K: Ord + ToString, V: PartialEq>(
+        &mut self,
+        kind: &'static str,
+        old: &BTreeMap<K, V>,
+        new: &BTreeMap<K, V>,
+        what: impl Fn(&V, &V) -> Vec<&'static str>,
+    ) {
+        let names: BTreeSet<&K> = old.keys().chain(new.keys()).collect();
+        for name in names {
+            match (old.get(name), new.get(name)) {
+                (None, Some(_)) => self.push(kind, name, How::Added, Vec::new()),
+                (Some(_), None) => self.push(kind, name, How::Removed, Vec::new()),
+                (Some(a), Some(b)) if a != b => self.push(kind, name, How::Changed, what(a, b)),
+                (Some(_), Some(_)) | (None, None) => {}
+            }
+        }
+    }
+}
+
+fn rule_settings(a: &Rule, b: &Rule) -> Vec<&'static str> {
+    settings(&[
+        ("from", a.from != b.from),
+        ("to", a.to != b.to),
+        ("hl7", a.hl7 != b.hl7),
+        ("dicom", a.dicom != b.dicom),
+        ("limit", a.limit != b.limit),
+        ("priority", a.priority != b.priority),
+        ("profile", a.profile != b.profile),
+        ("shadow", a.shadow != b.shadow),
+        ("hours", a.hours != b.hours),
+        ("until", a.until != b.until),
+    ])
+}
+
+fn settings(all: &[(&'static str, bool)]) -> Vec<&'static str> {
+    let differing = all.iter().filter(|(_, differs)| *differs);
+    differing.map(|(name, _)| *name).collect()
+}
+
+fn access(old: &Config, new: &Config) -> BTreeMap<DeviceName, Access> {
+    let names: BTreeSet<&DeviceName> = old.devices.keys().chain(new.devices.keys()).collect();
+    let mut all = BTreeMap::new();
+    for name in names {
+        let (before, after) = (abilities(old, name), abilities(new, name));
+        if before != after {
+            let access = Access {
+                gains: after.difference(&before).cloned().collect(),
+                loses: before.difference(&after).cloned().collect(),
+            };
+            all.insert(name.clone(), access);
+        }
+    }
+    all
+}
+
+/// What a device can reach and say there.
+fn abilities(config: &Config, device: &DeviceName) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for (name, rules) in config.services_of(device) {
+        let protocol = config.services.get(name).map(|service| &service.protocol);
+        for rule in rules.into_iter().filter_map(|rule| config.rules.get(rule)) {
+            let said = match protocol {
+                Some(ServiceProtocol::Hl7 { .. }) => rule.hl7.as_ref().map(|hl7| &hl7.send),
+                Some(ServiceProtocol::Dicom { .. }) => {
+                    rule.dicom.as_ref().map(|dicom| &dicom.allow)
+                }
+                Some(ServiceProtocol::Plain { .. }) | None => None,
+            };
+            match said {
+                Some(said) => all.extend(said.iter().map(|word| format!("{name}#{word}"))),
+                None => {
+                    all.insert(name.to_string());
+                }
+            }
+        }
+    }
+    all
+}
+
+fn render(difference: &Difference) -> String {
+    if difference.changes.is_empty() && difference.access.is_empty() {
+        return "no difference\n".to_owned();
+    }
+    let mut text = String::new();
+    for change in &difference.changes {
+        let sign = match change.change {
+            How::Added => '+',
+            How::Removed => '-',
+            How::Changed => '~',
+        };
+        text.push_str(&format!("{sign} {} {}", change.kind, change.name));
+        if !change.what.is_empty() {
+            text.push_str(&format!(": {}", change.what.join(", ")));
+        }
+        text.push('\n');
+    }
+    // Devices with the same fate are told of together.
+    let mut fates: BTreeMap<&Access, Vec<&str>> = BTreeMap::new();
+    for (device, access) in &difference.access {
+        fates.entry(access).or_default().push(device.as_str());
+    }
+    let mut fates: Vec<_> = fates.into_iter().collect();
+    fates.sort_by(|a, b| a.1.cmp(&b.1));
+    for (access, devices) in fates {
+        text.push_str(&format!("\n{}\n", listed(&devices)));
+        for (word, services) in [("gain", &access.gains), ("lose", &access.loses)] {
+            let ending = if devices.len() == 1 { "s" } else { "" };
+            let services: Vec<&str> = services.iter().map(String::as_str).collect();
+            if !services.is_empty() {
+                text.push_str(&format!("  {word}{ending}  {}\n", services.join(", ")));
+            }
+        }
+    }
+    text
+}
+
+/// Some names, and how many more.
+fn listed(devices: &[&str]) -> String {
+    match devices {
+        [one] => (*one).to_owned(),
+        all if all.len() <= SHOWN => {
+            format!("{}: {}", counted(all.len(), "device"), all.join(", "))
+        }
+        all => {
+            let some = all.get(..SHOWN).unwrap_or_default().join(", ");
+            format!(
+                "{}: {some} and {} more",
+                counted(all.len(), "device"),
+                all.len() - SHOWN
+            )
+        }
+    }
+}
+
+/// Most devices that are named together.
+const SHOWN: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sample::config;
+
+    #[test]
+    fn the_same_is_no_difference() {
+        let (old, mut new) = (config(), config());
+        for rule in new.rules.values_mut() {
+            rule.origin.line += 7;
+        }
+        let old = comparable(old, Path::new("/a"));
+        let difference = Difference::between(&old, &comparable(new, Path::new("/b")));
+        assert_eq!(difference, Difference::default());
+        assert_eq!(render(&difference), "no difference\n");
+    }
+
+    #[test]
+    fn who_gains_and_loses_what() {
+        let old = config();
+        let mut new = config();
+        let ecg = new.devices["ecg-0042".parse().as_ref().unwrap()].clone();
+        for number in 1..=7 {
+            new.devices
+                .insert(format!("ecg-{number}").parse().unwrap(), ecg.clone());
+        }
+        new.rules.remove(&"ct-images".parse().unwrap());
+        let rule = new.rules.get_mut(&"ecg-results".parse().unwrap()).unwrap();
+        rule.hl7.as_mut().unwrap().send.insert("ORU^R30".to_owned());
+        rule.shadow = true;
+        new.limits.spool += 1;
+        let nowhere = Path::new("/nowhere");
+        let difference = Difference::between(&comparable(old, nowhere), &comparable(new, nowhere));
+        insta::assert_snapshot!(render(&difference));
+        insta::assert_snapshot!(serde_json::to_string_pretty(&difference).unwrap());
+    }
+
+    #[test]
+    fn many_names_are_counted() {
+        let names: Vec<String> = (0..8).map(|n| format!("d{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(listed(&names), "8 devices: d0, d1, d2, d3, d4 and 3 more");
+        assert_eq!(listed(&names[..1]), "d0");
+    }
+}

@@ -1,0 +1,578 @@
+//! `lazaret explain DEVICE SERVICE|IP:PORT`: whether, by which rule, and how; or what rule is missing.
+//!
+//! The files answer; the live standing of the device is added if the daemon can be asked.
+
+use std::net::{IpAddr, SocketAddr};
+
+use clap::Args;
+use lazaret_config::{
+    Config, DeviceName, Explanation, Identity, Origin, Party, Port, Profile, RuleName, Service,
+    ServiceName, ServiceProtocol, Target, Transport,
+};
+use serde::Serialize;
+
+use super::context::Context;
+use super::device::word;
+use super::table::Table;
+use super::{CliError, Exit};
+use crate::control::message::{Request, Response, Standing};
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// A device by name or tunnel address, or role:NAME
+    device: String,
+    /// A service by name or IP:PORT; also SERVICE:tcp/22, SERVICE#ORU^R01, device:NAME
+    #[arg(value_name = "SERVICE|IP:PORT")]
+    target: String,
+    /// An HL7 message type
+    #[arg(long, value_name = "TYPE^TRIGGER", conflicts_with = "dimse")]
+    message: Option<String>,
+    /// A DIMSE service
+    #[arg(long, value_name = "SERVICE")]
+    dimse: Option<String>,
+}
+
+impl Explain {
+    pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        let config = context.config()?;
+        let party = party(&config, &self.device)?;
+        let said = self.message.as_ref().or(self.dimse.as_ref());
+        let mut answer = match target_of(&config, &self.target, said.map(String::as_str))? {
+            Ok(target) => answer(&config, &party, &target, config.explain(&party, &target))?,
+            Err(address) => nobody_at(from(&party), address),
+        };
+        if let Party::Device(device) = party {
+            let request = Request::Devices {
+                device: Some(device),
+            };
+            if let Ok(Response::Devices { devices }) = context.ask(&request) {
+                answer.stands(devices.first().map(|device| device.standing));
+            }
+        }
+        if context.json {
+            context.print_json(&answer)?;
+        } else {
+            let word = context.verdict(answer.verdict.word(), answer.verdict == Verdict::Allowed);
+            let text = format!("{word}  {}", render(&answer));
+            context.print(&text)?;
+        }
+        Ok(match answer.verdict {
+            Verdict::Allowed => Exit::Ok,
+            Verdict::Denied => Exit::Denied,
+        })
+    }
+}
+
+/// What is answered; also the JSON form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Answer {
+    verdict: Verdict,
+    from: String,
+    to: String,
+    /// The rules that allow it.
+    rules: Vec<Because>,
+    /// How it travels.
+    carried: Option<String>,
+    /// How the device is identified, if not by its key.
+    identified: Option<String>,
+    /// As the daemon says.
+    standing: Option<Standing>,
+    /// What is missing.
+    missing: Option<String>,
+    /// TOML that would allow it.
+    suggestion: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Verdict {
+    Allowed,
+    Denied,
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Allowed => "ALLOWED",
+            Self::Denied => "DENIED",
+        }
+    }
+}
+
+/// A rule that allows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Because {
+    rule: String,
+    file: String,
+    line: usize,
+    hours: Option<String>,
+    until: Option<String>,
+}
+
+impl Answer {
+    /// Quarantine and revocation override every rule.
+    fn stands(&mut self, standing: Option<Standing>) {
+        self.standing = standing;
+        if let Some(standing @ (Standing::Quarantined | Standing::Revoked)) = standing {
+            self.verdict = Verdict::Denied;
+            self.missing = Some(format!("the device is {}", word(standing)));
+            self.suggestion = None;
+        }
+    }
+}
+
+impl Because {
+    fn new(config: &Config, name: &RuleName, origin: &Origin) -> Self {
+        let rule = config.rules.get(name);
+        Self {
+            rule: name.to_string(),
+            file: origin.file.display().to_string(),
+            line: origin.line,
+            hours: rule.and_then(|rule| Some(rule.hours.as_ref()?.text.clone())),
+            until: rule.and_then(|rule| Some(rule.until?.to_string())),
+        }
+    }
+}
+
+/// Who: a device by name or address, or a role.
+fn party(config: &Config, text: &str) -> Result<Party, CliError> {
+    let unknown = || CliError::new(Exit::Usage, format!("there is no device or role {text}"));
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let mut devices = config.devices.iter();
+        let found = devices.find(|(_, device)| device.addresses.contains(&address));
+        return found
+            .map(|(name, _)| Party::Device(name.clone()))
+            .ok_or_else(unknown);
+    }
+    let party = match text.parse::<DeviceName>() {
+        Ok(name) => Party::Device(name),
+        Err(_) => text.parse::<Party>().map_err(|_| unknown())?,
+    };
+    let known = match &party {
+        Party::Device(name) => config.devices.contains_key(name),
+        Party::Role(name) => config.roles.contains_key(name),
+    };
+    if known { Ok(party) } else { Err(unknown()) }
+}
+
+/// What is asked for: a target, or an address at which no service is.
+fn target_of(
+    config: &Config,
+    text: &str,
+    said: Option<&str>,
+) -> Result<Result<Target, SocketAddr>, CliError> {
+    let target = match text.parse::<SocketAddr>() {
+        Ok(address) => match at(config, address) {
+            Some(target) => target,
+            None => return Ok(Err(address)),
+        },
+        Err(_) => parse(text)?,
+    };
+    if let Target::Service { service, .. } = &target {
+        known(config, service)?;
+    }
+    with(target, said).map(Ok)
+}
+
+/// What the files say, in words.
+fn answer(
+    config: &Config,
+    party: &Party,
+    target: &Target,
+    explanation: Explanation,
+) -> Result<Answer, CliError> {
+    let service = match target {
+        Target::Device(_) => None,
+        Target::Service { service, .. } => Some((service, known(config, service)?)),
+    };
+    let Explanation {
+        allowed,
+        because,
+        missing,
+    } = explanation;
+    let names: Vec<&RuleName> = because.iter().map(|(rule, _)| rule).collect();
+    Ok(Answer {
+        verdict: if allowed {
+            Verdict::Allowed
+        } else {
+            Verdict::Denied
+        },
+        from: from(party),
+        to: show(target),
+        carried: service
+            .filter(|_| allowed)
+            .map(|(_, service)| carried(config, service, &names)),
+        identified: identified(config, party),
+        standing: None,
+        missing: (!allowed).then_some(missing),
+        suggestion: service
+            .filter(|_| !allowed)
+            .map(|(name, service)| suggestion(config, party, name, service, target)),
+        rules: because
+            .iter()
+            .filter(|_| allowed)
+            .map(|(rule, origin)| Because::new(config, rule, origin))
+            .collect(),
+    })
+}
+
+fn from(party: &Party) -> String {
+    match party {
+        Party::Device(name) => name.to_string(),
+        Party::Role(name) => format!("role:{name}"),
+    }
+}
+
+fn parse(text: &str) -> Result<Target, CliError> {
+    text.parse::<Target>()
+        .map_err(|error| CliError::new(Exit::Usage, format!("{text}: {error}")))
+}
+
+fn known<'a>(config: &'a Config, service: &ServiceName) -> Result<&'a Service, CliError> {
+    config
+        .services
+        .get(service)
+        .ok_or_else(|| CliError::new(Exit::Usage, format!("there is no service {service}")))
+}
+
+/// Adds `--message` or `--dimse`.
+fn with(target: Target, said: Option<&str>) -> Result<Target, CliError> {
+    let Some(said) = said else {
+        return Ok(target);
+    };
+    match target {
+        Target::Service {
+            service,
+            message: None,
+            port,
+        } => Ok(Target::Service {
+            service,
+            message: Some(said.to_owned()),
+            port,
+        }),
+        Target::Service { .. } | Target::Device(_) => Err(CliError::new(
+            Exit::Usage,
+            "a message can be asked for once, and of a service",
+        )),
+    }
+}
+
+/// The service that listens at a TCP address.
+fn at(config: &Config, address: SocketAddr) -> Option<Target> {
+    config.services.iter().find_map(|(name, service)| {
+        let tcp = Port {
+            transport: Transport::Tcp,
+            number: address.port(),
+        };
+        let port = match &service.protocol {
+            ServiceProtocol::Hl7 { port, .. } | ServiceProtocol::Dicom { port, .. } => {
+                (*port == address.port()).then_some(None)
+            }
+            ServiceProtocol::Plain { ports } => ports.contains(&tcp).then_some(Some(tcp)),
+        };
+        let port = port.filter(|_| service.address == address.ip())?;
+        Some(Target::Service {
+            service: name.clone(),
+            message: None,
+            port,
+        })
+    })
+}
+
+fn nobody_at(from: String, address: SocketAddr) -> Answer {
+    let suggestion = format!(
+        "[service.NAME]\naddress = \"{}\"\nports = [\"tcp/{}\"]\n",
+        address.ip(),
+        address.port()
+    );
+    Answer {
+        verdict: Verdict::Denied,
+        from,
+        to: address.to_string(),
+        rules: Vec::new(),
+        carried: None,
+        identified: None,
+        standing: None,
+        missing: Some(format!("no service is at {address}")),
+        suggestion: Some(suggestion),
+    }
+}
+
+fn carried(config: &Config, service: &Service, rules: &[&RuleName]) -> String {
+    let shadowed = |own: bool| {
+        let rules_do = rules
+            .iter()
+            .any(|rule| config.rules.get(*rule).is_some_and(|r| r.shadow));
+        if own || rules_do {
+            ", shadow: content only warns"
+        } else {
+            ""
+        }
+    };
+    let strictness = |own: Profile| {
+        let stricter = rules
+            .iter()
+            .filter_map(|rule| config.rules.get(*rule)?.profile);
+        match stricter.max().max(Some(own)) {
+            Some(Profile::Strict) => "strict",
+            Some(Profile::Standard) | None => "standard",
+        }
+    };
+    match &service.protocol {
+        ServiceProtocol::Hl7 {
+            port,
+            profile,
+            shadow,
+        } => format!(
+            "by the HL7 relay to {}, inspected ({}{})",
+            SocketAddr::new(service.address, *port),
+            strictness(*profile),
+            shadowed(*shadow)
+        ),
+        ServiceProtocol::Dicom {
+            port,
+            profile,
+            shadow,
+            ..
+        } => format!(
+            "by the DICOM relay to {}, inspected ({}{})",
+            SocketAddr::new(service.address, *port),
+            strictness(*profile),
+            shadowed(*shadow)
+        ),
+        ServiceProtocol::Plain { ports } => {
+            let ports: Vec<String> = ports.iter().map(port_text).collect();
+            format!(
+                "forwarded to {} ({}), not inspected",
+                service.address,
+                ports.join(", ")
+            )
+        }
+    }
+}
+
+fn identified(config: &Config, party: &Party) -> Option<String> {
+    let Party::Device(name) = party else {
+        return None;
+    };
+    match &config.devices.get(name)?.identity {
+        Identity::WireGuard { .. } => None,
+        Identity::Via(router) => Some(format!("by address only, behind {router}")),
+    }
+}
+
+/// The smallest rule that would allow it.
+fn suggestion(
+    config: &Config,
+    party: &Party,
+    name: &ServiceName,
+    service: &Service,
+    target: &Target,
+) -> String {
+    let (from, who) = match party {
+        Party::Device(name) => (format!("device:{name}"), name.as_str()),
+        Party::Role(name) => (format!("role:{name}"), name.as_str()),
+    };
+    let message = match target {
+        Target::Service { message, .. } => message.as_deref(),
+        Target::Device(_) => None,
+    };
+    let said = match &service.protocol {
+        ServiceProtocol::Hl7 { .. } => {
+            format!(
+                "hl7 = {{ send = [{}] }}\n",
+                quoted(message.unwrap_or("ORU^R01"))
+            )
+        }
+        ServiceProtocol::Dicom { .. } => {
+            format!(
+                "dicom = {{ allow = [{}] }}\n",
+                quoted(message.unwrap_or("C-STORE"))
+            )
+        }
+        ServiceProtocol::Plain { .. } => String::new(),
+    };
+    let rule = free_name(config, &format!("{who}-{name}"));
+    format!(
+        "[rule.{rule}]\nfrom = [{}]\nto = [{}]\n{said}",
+        quoted(&from),
+        quoted(name.as_str())
+    )
+}
+
+/// A rule name that is not taken, without dots, which TOML would need quotes for.
+fn free_name(config: &Config, wish: &str) -> String {
+    let wish: String = wish.replace('.', "-").chars().take(59).collect();
+    let is_free = |name: &str| {
+        name.parse::<RuleName>()
+            .is_ok_and(|name| !config.rules.contains_key(&name))
+    };
+    if is_free(&wish) {
+        return wish;
+    }
+    let numbered = (2..1000).map(|number| format!("{wish}-{number}"));
+    numbered
+        .into_iter()
+        .find(|name| is_free(name))
+        .unwrap_or(wish)
+}
+
+fn quoted(text: &str) -> String {
+    // JSON strings are TOML basic strings.
+    serde_json::Value::from(text).to_string()
+}
+
+fn port_text(port: &Port) -> String {
+    let transport = match port.transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    };
+    format!("{transport}/{}", port.number)
+}
+
+/// As it is written in tests and on the command line.
+fn show(target: &Target) -> String {
+    match target {
+        Target::Device(name) => format!("device:{name}"),
+        Target::Service {
+            service,
+            message,
+            port,
+        } => {
+            let message = message.as_ref().map(|message| format!("#{message}"));
+            let port = port.as_ref().map(|port| format!(":{}", port_text(port)));
+            format!(
+                "{service}{}{}",
+                message.unwrap_or_default(),
+                port.unwrap_or_default()
+            )
+        }
+    }
+}
+
+/// Everything behind the verdict's word.
+fn render(answer: &Answer) -> String {
+    let mut table = Table::default();
+    for because in &answer.rules {
+        let mut text = format!("{} ({}:{})", because.rule, because.file, because.line);
+        if let Some(hours) = &because.hours {
+            text.push_str(&format!(", {hours}"));
+        }
+        if let Some(until) = &because.until {
+            text.push_str(&format!(", until {until}"));
+        }
+        table.row(["rule", &text]);
+    }
+    let lines = [
+        ("missing", answer.missing.clone()),
+        ("carried", answer.carried.clone()),
+        ("identified", answer.identified.clone()),
+        (
+            "standing",
+            answer.standing.map(|standing| word(standing).to_owned()),
+        ),
+    ];
+    for (name, text) in lines {
+        if let Some(text) = text {
+            table.row([name, &text]);
+        }
+    }
+    let mut text = format!("{} → {}\n{}", answer.from, answer.to, table.render());
+    if let Some(suggestion) = &answer.suggestion {
+        text.push_str(&format!("\nThis would allow it:\n\n{suggestion}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::sample::{config, origin};
+
+    fn ask(config: &Config, who: &str, target: &str, because: Option<(&str, usize)>) -> Answer {
+        let who = party(config, who).unwrap();
+        let target = target_of(config, target, None).unwrap().unwrap();
+        let because: Vec<_> = because
+            .iter()
+            .map(|(rule, line)| (rule.parse().unwrap(), origin(*line)))
+            .collect();
+        let explanation = Explanation {
+            allowed: !because.is_empty(),
+            because,
+            missing: "no rule names it".to_owned(),
+        };
+        answer(config, &who, &target, explanation).unwrap()
+    }
+
+    #[test]
+    fn explanations() {
+        let config = config();
+        let mut shown = String::new();
+        for (who, target, because) in [
+            ("ecg-0042", "his-results#ORU^R01", Some(("ecg-results", 45))),
+            ("10.64.0.1", "10.20.2.10:2575", None),
+            ("ct-1", "pacs#C-STORE", Some(("ct-images", 50))),
+            ("ct-1", "pacs#C-MOVE", None),
+            ("role:radiologist", "10.20.0.5:22", Some(("consoles", 55))),
+            ("ecg-0042", "console:tcp/22", None),
+            ("ecg-0042", "device:ct-1", None),
+        ] {
+            let answer = ask(&config, who, target, because);
+            shown.push_str(&format!(
+                "{}  {}----\n",
+                answer.verdict.word(),
+                render(&answer)
+            ));
+        }
+        let nobody = target_of(&config, "10.20.9.9:80", None)
+            .unwrap()
+            .unwrap_err();
+        shown.push_str(&render(&nobody_at("ecg-0042".to_owned(), nobody)));
+        insta::assert_snapshot!(shown);
+    }
+
+    #[test]
+    fn standing_overrides_rules() {
+        let mut answer = ask(
+            &config(),
+            "ecg-0042",
+            "his-results",
+            Some(("ecg-results", 45)),
+        );
+        answer.stands(Some(Standing::Active));
+        assert_eq!(answer.verdict, Verdict::Allowed);
+        answer.stands(Some(Standing::Quarantined));
+        assert_eq!(answer.verdict, Verdict::Denied);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&answer).unwrap());
+    }
+
+    #[test]
+    fn a_suggestion_has_a_free_name() {
+        let mut config = config();
+        let rule = config.rules["consoles".parse().as_ref().unwrap()].clone();
+        config.rules.insert("ecg-0042-pacs".parse().unwrap(), rule);
+        let answer = ask(&config, "ecg-0042", "pacs", None);
+        assert!(
+            answer
+                .suggestion
+                .unwrap()
+                .starts_with("[rule.ecg-0042-pacs-2]\n")
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_misuse() {
+        let config = config();
+        for error in [
+            party(&config, "ecg-9").unwrap_err(),
+            party(&config, "10.64.0.99").unwrap_err(),
+            party(&config, "role:nobody").unwrap_err(),
+            target_of(&config, "his", None).unwrap_err(),
+            target_of(&config, "his-results#ORU^R01", Some("ORU^R01")).unwrap_err(),
+            target_of(&config, "device:ct-1", Some("ORU^R01")).unwrap_err(),
+        ] {
+            assert_eq!(error.exit, Exit::Usage);
+        }
+    }
+}

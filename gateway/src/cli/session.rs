@@ -1,0 +1,128 @@
+//! `lazaret session list|kill`.
+
+use clap::Subcommand;
+
+use super::apply::done;
+use super::context::{Context, strange};
+use super::table::Table;
+use super::units::{count, period};
+use super::{CliError, Exit};
+use crate::control::message::{KillTarget, Request, Response, SessionStatus};
+use crate::flow::{ConnectionId, DeviceName, Inspected};
+
+/// Subcommands of `session`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Session {
+    /// The inspected connections
+    List,
+    /// End a connection, or everything of a device
+    Kill {
+        /// The number of a connection, or device:NAME for all flows of a device
+        #[arg(value_name = "NUMBER|device:NAME", value_parser = target)]
+        target: KillTarget,
+    },
+}
+
+impl Session {
+    pub(super) fn run(self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        match self {
+            Self::List => {
+                let response = context.ask(&Request::Sessions)?;
+                let Response::Sessions { sessions } = &response else {
+                    return Err(strange());
+                };
+                if context.json {
+                    context.print_json(&response)?;
+                } else {
+                    context.print(&render(sessions))?;
+                }
+                Ok(Exit::Ok)
+            }
+            Self::Kill { target } => {
+                let response = context.ask(&Request::Kill { target })?;
+                done(context, &response)
+            }
+        }
+    }
+}
+
+/// A device may be called `17`, so it needs its prefix.
+fn target(text: &str) -> Result<KillTarget, String> {
+    if let Some(name) = text.strip_prefix("device:") {
+        let device = name
+            .parse::<DeviceName>()
+            .map_err(|error| error.to_string())?;
+        return Ok(KillTarget::Device(device));
+    }
+    match text.parse() {
+        Ok(number) => Ok(KillTarget::Connection(ConnectionId(number))),
+        Err(_) => Err("give a connection's number, or device:NAME".to_owned()),
+    }
+}
+
+fn render(sessions: &[SessionStatus]) -> String {
+    let mut table = Table::new(&[
+        "NUMBER",
+        "DEVICE",
+        "SERVICE",
+        "PROTOCOL",
+        "OPEN FOR",
+        "FORWARDED",
+        "REFUSED",
+    ])
+    .right(&[0, 5, 6]);
+    for session in sessions {
+        let protocol = match session.protocol {
+            Inspected::Hl7 => "hl7",
+            Inspected::Dicom => "dicom",
+        };
+        table.row([
+            session.connection.to_string(),
+            session.device.to_string(),
+            session.service.to_string(),
+            protocol.to_owned(),
+            period(session.seconds),
+            count(session.forwarded),
+            count(session.refused),
+        ]);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_shown() {
+        let session = SessionStatus {
+            connection: ConnectionId(7),
+            device: "ecg-0042".parse().unwrap(),
+            service: "his-results".parse().unwrap(),
+            protocol: Inspected::Hl7,
+            seconds: 95,
+            forwarded: 1041,
+            refused: 1,
+        };
+        let other = SessionStatus {
+            connection: ConnectionId(12),
+            protocol: Inspected::Dicom,
+            ..session.clone()
+        };
+        let sessions = vec![session, other];
+        let json = serde_json::to_string(&Response::Sessions {
+            sessions: sessions.clone(),
+        });
+        insta::assert_snapshot!(format!("{}\n{}", render(&sessions), json.unwrap()));
+    }
+
+    #[test]
+    fn what_to_kill() {
+        assert_eq!(target("17"), Ok(KillTarget::Connection(ConnectionId(17))));
+        assert_eq!(
+            target("device:17"),
+            Ok(KillTarget::Device("17".parse().unwrap()))
+        );
+        assert!(target("ecg-0042").is_err() && target("device:É").is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! `lazaret status`.
+
+use super::context::{Context, strange};
+use super::table::Table;
+use super::units::{count, period};
+use super::{CliError, Exit};
+use crate::control::message::{JournalStatus, Request, Response, Status, TableStatus};
+
+pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
+    let response = context.ask(&Request::Status)?;
+    let Response::Status(status) = &response else {
+        return Err(strange());
+    };
+    if context.json {
+        context.print_json(&response)?;
+    } else {
+        context.print(&render(status))?;
+    }
+    Ok(exit(status))
+}
+
+/// A gateway that is not as it should be is not a success.
+fn exit(status: &Status) -> Exit {
+    match (&status.table, &status.journal) {
+        (TableStatus::Drifted(_), _) => Exit::Drift,
+        (TableStatus::AsPlanned, JournalStatus::Failed(_)) => Exit::Failure,
+        (TableStatus::AsPlanned, JournalStatus::Writable) => Exit::Ok,
+    }
+}
+
+fn render(status: &Status) -> String {
+    let mut text = Table::default();
+    let Status {
+        gateway,
+        version,
+        interface,
+        listen,
+        ..
+    } = status;
+    text.row([
+        "gateway",
+        &format!(
+            "{gateway}, version {version}, up {}",
+            period(status.uptime_seconds)
+        ),
+    ]);
+    text.row(["config", status.config.get(..12).unwrap_or(&status.config)]);
+    if let Some(left) = status.confirm_seconds {
+        text.row([
+            "",
+            &format!("undone in {} unless you run: lazaret confirm", period(left)),
+        ]);
+    }
+    text.row(["tunnel", &format!("{listen} on {interface}")]);
+    text.row([
+        "table",
+        &match &status.table {
+            TableStatus::AsPlanned => "as planned".to_owned(),
+            TableStatus::Drifted(how) => format!("DRIFTED: {how}"),
+        },
+    ]);
+    text.row([
+        "journal",
+        &match &status.journal {
+            JournalStatus::Writable => "writable".to_owned(),
+            JournalStatus::Failed(why) => format!("FAILED: {why}"),
+        },
+    ]);
+    let devices = status.devices;
+    let mut words = vec![
+        format!("{} configured", count(devices.configured)),
+        format!("{} connected", count(devices.connected)),
+    ];
+    for (number, word) in [
+        (devices.quarantined, "quarantined"),
+        (devices.revoked, "revoked"),
+    ] {
+        if number > 0 {
+            words.push(format!("{} {word}", count(number)));
+        }
+    }
+    text.row(["devices", &words.join(", ")]);
+    let (forwarded, refused) = (count(status.forwarded), count(status.refused));
+    text.row([
+        "sessions",
+        &format!(
+            "{} now; {forwarded} messages forwarded, {refused} refused",
+            count(status.sessions)
+        ),
+    ]);
+
+    let mut workers = Table::new(&["WORKER", "PROCESS", "RESTARTS"]).right(&[1, 2]);
+    for worker in &status.workers {
+        let pid = worker.pid.map_or("down".to_owned(), |pid| pid.to_string());
+        workers.row([worker.name.clone(), pid, worker.restarts.to_string()]);
+    }
+    if status.workers.is_empty() {
+        return text.render();
+    }
+    format!("{}\n{}", text.render(), workers.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::message::{DeviceCounts, WorkerStatus};
+
+    fn status() -> Status {
+        let worker = |name: &str, pid, restarts| WorkerStatus {
+            name: name.to_owned(),
+            pid,
+            restarts,
+        };
+        Status {
+            gateway: "chu-nord-1".to_owned(),
+            version: "0.1.0".to_owned(),
+            uptime_seconds: 11_520,
+            config: "4f3c9a0b1d2e".repeat(6),
+            confirm_seconds: Some(95),
+            listen: "[::]:51820".parse().unwrap(),
+            interface: "lz-wg".to_owned(),
+            workers: vec![
+                worker("tunnel-wireguard", Some(812), 0),
+                worker("relay-hl7", None, 2),
+            ],
+            table: TableStatus::AsPlanned,
+            journal: JournalStatus::Writable,
+            devices: DeviceCounts {
+                configured: 10_000,
+                connected: 9120,
+                quarantined: 2,
+                revoked: 0,
+            },
+            sessions: 31,
+            forwarded: 10_200,
+            refused: 17,
+        }
+    }
+
+    #[test]
+    fn status_is_shown() {
+        let good = status();
+        assert_eq!(exit(&good), Exit::Ok);
+        let bad = Status {
+            confirm_seconds: None,
+            table: TableStatus::Drifted("chain input is missing".to_owned()),
+            journal: JournalStatus::Failed("no space left on device".to_owned()),
+            workers: Vec::new(),
+            ..status()
+        };
+        assert_eq!(exit(&bad), Exit::Drift);
+        insta::assert_snapshot!(format!("{}\n----\n{}", render(&good), render(&bad)));
+    }
+
+    #[test]
+    fn json_is_stable() {
+        let mut out = Vec::new();
+        let mut context = Context {
+            config_dir: "/".into(),
+            json: true,
+            colour: false,
+            out: &mut out,
+        };
+        context
+            .print_json(&Response::Status(Box::new(status())))
+            .unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap());
+    }
+}
