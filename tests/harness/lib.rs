@@ -1,1 +1,39 @@
-//! Harness.
+//! The laboratory of the end-to-end scenarios: a small world in network namespaces, with real peers.
+//!
+//! In: nothing but the tools that `tests/setup` installs. Out: [`Lab::run`], which gives a test a fresh world.
+//! No privilege is needed: a test executes itself again inside new user, network, mount and process namespaces.
+//! Everything in the world ends with the test, however it ends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::must_use_candidate,
+    clippy::missing_panics_doc,
+    reason = "test equipment reads the clock and fails by panicking"
+)]
+
+mod lab;
+mod process;
+mod site;
+mod gateway;
+mod device;
+mod hospital;
+mod sink;
+mod dicom;
+mod watch;
+pub mod hl7;
+pub mod tunnel;
+pub mod wait;
+
+pub use device::{Device, wan4, wan6};
+pub use dicom::{Images, data_set, peer_program};
+pub use gateway::{Gateway, Said, memory, text};
+pub use hospital::{Archive, Archiving, His};
+pub use lab::{CONSOLE, HIS, Lab, PACS, Place};
+pub use process::{Output, Process};
+pub use sink::{Behaviour, Sink, reset};
+pub use site::Site;
+pub use watch::{Watch, leaks};

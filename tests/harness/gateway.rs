@@ -1,0 +1,286 @@
+//! The gateway under test: the real program, started as a service manager would, and asked as an operator would.
+//!
+//! In: a [`Site`]. Out: what the command says, the journal, the state of its processes.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::lab::{Lab, Place};
+use crate::process::{Output, Process, kill};
+use crate::site::Site;
+use crate::wait;
+
+/// A running gateway; killed when dropped.
+pub struct Gateway<'a> {
+    lab: &'a Lab,
+    site: &'a Site,
+    process: Process,
+    notify: UnixDatagram,
+}
+
+/// What the command said.
+pub type Said = Output;
+
+impl<'a> Gateway<'a> {
+    /// Starts `lazaret run` and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start(lab: &'a Lab, site: &'a Site) -> Self {
+        let mut gateway = Self::start_unready(lab, site);
+        gateway.wait_until_ready();
+        gateway
+    }
+
+    /// Starts `lazaret run` only.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_unready(lab: &'a Lab, site: &'a Site) -> Self {
+        let path = lab.directory().join("notify");
+        let _ = std::fs::remove_file(&path);
+        let notify = UnixDatagram::bind(&path).unwrap();
+        notify
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        let mut command = lab.command(Place::Gateway, program());
+        command
+            .arg("--config")
+            .arg(site.directory())
+            .arg("run")
+            .env("NOTIFY_SOCKET", &path)
+            .env("RUST_BACKTRACE", "1");
+        let process = Process::start("gateway", lab.directory(), command);
+        Self {
+            lab,
+            site,
+            process,
+            notify,
+        }
+    }
+
+    /// Waits for `READY=1`.
+    ///
+    /// # Panics
+    /// When it does not come, or the gateway ends.
+    pub fn wait_until_ready(&mut self) {
+        let mut buffer = [0; 4096];
+        wait::for_true("READY=1 of the gateway", wait::SOON, || {
+            let ended = self.process.ended();
+            assert!(
+                ended.is_none(),
+                "the gateway ended: {ended:?}\n{}",
+                self.log()
+            );
+            let length = self.notify.recv(&mut buffer).unwrap_or(0);
+            let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+            text.lines().any(|line| line == "READY=1")
+        });
+    }
+
+    /// Runs the command as an operator at the gateway would.
+    pub fn lazaret(&self, arguments: &[&str]) -> Said {
+        lazaret(self.lab, self.site, arguments)
+    }
+
+    /// Runs the command with `--json`; its answer, whatever the exit code.
+    ///
+    /// # Panics
+    /// When the answer is not JSON.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = vec!["--json"];
+        all.extend(arguments);
+        let said = self.lazaret(&all);
+        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}", said.all()))
+    }
+
+    /// `lazaret status --json`.
+    pub fn status(&self) -> Value {
+        self.json(&["status"])
+    }
+
+    /// Names and processes of the workers that run now.
+    pub fn workers(&self) -> BTreeMap<String, u32> {
+        let status = self.status();
+        let workers = status.get("workers").and_then(Value::as_array);
+        workers
+            .into_iter()
+            .flatten()
+            .filter_map(|worker| {
+                let pid = u32::try_from(worker.get("pid")?.as_u64()?).ok()?;
+                Some((worker.get("name")?.as_str()?.to_owned(), pid))
+            })
+            .collect()
+    }
+
+    /// The process of the supervisor.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// `kill -9` of the supervisor or of one of its workers.
+    pub fn kill9(&self, pid: u32) {
+        kill(pid, Signal::KILL);
+    }
+
+    /// Waits until it ended by itself.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        self.process.wait_for_end()
+    }
+
+    /// Stops it as a service manager would.
+    pub fn stop(self) -> ExitStatus {
+        self.process.stop()
+    }
+
+    /// What it printed.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// All records of the journal, in order; the event's fields are at the top.
+    pub fn journal(&self) -> Vec<Value> {
+        journal(&self.site.state().join("audit"))
+    }
+
+    /// Waits for a record with this event for which `good` holds.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn wait_for_record(&self, event: &str, good: impl Fn(&Value) -> bool) -> Value {
+        wait::until(&format!("a record of {event}"), wait::SOON, || {
+            let mut records = self.journal().into_iter();
+            records.find(|record| text(record, "event") == event && good(record))
+        })
+    }
+
+    /// The decisions on messages of a device, in order.
+    pub fn decisions(&self, device: &str) -> Vec<Value> {
+        let records = self.journal().into_iter();
+        records
+            .filter(|record| {
+                text(record, "event") == "decision"
+                    && text(record, "device") == device
+                    && text(record, "from") == "device"
+            })
+            .collect()
+    }
+
+    /// Every file below the site that the gateway wrote, and its output.
+    pub fn written(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        for folder in [self.site.state(), self.site.runtime()] {
+            collect(&folder, &mut files);
+        }
+        files.push((PathBuf::from("output"), self.log().into_bytes()));
+        files
+    }
+}
+
+/// The command, with or without a running gateway.
+pub(crate) fn lazaret(lab: &Lab, site: &Site, arguments: &[&str]) -> Said {
+    let mut command = lab.command(Place::Gateway, program());
+    command
+        .arg("--config")
+        .arg(site.directory())
+        .args(arguments)
+        .env("NO_COLOR", "1");
+    Output::of(command, Duration::from_secs(60))
+}
+
+/// A field of a record as text; empty if there is none.
+pub fn text<'v>(record: &'v Value, field: &str) -> &'v str {
+    record
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// Resident memory of a process, now and at most, in KiB.
+///
+/// # Panics
+/// When there is no such process.
+pub fn memory(pid: u32) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
+    let value = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let word = line.and_then(|line| line.split_whitespace().nth(1));
+        word.and_then(|word| word.parse().ok()).unwrap_or(0)
+    };
+    (value("VmRSS:"), value("VmHWM:"))
+}
+
+/// The program of the same build: beside the test (in `deps`) or beside the demo.
+fn program() -> PathBuf {
+    let this = std::env::current_exe().expect("the path of this program");
+    let beside = this.parent().expect("a folder");
+    let profile = if beside.ends_with("deps") {
+        beside.parent().expect("target/PROFILE")
+    } else {
+        beside
+    };
+    let program = profile.join("lazaret");
+    if !program.exists() {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        command.args(["build", "--locked", "-p", "lazaret"]);
+        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let _ = Output::of(command, Duration::from_secs(1800)).ok();
+    }
+    program
+}
+
+fn journal(folder: &Path) -> Vec<Value> {
+    let mut files = Vec::new();
+    collect(folder, &mut files);
+    files.sort();
+    let lines = files
+        .iter()
+        .flat_map(|(_, bytes)| bytes.split(|b| *b == b'\n'));
+    lines
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+        .map(flatten)
+        .filter(|record| record.get("event").is_some_and(Value::is_string))
+        .collect()
+}
+
+/// Lifts the fields of nested objects to the top, outer fields first.
+fn flatten(record: Value) -> Value {
+    let Value::Object(mut fields) = record else {
+        return record;
+    };
+    let inner: Vec<Value> = fields
+        .values()
+        .filter(|value| value.is_object())
+        .cloned()
+        .collect();
+    for object in inner {
+        let Value::Object(inner) = object else {
+            continue;
+        };
+        for (name, value) in inner {
+            let outer = fields.get(&name);
+            if outer.is_none_or(Value::is_object) {
+                fields.insert(name, value);
+            }
+        }
+    }
+    Value::Object(fields)
+}
+
+fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.is_file() {
+            files.push((path.clone(), std::fs::read(&path).unwrap_or_default()));
+        }
+    }
+}
