@@ -19,7 +19,7 @@ use crate::wait;
 /// A running gateway; killed when dropped.
 pub struct Gateway<'a> {
     lab: &'a Lab,
-    site: &'a Site,
+    site: Site,
     process: Process,
     notify: UnixDatagram,
 }
@@ -32,7 +32,7 @@ impl<'a> Gateway<'a> {
     ///
     /// # Panics
     /// When it does not become ready.
-    pub fn start(lab: &'a Lab, site: &'a Site) -> Self {
+    pub fn start(lab: &'a Lab, site: &Site) -> Self {
         let mut gateway = Self::start_unready(lab, site);
         gateway.wait_until_ready();
         gateway
@@ -42,7 +42,7 @@ impl<'a> Gateway<'a> {
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start_unready(lab: &'a Lab, site: &'a Site) -> Self {
+    pub fn start_unready(lab: &'a Lab, site: &Site) -> Self {
         let path = lab.directory().join("notify");
         let _ = std::fs::remove_file(&path);
         let notify = UnixDatagram::bind(&path).unwrap();
@@ -59,7 +59,7 @@ impl<'a> Gateway<'a> {
         let process = Process::start("gateway", lab.directory(), command);
         Self {
             lab,
-            site,
+            site: site.clone(),
             process,
             notify,
         }
@@ -86,7 +86,7 @@ impl<'a> Gateway<'a> {
 
     /// Runs the command as an operator at the gateway would.
     pub fn lazaret(&self, arguments: &[&str]) -> Said {
-        lazaret(self.lab, self.site, arguments)
+        lazaret(self.lab, &self.site, arguments)
     }
 
     /// Runs the command with `--json`; its answer, whatever the exit code.
@@ -185,7 +185,7 @@ impl<'a> Gateway<'a> {
 }
 
 /// The command, with or without a running gateway.
-pub(crate) fn lazaret(lab: &Lab, site: &Site, arguments: &[&str]) -> Said {
+pub fn lazaret(lab: &Lab, site: &Site, arguments: &[&str]) -> Said {
     let mut command = lab.command(Place::Gateway, program());
     command
         .arg("--config")
@@ -239,39 +239,15 @@ fn program() -> PathBuf {
 fn journal(folder: &Path) -> Vec<Value> {
     let mut files = Vec::new();
     collect(folder, &mut files);
+    files.retain(|(path, _)| path.extension().is_some_and(|end| end == "jsonl"));
     files.sort();
     let lines = files
         .iter()
         .flat_map(|(_, bytes)| bytes.split(|b| *b == b'\n'));
     lines
         .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
-        .map(flatten)
         .filter(|record| record.get("event").is_some_and(Value::is_string))
         .collect()
-}
-
-/// Lifts the fields of nested objects to the top, outer fields first.
-fn flatten(record: Value) -> Value {
-    let Value::Object(mut fields) = record else {
-        return record;
-    };
-    let inner: Vec<Value> = fields
-        .values()
-        .filter(|value| value.is_object())
-        .cloned()
-        .collect();
-    for object in inner {
-        let Value::Object(inner) = object else {
-            continue;
-        };
-        for (name, value) in inner {
-            let outer = fields.get(&name);
-            if outer.is_none_or(Value::is_object) {
-                fields.insert(name, value);
-            }
-        }
-    }
-    Value::Object(fields)
 }
 
 fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {

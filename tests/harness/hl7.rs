@@ -9,12 +9,30 @@ use std::time::{Duration, Instant};
 
 /// A valid ORU^R01 of the device `ECG^CARDIO` with this MSH-10.
 pub fn oru(control: &str) -> Vec<u8> {
+    oru_from("ECG|CARDIO", control)
+}
+
+/// A valid ORU^R01 with this `MSH-3|MSH-4` and MSH-10.
+pub fn oru_from(sender: &str, control: &str) -> Vec<u8> {
     message(&[
-        &format!("MSH|^~\\&|ECG|CARDIO|HIS|NORD|20260102101500||ORU^R01^ORU_R01|{control}|P|2.5.1"),
+        &format!("MSH|^~\\&|{sender}|HIS|NORD|20260102101500||ORU^R01^ORU_R01|{control}|P|2.5.1"),
         "PID|1||4711^^^NORD^MR||CANARYNAME^ZOE||19700101|F",
         "OBR|1|||93000^ECG^C4|||20260102101400",
         "OBX|1|NM|8867-4^Heart rate^LN||72|/min^per minute^UCUM|60-100|N|||F",
     ])
+}
+
+/// A valid ORU^R01 of about this many bytes.
+pub fn large_oru(control: &str, size: usize) -> Vec<u8> {
+    let mut text = oru(control);
+    let note = "x".repeat(1000);
+    let mut number = 2;
+    while text.len() < size {
+        let segment = format!("OBX|{number}|TX|NOTE^Note^L|{number}|{note}||||||F\r");
+        text.extend_from_slice(segment.as_bytes());
+        number += 1;
+    }
+    text
 }
 
 /// Words that stand in [`oru`] and in the DICOM images and must never be in anything that the gateway writes.
@@ -62,8 +80,9 @@ pub fn field<'m>(message: &'m str, segment: &str, number: usize) -> &'m str {
         return "";
     };
     // MSH-1 is the separator itself.
+    let separator = message.chars().nth(3).unwrap_or('|');
     let index = if segment == "MSH" { number - 1 } else { number };
-    found.split('|').nth(index).unwrap_or("")
+    found.split(separator).nth(index).unwrap_or("")
 }
 
 /// Cuts a stream into the contents of its frames.
@@ -232,15 +251,20 @@ pub struct Fixture {
 /// # Panics
 /// When one cannot be read.
 pub fn fixtures(folder: &str) -> Vec<Fixture> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("scenarios/hl7")
-        .join(folder);
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(path)
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(fixture_path(folder))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
     paths.sort();
     paths.into_iter().map(|path| read(&path)).collect()
+}
+
+/// A path below `tests/scenarios/hl7`.
+pub fn fixture_path(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("scenarios/hl7")
+        .join(name);
+    path.display().to_string()
 }
 
 fn read(path: &Path) -> Fixture {

@@ -54,7 +54,8 @@ impl Lab {
             return;
         }
         let name = test_name();
-        let status = Self::enter(&["--exact", &name, "--nocapture", "--test-threads=1"]);
+        let arguments = ["--exact", &name, "--nocapture", "--test-threads=1"];
+        let status = Self::enter(&arguments, |_| ());
         assert!(
             status.success(),
             "{name} failed inside its namespaces: {status}"
@@ -62,10 +63,11 @@ impl Lab {
     }
 
     /// Executes this program again inside new namespaces, which end when this process does.
+    /// `beside` gets the process number of their keeper, whose only child is the first process inside.
     ///
     /// # Panics
     /// When the namespaces cannot be made.
-    pub fn enter(arguments: &[&str]) -> std::process::ExitStatus {
+    pub fn enter(arguments: &[&str], beside: impl FnOnce(u32)) -> std::process::ExitStatus {
         let program = std::env::current_exe().expect("the path of this program");
         let mut child = Command::new("unshare")
             .args(["--user", "--map-root-user", "--net", "--mount", "--pid"])
@@ -78,6 +80,7 @@ impl Lab {
             .expect("unshare, which tests/setup installs");
         // Held open until the end: when this process is killed, the inner one reads the end of its input.
         let _held = child.stdin.take();
+        beside(child.id());
         child.wait().expect("the end of the scenario")
     }
 

@@ -24,13 +24,16 @@ mod hospital;
 mod sink;
 mod dicom;
 mod watch;
+mod clinic;
 pub mod hl7;
 pub mod tunnel;
 pub mod wait;
 
+pub use clinic::Clinic;
 pub use device::{Device, wan4, wan6};
 pub use dicom::{Images, data_set, peer_program};
-pub use gateway::{Gateway, Said, memory, text};
+pub use gateway::{Gateway, Said, lazaret, memory, text};
+pub use hl7::fixture_path;
 pub use hospital::{Archive, Archiving, His};
 pub use lab::{CONSOLE, HIS, Lab, PACS, Place};
 pub use process::{Output, Process};

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use crate::lab::Lab;
 
 /// A configuration directory and the keys that belong to it.
+#[derive(Clone)]
 pub struct Site {
     root: PathBuf,
 }

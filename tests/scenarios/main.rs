@@ -5,7 +5,20 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     reason = "scenarios fail by panicking"
 )]
 
 mod world;
+mod cli;
+mod tunnel;
+mod segmentation;
+mod hl7_path;
+mod hl7_hostile;
+mod hl7_hospital;
+mod dicom_path;
+mod dicom_hostile;
+mod audit;
+mod containment;
+mod resilience;
+mod sandbox;

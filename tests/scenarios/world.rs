@@ -50,7 +50,8 @@ fn peers_reach_each_other_and_the_capture_sees_it() {
         std::fs::write(&file, hl7::frame(&hl7::oru("W1"))).unwrap();
         let said = device.mllp_send(his.address(), &file).ok();
         assert_eq!(hl7::field(&said.out, "MSA", 1), "AA", "{}", said.out);
-        assert_eq!(his.wait_for(1), [hl7::oru("W1")]);
+        // mllp_send leaves the last segment terminator out.
+        assert_eq!(his.wait_for(1)[0], hl7::oru("W1").trim_ascii_end());
 
         let answer = device.mllp(his.address()).exchange(&hl7::oru("W2"));
         assert_eq!(

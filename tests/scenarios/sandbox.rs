@@ -1,0 +1,97 @@
+//! What the processes of the gateway may do, read from the kernel and not from the source.
+
+use std::collections::BTreeMap;
+
+use e2e::hl7;
+use e2e::{Clinic, Lab};
+
+//= C10
+#[test]
+fn workers_have_no_capabilities_and_no_way_to_get_any() {
+    Lab::run(|lab| {
+        let clinic = Clinic::open(lab);
+        let workers = clinic.gateway.workers();
+        assert_eq!(workers.len(), 4, "{workers:?}");
+        for (name, pid) in workers {
+            let status = status(pid);
+            for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+                assert_eq!(status[set], "0000000000000000", "{name}: {set}");
+            }
+            assert_eq!(status["NoNewPrivs"], "1", "{name}");
+            if name.starts_with("relay-") {
+                assert_eq!(status["Seccomp"], "2", "{name}");
+            }
+        }
+    });
+}
+
+//= C10
+#[test]
+fn workers_hold_only_the_descriptors_that_they_were_given() {
+    Lab::run(|lab| {
+        let clinic = Clinic::open(lab);
+        let mut client = clinic.ecg.mllp(clinic.his.address());
+        assert_eq!(client.exchange(&hl7::oru("D1")).code, "AA");
+        for (name, pid) in clinic.gateway.workers() {
+            let open = descriptors(pid);
+            for (number, target) in &open {
+                let harmless = ["/dev/null", "pipe:", "anon_inode:", "socket:"];
+                let own = match name.as_str() {
+                    "tunnel-wireguard" => target.starts_with("/dev/net/tun"),
+                    "audit" => target.contains("/audit"),
+                    _ => false,
+                };
+                let log = *number <= 2 || target.ends_with("gateway.log");
+                let known = harmless.iter().any(|known| target.starts_with(known));
+                assert!(log || own || known, "{name} holds {number}: {target}");
+            }
+            if name.starts_with("relay-") {
+                // Channel, and for the one connection a socket on each side; a runtime needs few more.
+                let sockets = open
+                    .values()
+                    .filter(|target| target.starts_with("socket:"))
+                    .count();
+                let most = if name == "relay-hl7" { 5 } else { 3 };
+                assert!(sockets <= most, "{name}: {open:?}");
+            }
+        }
+    });
+}
+
+/// The relay names no device, address or key: none of them is in its memory map, environment or arguments.
+#[test]
+fn workers_know_nothing_of_the_configuration() {
+    Lab::run(|lab| {
+        let clinic = Clinic::open(lab);
+        for (name, pid) in clinic.gateway.workers() {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+            for bytes in [environment, arguments] {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                assert!(!text.contains("wireguard.key"), "{name}: {text}");
+                assert!(!text.contains("NOTIFY_SOCKET"), "{name}: {text}");
+            }
+        }
+    });
+}
+
+fn status(pid: u32) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+fn descriptors(pid: u32) -> BTreeMap<u32, String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .flatten();
+    entries
+        .filter_map(|entry| {
+            let target = std::fs::read_link(entry.path()).ok()?;
+            let number = entry.file_name().to_string_lossy().parse().ok()?;
+            Some((number, target.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
