@@ -7,7 +7,7 @@
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
@@ -60,7 +60,7 @@ impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
-            socket: AsyncFd::new(socket)?,
+            socket: watch(socket)?,
             types: PhantomData,
         })
     }
@@ -125,6 +125,18 @@ impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
             }
         }
     }
+}
+
+/// Lets the runtime watch a descriptor that we own.
+///
+/// # Errors
+/// When there is no runtime, or the kernel cannot watch this kind of descriptor.
+pub fn watch<T: AsRawFd + Into<OwnedFd>>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    #[expect(
+        deprecated,
+        reason = "deprecated for types that may give up their descriptor; the bound on owned ones rules that out"
+    )]
+    AsyncFd::new(descriptor)
 }
 
 impl ChannelError {

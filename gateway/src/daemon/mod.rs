@@ -1,1 +1,23 @@
 //! The house: supervisor, workers, reload, shutdown.
+//!
+//! The supervisor decides who may connect where; it never reads a payload.
+
+mod clock;
+mod connections;
+mod denied;
+mod enforce;
+mod events;
+mod life;
+mod logging;
+mod operator;
+mod outbox;
+mod privileges;
+mod reload;
+mod sessions;
+mod supervisor;
+mod worker;
+
+pub use clock::SystemClock;
+pub use reload::ReloadError;
+pub use supervisor::{DaemonError, run};
+pub use worker::{WorkerError, run as worker};

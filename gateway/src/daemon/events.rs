@@ -1,0 +1,358 @@
+//! What workers and intercepted connections bring, and what becomes of it.
+
+use std::io;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use super::connections::{self, Connection, Unwelcome};
+use super::supervisor::{Input, Supervisor};
+use super::worker::Kind;
+use crate::audit::event::{Event, Keyed};
+use crate::audit::message::FromAudit;
+use crate::flow::{Clock, ConnectionId, Flow};
+use crate::forward::message::{FromRelay, ToRelay};
+use crate::forward::spool_file;
+use crate::inspect::{Decision, EndReason, Outcome, Subject};
+use crate::segment::denied::DeniedPacket;
+use crate::segment::upstream;
+use crate::tunnel::message::{FromTunnel, TunnelEvent};
+
+impl Supervisor {
+    /// Puts an event on record.
+    pub(super) fn record(&mut self, event: Event) {
+        self.outbox.record(self.workers.audit.as_ref(), event);
+    }
+
+    /// An intercepted connection: identified here, handed to the relay or closed.
+    pub(super) fn accepted(&mut self, stream: TcpStream) {
+        let flow = match connections::steered(&stream) {
+            Ok(flow) => flow,
+            Err(why) => {
+                debug!(%why, "a connection was closed");
+                return reset(&stream);
+            }
+        };
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        let id = match self
+            .connections
+            .admit(flow, &self.config, &self.registry, now, wall)
+        {
+            Ok(id) => id,
+            Err(why) => return self.unwelcome(&stream, flow, &why),
+        };
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let (device, service, relay) = (
+            connection.device.clone(),
+            connection.service.clone(),
+            connection.relay,
+        );
+        let policy = Box::new(connection.policy.clone());
+        let subject = self.connections.subject(&device);
+        let open = ToRelay::Open {
+            id,
+            subject,
+            policy,
+        };
+        let handed = self
+            .workers
+            .relay(relay)
+            .is_some_and(|worker| worker.send(open, vec![stream.into()]));
+        if handed {
+            self.record(Event::ConnectionOpened {
+                connection: id,
+                device,
+                service,
+            });
+        } else {
+            debug!(%device, "no relay takes connections now");
+            self.connections.remove(id);
+        }
+    }
+
+    fn unwelcome(&mut self, stream: &TcpStream, flow: Flow, why: &Unwelcome) {
+        reset(stream);
+        let device = self.config.device_at(flow.source).cloned();
+        let why = why.to_string();
+        let now = self.clock.now();
+        self.denied.note(flow, "tcp", device.clone(), &why, now);
+        if self.refusals.take(now) {
+            self.record(Event::ConnectionRefused { flow, device, why });
+        }
+    }
+
+    /// What a relay wants or reports. It names a connection, never an address.
+    pub(super) fn relay_said(&mut self, kind: Kind, message: FromRelay) {
+        match message {
+            FromRelay::Ready => {
+                self.workers.set_ready(kind);
+                self.announce();
+            }
+            FromRelay::Connect { id } => self.connect(kind, id),
+            FromRelay::Spool { id } => self.spool(kind, id),
+            FromRelay::Decided { id, decision } => self.decided(kind, id, *decision),
+            FromRelay::Closed {
+                id,
+                forwarded,
+                refused,
+                received,
+                sent,
+            } => {
+                let Some(connection) = self.own(kind, id) else {
+                    return;
+                };
+                connection.forwarded = forwarded;
+                connection.refused = refused;
+                if let Some(connection) = self.connections.remove(id) {
+                    self.record_closed(id, &connection, received, sent);
+                }
+            }
+        }
+    }
+
+    /// A relay may speak of its own connections only.
+    fn own(&mut self, kind: Kind, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections
+            .get_mut(id)
+            .filter(|connection| connection.relay == kind)
+    }
+
+    fn connect(&mut self, kind: Kind, id: ConnectionId) {
+        let Some(connection) = self.own(kind, id) else {
+            return;
+        };
+        let (destination, device) = (connection.destination, connection.source);
+        let timeout = Duration::from_millis(connection.policy.timing.connect_ms);
+        let source = upstream::source(self.config.hospital.mode, device);
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let result = upstream::connect(destination, source, timeout).await;
+            // The supervisor may be gone; then so is the relay.
+            drop(inputs.send(Input::Upstream { id, result }).await);
+        });
+    }
+
+    pub(super) fn upstream(&mut self, id: ConnectionId, result: io::Result<TcpStream>) {
+        let Some(connection) = self.connections.get(id) else {
+            return;
+        };
+        let Some(relay) = self.workers.relay(connection.relay) else {
+            return;
+        };
+        match result {
+            Ok(stream) => drop(relay.send(ToRelay::Upstream { id }, vec![stream.into()])),
+            Err(error) => {
+                warn!(service = %connection.service, %error, "service cannot be reached");
+                relay.send(ToRelay::UpstreamFailed { id }, Vec::new());
+            }
+        }
+    }
+
+    fn spool(&mut self, kind: Kind, id: ConnectionId) {
+        if self.own(kind, id).is_none() {
+            return;
+        }
+        let directory = self.config.gateway.state_dir.join("spool");
+        let file = spool_file::create(&directory);
+        if let Err(error) = &file {
+            warn!(%error, "no spool file can be made");
+        }
+        if let Some(relay) = self.workers.relay(kind) {
+            relay.send(ToRelay::Spool { id }, file.into_iter().collect());
+        }
+    }
+
+    fn decided(&mut self, kind: Kind, id: ConnectionId, decision: Decision) {
+        let Some(connection) = self.own(kind, id) else {
+            return;
+        };
+        if decision.what == Subject::Message {
+            match decision.outcome {
+                Outcome::Forwarded | Outcome::Unanswered => {
+                    connection.forwarded = connection.forwarded.saturating_add(1)
+                }
+                Outcome::Refused => connection.refused = connection.refused.saturating_add(1),
+                Outcome::Repeated | Outcome::Undelivered | Outcome::Abandoned => {}
+            }
+        }
+        let (device, service) = (connection.device.clone(), connection.service.clone());
+        if decision.what == Subject::Message {
+            match decision.outcome {
+                Outcome::Forwarded | Outcome::Unanswered => {
+                    self.forwarded = self.forwarded.saturating_add(1)
+                }
+                Outcome::Refused => self.refused = self.refused.saturating_add(1),
+                Outcome::Repeated | Outcome::Undelivered | Outcome::Abandoned => {}
+            }
+        }
+        self.record(Event::Decision {
+            connection: id,
+            device,
+            service,
+            from: decision.from,
+            what: decision.what.as_str().to_owned(),
+            kind: decision.kind,
+            rule: decision.rule,
+            outcome: decision.outcome.as_str().to_owned(),
+            reason: decision.reason,
+            location: decision.location,
+            detail: decision.detail,
+            answer: decision.answer,
+            length: decision.length,
+            digest: decision.digest.map(|digest| Keyed::Raw(digest.to_vec())),
+            identifier: decision.identifier.map(Keyed::Raw),
+            micros: decision.micros,
+            warnings: decision.warnings,
+        });
+    }
+
+    pub(super) fn record_closed(
+        &mut self,
+        id: ConnectionId,
+        connection: &Connection,
+        received: u64,
+        sent: u64,
+    ) {
+        self.record(Event::ConnectionClosed {
+            connection: id,
+            device: connection.device.clone(),
+            service: connection.service.clone(),
+            forwarded: connection.forwarded,
+            refused: connection.refused,
+            received,
+            sent,
+        });
+    }
+
+    pub(super) fn tunnel_said(&mut self, message: FromTunnel) {
+        match message {
+            FromTunnel::Ready => {
+                self.workers.set_ready(Kind::TunnelWireguard);
+                self.announce();
+            }
+            FromTunnel::Status {
+                request,
+                peers,
+                dropped,
+            } => self.tunnel_status(request, peers, dropped),
+            FromTunnel::Event(event) => self.record(match event {
+                TunnelEvent::Up { device } => Event::TunnelUp { device },
+                TunnelEvent::Down { device } => Event::TunnelDown { device },
+                TunnelEvent::Spoofed { device, packets } => {
+                    Event::SourceSpoofed { device, packets }
+                }
+                TunnelEvent::Refused { handshakes } => Event::HandshakesRefused { handshakes },
+                TunnelEvent::Changed { device, what } => Event::PeerChanged { device, what },
+                TunnelEvent::Contradicted { what } => Event::PeerChangeRefused { what },
+            }),
+        }
+    }
+
+    pub(super) fn audit_said(&mut self, message: FromAudit) {
+        match message {
+            FromAudit::Ready { .. } => {
+                self.workers.set_ready(Kind::Audit);
+                self.journal_recovered();
+                self.announce();
+            }
+            FromAudit::Recovered => self.journal_recovered(),
+            FromAudit::Failed { why } => self.journal_failed(why),
+            FromAudit::Flushed { .. } => {}
+        }
+    }
+
+    pub(super) fn audit_died(&mut self) {
+        self.journal_failed("the audit process ended".to_owned());
+    }
+
+    //= C8
+    fn journal_failed(&mut self, why: String) {
+        warn!(why, "the journal cannot be written");
+        if self.outbox.failed(why) {
+            self.tell_relays_of_journal();
+        }
+    }
+
+    fn journal_recovered(&mut self) {
+        if self.outbox.recovered() {
+            self.tell_relays_of_journal();
+        }
+    }
+
+    fn tell_relays_of_journal(&self) {
+        let writable = self.may_record();
+        for relay in [&self.workers.hl7, &self.workers.dicom]
+            .into_iter()
+            .flatten()
+        {
+            relay.send(ToRelay::Journal { writable }, Vec::new());
+        }
+    }
+
+    /// Whether flows that need a journal may go on.
+    pub(super) fn may_record(&self) -> bool {
+        self.outbox.failure().is_none() || !self.config.audit.required
+    }
+
+    /// Ends an inspected connection.
+    pub(super) fn close(&self, id: ConnectionId, why: EndReason) -> bool {
+        let relay = self
+            .connections
+            .get(id)
+            .and_then(|connection| self.workers.relay(connection.relay));
+        relay.is_some_and(|relay| relay.send(ToRelay::Close { id, why }, Vec::new()))
+    }
+
+    pub(super) fn packets_denied(&mut self, packets: &[DeniedPacket]) {
+        let now = self.clock.now();
+        for packet in packets {
+            let device = self.config.device_at(packet.flow.source).cloned();
+            self.denied.note(
+                packet.flow,
+                &packet.transport,
+                device,
+                packet.why.words(),
+                now,
+            );
+        }
+    }
+
+    pub(super) fn report_denied(&mut self, now: Instant) {
+        for report in self.denied.reports(now) {
+            let super::denied::Report {
+                device,
+                flow,
+                transport,
+                packets,
+            } = report;
+            self.record(Event::FlowDenied {
+                device,
+                flow,
+                transport,
+                packets,
+            });
+        }
+    }
+}
+
+/// Closes with RST, so that the other end cannot take it for an orderly end.
+fn reset(stream: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
+        debug!(%error, "a connection was closed without a reset");
+    }
+}
+
+/// An error with all its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

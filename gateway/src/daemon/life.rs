@@ -1,0 +1,327 @@
+//! The life of workers: start, restart with back-off, orderly end.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use super::enforce;
+use super::supervisor::{Input, Supervisor};
+use super::worker::{Kind, Worker};
+use crate::audit::event::Event;
+use crate::audit::message::ToAudit;
+use crate::control::message::{Standing, WorkerStatus};
+use crate::flow::{Clock, DeviceName};
+use crate::forward::message::ToRelay;
+use crate::tunnel::message::ToTunnel;
+
+/// The workers that live, and what is known of those that lived.
+#[derive(Default)]
+pub(super) struct Workers {
+    pub(super) tunnel: Option<Worker<ToTunnel>>,
+    pub(super) hl7: Option<Worker<ToRelay>>,
+    pub(super) dicom: Option<Worker<ToRelay>>,
+    pub(super) audit: Option<Worker<ToAudit>>,
+    lives: BTreeMap<Kind, Life>,
+    crashes: BTreeMap<DeviceName, Vec<Instant>>,
+}
+
+#[derive(Default)]
+struct Life {
+    generation: u64,
+    restarts: u32,
+    /// Deaths in a row without a long life between them.
+    streak: u32,
+    ready: bool,
+    begun: Option<Instant>,
+    due: Option<Instant>,
+}
+
+impl Workers {
+    pub(super) fn relay(&self, kind: Kind) -> Option<&Worker<ToRelay>> {
+        match kind {
+            Kind::RelayHl7 => self.hl7.as_ref(),
+            Kind::RelayDicom => self.dicom.as_ref(),
+            Kind::TunnelWireguard | Kind::Audit => None,
+        }
+    }
+
+    pub(super) fn all_ready(&self) -> bool {
+        self.lives.len() == ALL.len() && self.lives.values().all(|life| life.ready)
+    }
+
+    pub(super) fn set_ready(&mut self, kind: Kind) {
+        if let Some(life) = self.lives.get_mut(&kind) {
+            life.ready = true;
+        }
+    }
+
+    pub(super) fn relays_live(&self) -> bool {
+        self.hl7.is_some() || self.dicom.is_some()
+    }
+
+    pub(super) fn forget(&mut self, kind: Kind) {
+        match kind {
+            Kind::TunnelWireguard => self.tunnel = None,
+            Kind::RelayHl7 => self.hl7 = None,
+            Kind::RelayDicom => self.dicom = None,
+            Kind::Audit => self.audit = None,
+        }
+    }
+
+    pub(super) fn stop_audit(&self) {
+        if let Some(audit) = &self.audit {
+            audit.send(ToAudit::Stop, Vec::new());
+        }
+    }
+
+    /// For the operator.
+    pub(super) fn list(&self) -> Vec<WorkerStatus> {
+        let pid = |kind| match kind {
+            Kind::TunnelWireguard => self.tunnel.as_ref().map(|worker| worker.pid),
+            Kind::RelayHl7 => self.hl7.as_ref().map(|worker| worker.pid),
+            Kind::RelayDicom => self.dicom.as_ref().map(|worker| worker.pid),
+            Kind::Audit => self.audit.as_ref().map(|worker| worker.pid),
+        };
+        let restarts = |kind| self.lives.get(&kind).map_or(0, |life| life.restarts);
+        ALL.into_iter()
+            .map(|kind| WorkerStatus {
+                name: kind.name().to_owned(),
+                pid: pid(kind),
+                restarts: restarts(kind),
+            })
+            .collect()
+    }
+
+    /// Notes whose connections a relay held when it died; names the device that did it again and again, alone.
+    fn blame(&mut self, suspects: &[DeviceName], now: Instant) -> Option<DeviceName> {
+        for suspect in suspects {
+            let times = self.crashes.entry(suspect.clone()).or_default();
+            times.retain(|time| now.saturating_duration_since(*time) < BLAME_WINDOW);
+            times.push(now);
+        }
+        let mut worst = suspects
+            .iter()
+            .filter(|suspect| self.crashes.get(*suspect).is_some_and(|t| t.len() >= BLAME));
+        let first = worst.next()?;
+        if worst.next().is_some() {
+            return None;
+        }
+        self.crashes.remove(first);
+        Some(first.clone())
+    }
+}
+
+impl Supervisor {
+    /// Starts a worker and gives it all it needs.
+    pub(super) fn start_worker(&mut self, kind: Kind) {
+        let now = self.clock.now();
+        let life = self.workers.lives.entry(kind).or_default();
+        life.generation = life.generation.saturating_add(1);
+        life.ready = false;
+        life.begun = Some(now);
+        life.due = None;
+        let generation = life.generation;
+        let begun = match kind {
+            Kind::TunnelWireguard => self.start_tunnel(generation),
+            Kind::RelayHl7 | Kind::RelayDicom => self.start_relay(kind, generation),
+            Kind::Audit => self.start_audit(generation),
+        };
+        match begun {
+            Ok(pid) => {
+                info!(worker = kind.name(), pid, "worker started");
+                self.record(Event::WorkerStarted {
+                    worker: kind.name().to_owned(),
+                    pid,
+                });
+            }
+            Err(error) => {
+                error!(worker = kind.name(), %error, "worker cannot be started");
+                self.worker_ended(kind, generation, "it could not be started");
+            }
+        }
+    }
+
+    fn start_tunnel(&mut self, generation: u64) -> std::io::Result<u32> {
+        let worker = Worker::start(
+            Kind::TunnelWireguard,
+            generation,
+            &self.inputs,
+            |message, _| Input::Tunnel(message),
+        )?;
+        let tunnel = &self.config.wireguard;
+        let key = std::fs::File::open(&tunnel.private_key_file)?;
+        let mut descriptors: Vec<OwnedFd> = vec![
+            self.tun.descriptor.as_fd().try_clone_to_owned()?,
+            key.into(),
+        ];
+        descriptors.push(self.uapi.try_clone()?);
+        for socket in &self.udp {
+            descriptors.push(socket.try_clone()?);
+        }
+        let start = ToTunnel::Start {
+            interface: tunnel.interface.clone(),
+            mtu: tunnel.mtu,
+            vnet_hdr: self.tun.vnet_hdr,
+            gso: tunnel.offload,
+            peers: enforce::peers(&self.config, &self.registry),
+        };
+        worker.send(start, descriptors);
+        let pid = worker.pid;
+        self.workers.tunnel = Some(worker);
+        Ok(pid)
+    }
+
+    fn start_relay(&mut self, kind: Kind, generation: u64) -> std::io::Result<u32> {
+        let wrap = match kind {
+            Kind::RelayDicom => |message, _| Input::Relay(Kind::RelayDicom, message),
+            Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit => {
+                |message, _| Input::Relay(Kind::RelayHl7, message)
+            }
+        };
+        let worker = Worker::start(kind, generation, &self.inputs, wrap)?;
+        let connections = usize::try_from(self.config.limits.connections).unwrap_or(usize::MAX);
+        worker.send(
+            ToRelay::Start {
+                connections,
+                memory: RELAY_MEMORY,
+            },
+            Vec::new(),
+        );
+        worker.send(
+            ToRelay::Journal {
+                writable: self.may_record(),
+            },
+            Vec::new(),
+        );
+        let pid = worker.pid;
+        match kind {
+            Kind::RelayDicom => self.workers.dicom = Some(worker),
+            Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit => self.workers.hl7 = Some(worker),
+        }
+        Ok(pid)
+    }
+
+    fn start_audit(&mut self, generation: u64) -> std::io::Result<u32> {
+        let worker = Worker::start(Kind::Audit, generation, &self.inputs, |message, _| {
+            Input::Audit(message)
+        })?;
+        let audit = &self.config.audit;
+        let start = ToAudit::Start {
+            gateway: self.config.gateway.name.clone(),
+            directory: audit.directory.clone(),
+            rotate_size: audit.rotate_size,
+            keep: audit.keep,
+            sync_ms: match audit.sync {
+                lazaret_config::Sync::Batch => 0,
+                lazaret_config::Sync::Second => 1000,
+            },
+        };
+        worker.send(start, Vec::new());
+        let pid = worker.pid;
+        self.workers.audit = Some(worker);
+        self.outbox.deliver(self.workers.audit.as_ref());
+        Ok(pid)
+    }
+
+    /// A worker ended without being told. The rules stay; what it held is gone; it is started again.
+    pub(super) fn worker_ended(&mut self, kind: Kind, generation: u64, status: &str) {
+        let now = self.clock.now();
+        let Some(life) = self.workers.lives.get_mut(&kind) else {
+            return;
+        };
+        if life.generation != generation {
+            return;
+        }
+        let lived = life
+            .begun
+            .map(|begun| now.saturating_duration_since(begun))
+            .unwrap_or_default();
+        life.streak = if lived >= LONG_LIFE {
+            0
+        } else {
+            life.streak.saturating_add(1)
+        };
+        life.restarts = life.restarts.saturating_add(1);
+        life.ready = false;
+        life.due = now.checked_add(FIRST_PAUSE.saturating_mul(1 << life.streak.min(6)));
+        warn!(
+            worker = kind.name(),
+            status, "worker ended and will be started again"
+        );
+        self.workers.forget(kind);
+        self.record(Event::WorkerDied {
+            worker: kind.name().to_owned(),
+            status: status.to_owned(),
+        });
+        match kind {
+            Kind::RelayHl7 | Kind::RelayDicom => self.relay_died(kind, now),
+            Kind::Audit => self.audit_died(),
+            Kind::TunnelWireguard => {}
+        }
+    }
+
+    /// Its sockets died with it. A device that was there at every crash is put into quarantine.
+    fn relay_died(&mut self, kind: Kind, now: Instant) {
+        let lost = self.connections.take_of(kind);
+        let mut suspects: Vec<DeviceName> = lost
+            .iter()
+            .map(|(_, connection)| connection.device.clone())
+            .collect();
+        suspects.sort_unstable();
+        suspects.dedup();
+        for (id, connection) in lost {
+            self.record_closed(id, &connection, 0, 0);
+        }
+        if let Some(device) = self.workers.blame(&suspects, now) {
+            warn!(%device, "its connections were there each time a relay died");
+            let why = format!(
+                "{} crashed {BLAME} times while it was connected",
+                kind.name()
+            );
+            self.change_standing(&device, Standing::Quarantined, &why, OURSELVES);
+        }
+    }
+
+    /// Restarts workers whose pause is over.
+    pub(super) fn restart_due_workers(&mut self, now: Instant) {
+        let due = |life: &Life| life.due.is_some_and(|due| due <= now);
+        let kinds: Vec<Kind> = self
+            .workers
+            .lives
+            .iter()
+            .filter(|(_, life)| due(life))
+            .map(|(kind, _)| *kind)
+            .collect();
+        for kind in kinds {
+            self.start_worker(kind);
+        }
+    }
+
+    /// Tells the workers to finish and end.
+    pub(super) fn drain(&self) {
+        for relay in [&self.workers.hl7, &self.workers.dicom]
+            .into_iter()
+            .flatten()
+        {
+            relay.send(ToRelay::Drain, Vec::new());
+        }
+    }
+}
+
+const ALL: [Kind; 4] = [
+    Kind::TunnelWireguard,
+    Kind::RelayHl7,
+    Kind::RelayDicom,
+    Kind::Audit,
+];
+/// User id in records of what the gateway did by itself.
+pub(super) const OURSELVES: u32 = 0;
+/// Bytes that all sessions of one relay hold.
+//= C7
+const RELAY_MEMORY: usize = 512 << 20;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONG_LIFE: Duration = Duration::from_mins(1);
+const BLAME: usize = 3;
+const BLAME_WINDOW: Duration = Duration::from_mins(10);

@@ -1,0 +1,389 @@
+//! What operators ask through the control socket, and the answers.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixStream;
+use tracing::debug;
+
+use super::connections::standing;
+use super::events::chain;
+use super::supervisor::Supervisor;
+use crate::audit::event::Event;
+use crate::control::message::{
+    DeviceCounts, DeviceStatus, Failure, JournalStatus, KillTarget, Request, Response, Standing,
+    Status, TableStatus,
+};
+use crate::control::server;
+use crate::flow::{Clock, ConnectionId, DeviceName};
+use crate::inspect::EndReason;
+use crate::segment::changes::Cut;
+use crate::segment::conntrack;
+use crate::tunnel::message::{PeerStatus, ToTunnel};
+
+/// Questions that wait for the tunnel's figures.
+#[derive(Default)]
+pub(super) struct Questions {
+    waiting: BTreeMap<u64, Question>,
+    last: u64,
+}
+
+struct Question {
+    stream: UnixStream,
+    request: Request,
+    deadline: Option<Instant>,
+}
+
+impl Supervisor {
+    /// An operator asks. Whoever reaches the socket is root or the gateway's own user.
+    pub(super) fn asked(&mut self, stream: UnixStream, request: Request, uid: u32) {
+        match request {
+            Request::Status | Request::Devices { .. } => self.ask_tunnel(stream, request),
+            Request::Sessions => {
+                let sessions = self.connections.list(self.clock.now());
+                answer(stream, Response::Sessions { sessions });
+            }
+            Request::Denied => answer(
+                stream,
+                Response::Denied {
+                    flows: self.denied.list(self.clock.now()),
+                },
+            ),
+            Request::Apply { .. }
+            | Request::Confirm
+            | Request::Standing { .. }
+            | Request::Kill { .. } => {
+                let (command, about) = name(&request);
+                let response = self.change(request, uid);
+                let result = match &response {
+                    Response::Failed { why, .. } => why.clone(),
+                    _ => "done".to_owned(),
+                };
+                self.record(Event::Command {
+                    by: uid,
+                    command,
+                    about,
+                    result,
+                });
+                answer(stream, response);
+            }
+        }
+    }
+
+    fn change(&mut self, request: Request, uid: u32) -> Response {
+        match request {
+            Request::Apply { confirm_seconds } => {
+                match self.apply(confirm_seconds.map(Duration::from_secs), uid) {
+                    Ok(changes) => Response::Applied {
+                        changes,
+                        confirm_seconds,
+                    },
+                    Err(error) => Response::Failed {
+                        kind: error.failure(),
+                        why: chain(&error),
+                    },
+                }
+            }
+            Request::Confirm => match self.confirm() {
+                Ok(()) => Response::Done {
+                    what: "the last change stays".to_owned(),
+                },
+                Err(error) => Response::Failed {
+                    kind: error.failure(),
+                    why: error.to_string(),
+                },
+            },
+            Request::Standing {
+                device,
+                standing,
+                why,
+            } => self.set_standing(&device, standing, &why, uid),
+            Request::Kill {
+                target: KillTarget::Connection(id),
+            } => self.kill_connection(id),
+            Request::Kill {
+                target: KillTarget::Device(device),
+            } => self.kill_device(&device),
+            Request::Status | Request::Devices { .. } | Request::Sessions | Request::Denied => {
+                failed(Failure::Internal, "this request changes nothing")
+            }
+        }
+    }
+
+    fn set_standing(
+        &mut self,
+        device: &DeviceName,
+        standing: Standing,
+        why: &str,
+        uid: u32,
+    ) -> Response {
+        if !self.config.devices.contains_key(device) {
+            return failed(Failure::Unknown, &format!("there is no device {device}"));
+        }
+        if why.len() > MAX_WHY || why.chars().any(char::is_control) {
+            return failed(
+                Failure::Usage,
+                &format!("a reason is one line of at most {MAX_WHY} bytes"),
+            );
+        }
+        let before = self.registry.standing(device);
+        if before == Standing::Revoked && standing == Standing::Quarantined {
+            return failed(
+                Failure::Usage,
+                &format!("device {device} is revoked, which is more than quarantine"),
+            );
+        }
+        if before == standing {
+            return Response::Done {
+                what: format!("device {device} was {} already", standing.as_str()),
+            };
+        }
+        if self.change_standing(device, standing, why, uid) {
+            Response::Done {
+                what: format!("device {device} is {}", standing.as_str()),
+            }
+        } else {
+            failed(
+                Failure::Internal,
+                "the change is not fully in force; see the log of the daemon",
+            )
+        }
+    }
+
+    fn kill_connection(&self, id: ConnectionId) -> Response {
+        if self.close(id, EndReason::Killed) {
+            Response::Done {
+                what: format!("session {id} is ended"),
+            }
+        } else {
+            failed(Failure::Unknown, &format!("there is no session {id}"))
+        }
+    }
+
+    fn kill_device(&mut self, device: &DeviceName) -> Response {
+        let Some(entry) = self.config.devices.get(device) else {
+            return failed(Failure::Unknown, &format!("there is no device {device}"));
+        };
+        let cuts: Vec<Cut> = entry
+            .addresses
+            .iter()
+            .map(|address| Cut::Device { address: *address })
+            .collect();
+        let ids: Vec<ConnectionId> = self
+            .connections
+            .iter_mut()
+            .filter(|(_, connection)| connection.device == *device)
+            .map(|(id, _)| id)
+            .collect();
+        let ended = ids
+            .into_iter()
+            .filter(|id| self.close(*id, EndReason::Killed))
+            .count();
+        match conntrack::cut(&cuts) {
+            Ok(()) => Response::Done {
+                what: format!("all flows of {device} are cut, {ended} of them sessions"),
+            },
+            Err(error) => failed(Failure::Internal, &chain(&error)),
+        }
+    }
+
+    /// Some answers need the tunnel's figures.
+    fn ask_tunnel(&mut self, stream: UnixStream, request: Request) {
+        self.questions.last = self.questions.last.saturating_add(1);
+        let number = self.questions.last;
+        let deadline = self.clock.now().checked_add(PATIENCE);
+        let question = Question {
+            stream,
+            request,
+            deadline,
+        };
+        let asked =
+            self.workers.tunnel.as_ref().is_some_and(|tunnel| {
+                tunnel.send(ToTunnel::Status { request: number }, Vec::new())
+            });
+        if asked && self.questions.waiting.len() < MAX_QUESTIONS {
+            self.questions.waiting.insert(number, question);
+        } else {
+            self.answer_question(question, &[]);
+        }
+    }
+
+    pub(super) fn tunnel_status(&mut self, request: u64, peers: Vec<PeerStatus>, _dropped: u64) {
+        if let Some(question) = self.questions.waiting.remove(&request) {
+            self.answer_question(question, &peers);
+        }
+    }
+
+    /// The tunnel does not answer: say what is known without it.
+    pub(super) fn answer_late_questions(&mut self, now: Instant) {
+        let late = |_: &u64, question: &mut Question| {
+            question.deadline.is_none_or(|deadline| deadline <= now)
+        };
+        let late: Vec<_> = self.questions.waiting.extract_if(.., late).collect();
+        for (_, question) in late {
+            self.answer_question(question, &[]);
+        }
+    }
+
+    fn answer_question(&self, question: Question, peers: &[PeerStatus]) {
+        let response = match &question.request {
+            Request::Devices { device } => self.devices(device.as_ref(), peers),
+            Request::Status
+            | Request::Apply { .. }
+            | Request::Confirm
+            | Request::Standing { .. }
+            | Request::Sessions
+            | Request::Kill { .. }
+            | Request::Denied => Response::Status(Box::new(self.status(peers))),
+        };
+        answer(question.stream, response);
+    }
+
+    fn devices(&self, only: Option<&DeviceName>, peers: &[PeerStatus]) -> Response {
+        if let Some(device) = only
+            && !self.config.devices.contains_key(device)
+        {
+            return failed(Failure::Unknown, &format!("there is no device {device}"));
+        }
+        let peers: BTreeMap<&DeviceName, &PeerStatus> =
+            peers.iter().map(|peer| (&peer.device, peer)).collect();
+        let wanted = self
+            .config
+            .devices
+            .iter()
+            .filter(|(name, _)| only.is_none_or(|only| only == *name));
+        let devices = wanted
+            .map(|(name, device)| self.device(name, device, peers.get(name).copied()))
+            .collect();
+        Response::Devices { devices }
+    }
+
+    fn device(
+        &self,
+        name: &DeviceName,
+        device: &lazaret_config::Device,
+        peer: Option<&PeerStatus>,
+    ) -> DeviceStatus {
+        let via = match &device.identity {
+            lazaret_config::Identity::Via(router) => Some(router.clone()),
+            lazaret_config::Identity::WireGuard { .. } => None,
+        };
+        DeviceStatus {
+            device: name.clone(),
+            standing: standing(&self.config, &self.registry, name),
+            why: self
+                .registry
+                .entry(name)
+                .map(|entry| entry.why.clone())
+                .unwrap_or_default(),
+            addresses: device.addresses.clone(),
+            roles: device.roles.iter().map(ToString::to_string).collect(),
+            via,
+            endpoint: peer.and_then(|peer| peer.endpoint),
+            handshake_seconds: peer.and_then(|peer| peer.handshake_seconds),
+            received: peer.map_or(0, |peer| peer.received),
+            sent: peer.map_or(0, |peer| peer.sent),
+            sessions: self.connections.of_device(name),
+            origin: format!("{}:{}", device.origin.file.display(), device.origin.line),
+        }
+    }
+
+    fn status(&self, peers: &[PeerStatus]) -> Status {
+        let now = self.clock.now();
+        let standings = self
+            .config
+            .devices
+            .keys()
+            .map(|device| standing(&self.config, &self.registry, device));
+        let mut devices = DeviceCounts {
+            configured: self.config.devices.len(),
+            ..DeviceCounts::default()
+        };
+        for standing in standings {
+            match standing {
+                Standing::Active => {}
+                Standing::Quarantined => devices.quarantined += 1,
+                Standing::Revoked => devices.revoked += 1,
+            }
+        }
+        devices.connected = peers
+            .iter()
+            .filter(|peer| peer.handshake_seconds.is_some_and(|s| s < CONNECTED))
+            .count();
+        Status {
+            gateway: self.config.gateway.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: now.saturating_duration_since(self.started).as_secs(),
+            config: self.digest.clone(),
+            confirm_seconds: self
+                .unconfirmed
+                .as_ref()
+                .map(|trial| trial.deadline.saturating_duration_since(now).as_secs()),
+            listen: self.listen,
+            interface: self.config.wireguard.interface.clone(),
+            workers: self.workers.list(),
+            table: self
+                .drift
+                .clone()
+                .map_or(TableStatus::AsPlanned, TableStatus::Drifted),
+            journal: self
+                .outbox
+                .failure()
+                .map_or(JournalStatus::Writable, |why| {
+                    JournalStatus::Failed(why.to_owned())
+                }),
+            devices,
+            sessions: self.connections.len(),
+            forwarded: self.forwarded,
+            refused: self.refused,
+        }
+    }
+}
+
+fn name(request: &Request) -> (String, String) {
+    let (command, about) = match request {
+        Request::Apply {
+            confirm_seconds: None,
+        } => ("apply", String::new()),
+        Request::Apply {
+            confirm_seconds: Some(seconds),
+        } => ("apply", format!("confirm within {seconds} s")),
+        Request::Confirm => ("confirm", String::new()),
+        Request::Standing {
+            device, standing, ..
+        } => (standing.as_str(), device.to_string()),
+        Request::Kill {
+            target: KillTarget::Connection(id),
+        } => ("session kill", id.to_string()),
+        Request::Kill {
+            target: KillTarget::Device(device),
+        } => ("session kill", device.to_string()),
+        Request::Status => ("status", String::new()),
+        Request::Devices { .. } => ("device list", String::new()),
+        Request::Sessions => ("session list", String::new()),
+        Request::Denied => ("flow denied", String::new()),
+    };
+    (command.to_owned(), about)
+}
+
+fn failed(kind: Failure, why: &str) -> Response {
+    Response::Failed {
+        kind,
+        why: why.to_owned(),
+    }
+}
+
+/// Answers in a task of its own: an operator who does not read must not hold up the house.
+fn answer(mut stream: UnixStream, response: Response) {
+    tokio::spawn(async move {
+        if let Err(error) = server::respond(&mut stream, &response).await {
+            debug!(%error, "an operator did not wait for the answer");
+        }
+    });
+}
+
+const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_QUESTIONS: usize = 64;
+const MAX_WHY: usize = 512;
+/// A handshake is renewed every two minutes while packets flow.
+const CONNECTED: u64 = 180;
