@@ -8,6 +8,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use lazaret_config::{Config, HospitalMode};
 use rtnetlink::packet_route::route::{RouteMessage, RouteScope, RouteType};
@@ -89,11 +90,12 @@ pub async fn prepare(config: &Config) -> Result<(), HostError> {
     done
 }
 
-/// Once the tunnel's interface is there: its own settings.
+/// Once the tunnel's interface is there, and again when the configuration changes: its own settings,
+/// and routes into it for the networks behind routers.
 ///
 /// # Errors
 /// See [`HostError`].
-pub fn prepare_interface(config: &Config) -> Result<(), HostError> {
+pub async fn prepare_interface(config: &Config) -> Result<(), HostError> {
     let v6 = networks(config).iter().any(|net| net.addr().is_ipv6());
     let interface = &config.wireguard.interface;
     let mut families = vec![("net/ipv4/conf", &INTERFACE[..])];
@@ -106,7 +108,11 @@ pub fn prepare_interface(config: &Config) -> Result<(), HostError> {
             set(&path, value, "the tunnel's interface is not there")?;
         }
     }
-    Ok(())
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(HostError::Socket)?;
+    let connection = tokio::spawn(connection);
+    let done = routes_behind(&handle, config).await;
+    connection.abort();
+    done
 }
 
 /// Writes only what is not so already, because a container may forbid writing what is right.
@@ -158,6 +164,40 @@ async fn routes(
             HospitalMode::Routed => deliver(handle, *family).await?,
             HospitalMode::Snat => withdraw(handle, *family).await?,
         }
+    }
+    Ok(())
+}
+
+async fn routes_behind(handle: &Handle, config: &Config) -> Result<(), HostError> {
+    let networks = config.devices.values().flat_map(|device| &device.networks);
+    let mut networks = networks.peekable();
+    if networks.peek().is_none() {
+        return Ok(());
+    }
+    let name = &config.wireguard.interface;
+    let failed = |source| HostError::Route {
+        what: format!("routes into {name}"),
+        source,
+    };
+    let mut links = handle.link().get().match_name(name.clone()).execute();
+    let link = links.try_next().await.map_err(failed)?;
+    let Some(index) = link.map(|link| link.header.index) else {
+        return Err(failed(rtnetlink::Error::RequestFailed));
+    };
+    for net in networks {
+        let route = match net {
+            IpNet::V4(net) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(net.network(), net.prefix_len())
+                .output_interface(index)
+                .scope(RouteScope::Link)
+                .build(),
+            IpNet::V6(net) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(net.network(), net.prefix_len())
+                .output_interface(index)
+                .build(),
+        };
+        let add = handle.route().add(route).replace().execute().await;
+        ignoring(add, libc::EEXIST, || format!("the route of {net}"))?;
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ pub(crate) fn shell(script: &str) -> String {
 /// Prepares the host for a configuration.
 pub(crate) fn prepare(config: &Config) {
     runtime().block_on(host::prepare(config)).unwrap();
-    host::prepare_interface(config).unwrap();
+    runtime().block_on(host::prepare_interface(config)).unwrap();
 }
 
 /// Applies a plan and reads it back.
@@ -218,6 +218,42 @@ pub(crate) fn denied(namespace: &str, from: &str, to: &str) {
     if let Ok(flow) = Flow::dial(namespace, from, to) {
         panic!("{} reached {to}: {}", flow.local(), flow.greeting);
     }
+}
+
+/// One echo request; whether it was answered.
+pub(crate) fn echo(from: IpAddr, to: IpAddr) -> bool {
+    use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+    use std::time::Instant;
+    let to = SocketAddr::new(to, 0);
+    let (protocol, kind, answer, header) = match to {
+        SocketAddr::V4(_) => (Protocol::ICMPV4, 8, 0, 20),
+        SocketAddr::V6(_) => (Protocol::ICMPV6, 128, 129, 0),
+    };
+    let socket = Socket::new(Domain::for_address(to), Type::RAW, Some(protocol)).unwrap();
+    socket
+        .bind(&SockAddr::from(SocketAddr::new(from, 0)))
+        .unwrap();
+    socket.connect(&to.into()).unwrap();
+    let mut request = [kind, 0, 0, 0, 0x12, 0x34, 0, 1];
+    if kind == 8 {
+        let sum: u32 = (request.chunks(2))
+            .map(|two| u32::from(u16::from_be_bytes([two[0], two[1]])))
+            .sum();
+        request[2..4].copy_from_slice(&(!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes());
+    }
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send(&request).unwrap();
+    let begin = Instant::now();
+    let mut bytes = [0; 128];
+    while begin.elapsed() < PATIENCE {
+        if let Ok(length) = (&socket).read(&mut bytes)
+            && length > header
+            && bytes[header] == answer
+        {
+            return true;
+        }
+    }
+    false
 }
 
 /// Runs `f` again and again beside the test until the returned guard is dropped; fails with it.
