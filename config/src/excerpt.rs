@@ -117,6 +117,11 @@ fn is_key_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=')
 }
 
+/// A text without what a terminal could obey.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(visible).collect()
+}
+
 /// Control characters and marks of writing direction could make a terminal show something else than what is there.
 fn visible(c: char) -> char {
     match c {

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::path::Path;
 
 use crate::error::{ConfigError, ConfigErrors, Remark};
-use crate::excerpt::Lines;
+use crate::excerpt::{Lines, printable};
 use crate::source::Source;
 
 /// A span of bytes in a file.
@@ -146,8 +146,8 @@ impl Problems {
             .into_iter()
             .map(|problem| ConfigError {
                 spot: Some(spot(problem.place, problem.fault.secret)),
-                message: problem.fault.message,
-                help: problem.fault.help,
+                message: printable(&problem.fault.message),
+                help: problem.fault.help.as_deref().map(printable),
                 remarks: problem
                     .also
                     .into_iter()

@@ -130,6 +130,18 @@ fn the_runtime_directory_is_found_in_broken_files() {
 }
 
 #[test]
+fn hostile_texts_are_only_errors() {
+    let dir = keys();
+    let deep = format!("[role.x]\ndescription = {}", "[".repeat(100_000));
+    let control = "[role.x]\n\"\\u001b[2J\" = 1\n".to_owned();
+    for text in [deep, control] {
+        let errors = Config::from_sources(dir.path(), &parse("x", &text, false)).unwrap_err();
+        let shown = errors.to_string();
+        assert!(!shown.contains('\u{1b}') && shown.len() < 2000, "{shown}");
+    }
+}
+
+#[test]
 fn errors_are_bounded() {
     let dir = keys();
     let mut text = String::new();
