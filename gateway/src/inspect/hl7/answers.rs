@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use protocol_inspect::Reason;
-use protocol_inspect::hl7::{Answer, Frame};
+use protocol_inspect::hl7::{Answer, Frame, Header};
 
 use super::record::{Trace, Why};
 use super::{Hl7Session, Phase, PoisonError, Sent, Upstream};
@@ -58,6 +58,7 @@ impl Hl7Session {
 
     fn answer(&mut self, frame: Frame, now: Instant) {
         let mut trace = Trace::of(Side::Hospital, Subject::Answer, &frame, now);
+        trace.read(Header::of(frame.content()).as_ref());
         let answer = match Answer::read(frame, &self.policy) {
             Ok(answer) => answer,
             Err(refusal) => {
@@ -65,7 +66,6 @@ impl Hl7Session {
                 return;
             }
         };
-        trace.read(Some(&answer.header));
         trace.warn_all(&answer.warnings);
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Answer(sent, _) if belongs(&answer, &sent) => {

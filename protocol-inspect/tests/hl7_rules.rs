@@ -1,0 +1,304 @@
+//! Rules, acknowledgements and answers: each refusal beside its accepted twin.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use protocol_inspect::Limits;
+use protocol_inspect::hl7::ack::{self, Stamp};
+use protocol_inspect::hl7::{
+    Answer, Fault, Frame, Header, Policy, Profile, Refused, Rule, Verdict, judge,
+};
+
+const GOOD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1\r";
+const BAD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|\\1\r";
+const SOFT: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1";
+
+fn rule(name: &str, send: &[&str]) -> Rule {
+    Rule {
+        name: name.into(),
+        send: send.iter().map(|s| (*s).to_owned()).collect(),
+        versions: vec![],
+        bind_sender: true,
+        profile: Profile::Standard,
+        shadow: false,
+    }
+}
+
+fn policy(rules: Vec<Rule>) -> Policy {
+    Policy {
+        limits: Limits::default(),
+        default_charset: "ASCII".into(),
+        senders: vec![("ECG".into(), "CARDIO".into())],
+        rules,
+    }
+}
+
+/// `rule`, or `rule: why`.
+fn say(text: &str, policy: &Policy) -> String {
+    match judge(Frame::around(text.as_bytes()), policy).verdict {
+        Verdict::Accept(accepted) => {
+            assert_eq!(
+                accepted.permit.into_bytes(),
+                Frame::around(text.as_bytes()).bytes()
+            );
+            format!("{} ({} warnings)", accepted.rule, accepted.warnings.len())
+        }
+        Verdict::Refuse(refused) => format!(
+            "{}: {} {} {:?}",
+            refused.rule.unwrap_or_default(),
+            refused.refusal,
+            refused.refusal.reason.code(),
+            refused.fault
+        ),
+    }
+}
+
+#[test]
+fn types_triggers_and_versions_are_those_of_the_rule() {
+    for (send, accepted) in [
+        ("ORU^R01", true),
+        ("ORU^*", true),
+        ("*", true),
+        ("ORU^R02", false),
+        ("ADT^R01", false),
+        ("ORU", false),
+    ] {
+        let said = say(GOOD, &policy(vec![rule("r", &[send])]));
+        assert_eq!(said == "r (0 warnings)", accepted, "{send}: {said}");
+    }
+    let ack = GOOD.replace("ORU^R01", "ACK");
+    assert_eq!(
+        say(&ack, &policy(vec![rule("r", &["ACK"])])),
+        "r (0 warnings)"
+    );
+    for (version, accepted) in [("2.5", true), ("2.5.1", false)] {
+        let mut only = rule("r", &["ORU^R01"]);
+        only.versions = vec![version.into()];
+        assert_eq!(say(GOOD, &policy(vec![only])) == "r (0 warnings)", accepted);
+    }
+}
+
+#[test]
+fn the_sender_is_the_devices_own() {
+    let bound = policy(vec![rule("r", &["ORU^R01"])]);
+    for (from, to, refusal) in [
+        (
+            "|ECG|",
+            "|ECG^1.2^ISO|",
+            "r: MSH-3: is not the device's own application identity Rule",
+        ),
+        (
+            "|CARDIO|",
+            "||",
+            "r: MSH-4: is not the device's own facility identity Rule",
+        ),
+    ] {
+        assert_eq!(say(&GOOD.replace(from, to), &bound), refusal);
+    }
+    let nobody = Policy {
+        senders: vec![],
+        ..bound.clone()
+    };
+    assert_eq!(
+        say(GOOD, &nobody),
+        "r: MSH-3: the device has no sending application of its own identity Rule"
+    );
+    let mut free = bound;
+    free.rules[0].bind_sender = false;
+    assert_eq!(say(&GOOD.replace("|ECG|", "|X|"), &free), "r (0 warnings)");
+}
+
+#[test]
+fn the_rule_that_came_nearest_says_why() {
+    let mut old = rule("old", &["ORU^R01"]);
+    old.versions = vec!["2.3".into()];
+    let both = policy(vec![
+        rule("adt", &["ADT^*"]),
+        old,
+        rule("other", &["ORU^R03"]),
+    ]);
+    assert_eq!(
+        say(GOOD, &both),
+        "old: MSH-12: the rule does not allow this version forbidden Header"
+    );
+    let one = policy(vec![rule("adt", &["ADT^*"]), rule("oru", &["ORU^R01"])]);
+    assert_eq!(say(GOOD, &one), "oru (0 warnings)");
+    assert_eq!(
+        say(GOOD, &policy(vec![])),
+        ": message: no rule allows any forbidden Rule"
+    );
+}
+
+#[test]
+fn profile_and_shadow_weigh_the_content() {
+    let standard = policy(vec![rule("r", &["ORU^R01"])]);
+    let (mut strict, mut shadow) = (standard.clone(), standard.clone());
+    strict.rules[0].profile = Profile::Strict;
+    shadow.rules[0].shadow = true;
+    let broken = "r: PID-1 (byte 60): has an escape character without its end encoding Content";
+    assert_eq!(say(BAD, &standard), broken);
+    assert_eq!(say(BAD, &shadow), "r (1 warnings)");
+    assert_eq!(say(SOFT, &standard), "r (1 warnings)");
+    assert_eq!(
+        say(SOFT, &strict),
+        "r: message: the last segment has no carriage return structure Content"
+    );
+    assert_eq!(say(GOOD, &strict), "r (0 warnings)");
+    // Identity and what it stands on are enforced in shadow too.
+    assert!(say(&GOOD.replace("|ECG|", "|X|"), &shadow).contains("identity"));
+    let hidden = GOOD.replace("PID|1", "PID|\nMSH|^~\\&|X");
+    assert!(say(&hidden, &shadow).contains("line feed"));
+    let block = GOOD.replace("PID|1", "PID|\\X1C0D\\");
+    assert!(say(&block, &shadow).contains("block byte"));
+}
+
+fn speak(text: &str) -> String {
+    let header = Header::of(text.as_bytes()).unwrap();
+    let refused = match judge(Frame::around(text.as_bytes()), &policy(vec![])).verdict {
+        Verdict::Refuse(refused) => refused,
+        Verdict::Accept(_) => unreachable!("no rule accepts"),
+    };
+    let stamp = Stamp {
+        time: "20260101000000+0000".into(),
+        control_id: "LZ1".into(),
+    };
+    ack::refuse(&header, &refused, &stamp).map_or_else(String::new, |(_, spoken)| {
+        let text = String::from_utf8(spoken.into_bytes().to_vec()).unwrap();
+        text.trim_matches(['\x0b', '\r', '\x1c'])
+            .replace('\r', "\n")
+    })
+}
+
+#[test]
+fn acknowledgements_speak_the_senders_dialect() {
+    let said = [
+        speak(&GOOD.replace("2.5\r", "2.1\r")),
+        speak(&GOOD.replace("2.5\r", "2.3.1\r")),
+        speak(&GOOD.replace("2.5\r", "2.8.2\r")),
+        speak(&GOOD.replace('|', "!").replace('^', "$").replace('&', "(")),
+        speak(&GOOD.replace("|P|", "|T|").replace("PID|1", "PID|1\rMSH|2")),
+        speak(&GOOD.replace("PID|1", "PID|1^2&3\nX")),
+        speak(&GOOD.replace("|M1|", "||")),
+    ];
+    insta::assert_snapshot!(said.join("\n--\n"));
+}
+
+#[test]
+fn acknowledgements_echo_nothing_that_could_be_structure() {
+    let long = "N".repeat(300);
+    let said = [
+        speak(
+            &GOOD
+                .replace("|ECG|", "|A~B\\|")
+                .replace("CARDIO", "\u{e9}\x1b[2J"),
+        ),
+        speak(
+            &GOOD
+                .replace("|ECG|", "|A\\S\\B&C|")
+                .replace("M1", "M\x07\\1"),
+        ),
+        speak(&GOOD.replace("|ECG|", &format!("|{long}|"))),
+    ];
+    insta::assert_snapshot!(said.join("\n--\n"));
+}
+
+#[test]
+fn every_acknowledgement_of_ours_passes_our_own_judgement() {
+    let open = policy(vec![Rule {
+        bind_sender: false,
+        profile: Profile::Strict,
+        ..rule("r", &["*"])
+    }]);
+    for version in [
+        "2.1", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8.2",
+    ] {
+        let said =
+            speak(&GOOD.replace("2.5\r", &format!("{version}\r"))).replace('\n', "\r") + "\r";
+        assert_eq!(say(&said, &open), "r (0 warnings)", "{said}");
+    }
+}
+
+#[test]
+fn an_acknowledgement_is_never_acknowledged() {
+    assert_eq!(speak(&GOOD.replace("ORU^R01", "ACK^R01")), "");
+}
+
+#[test]
+fn modes_choose_the_code() {
+    let code = |asked: &str, fault| {
+        let text = GOOD.replace("|2.5\r", &format!("|2.5|||{asked}\r"));
+        let header = Header::of(text.as_bytes()).unwrap();
+        ack::code_for(&header, fault).map_or("", ack::AckCode::code)
+    };
+    for (asked, expected) in [
+        ("", ["AR", "AR", "AE"]),
+        ("|", ["AR", "AR", "AE"]),
+        ("AL|AL", ["CR", "CE", "CE"]),
+        ("ER|NE", ["CR", "CE", "CE"]),
+        ("NE|AL", ["AR", "AR", "AE"]),
+        ("SU|ER", ["AR", "AR", "AE"]),
+        ("|ER", ["AR", "AR", "AE"]),
+        ("AL|", ["CR", "CE", "CE"]),
+        ("NE|SU", ["", "", ""]),
+        ("NE|NE", ["", "", ""]),
+    ] {
+        let got = [Fault::Header, Fault::Rule, Fault::Content].map(|fault| code(asked, fault));
+        assert_eq!(got, expected, "{asked}");
+    }
+}
+
+#[test]
+fn answers_are_whole_messages_with_one_msa() {
+    let read = |text: &str| {
+        let answer = Answer::read(Frame::around(text.as_bytes()), &policy(vec![]));
+        answer.map_or_else(
+            |refusal| refusal.to_string(),
+            |a| {
+                format!(
+                    "{} {} {}",
+                    a.code.code(),
+                    String::from_utf8_lossy(a.acknowledged()),
+                    a.warnings.len()
+                )
+            },
+        )
+    };
+    let good = "MSH|^~\\&|HIS|MAIN|ECG|CARDIO|20260101||ACK|H1|P|2.5\rMSA|AA|M1\r";
+    assert_eq!(read(good), "AA M1 0");
+    // What is wrong beside the point is a warning.
+    assert_eq!(
+        read(&good.replace("20260101", "").replace("|P|", "||")),
+        "AA M1 2"
+    );
+    assert_eq!(
+        read(&good.replace("MSA|AA", "MSA|OK")),
+        "MSA-1: is not an acknowledgement code of table 0008"
+    );
+    assert_eq!(read(GOOD), "MSA: is not there once");
+    assert_eq!(
+        read(&format!("{good}MSA|AA|M2\r")),
+        "MSA: is not there once"
+    );
+    assert_eq!(
+        read(&good.replace('\r', "\n")),
+        "MSH-12 (byte 51): has a line feed, where only a carriage return ends a segment"
+    );
+    let fits = |code: &str, asked: &str| {
+        let message = GOOD.replace("|2.5\r", &format!("|2.5|||{asked}\r"));
+        let frame = Frame::around(good.replace("AA", code).as_bytes());
+        let answer = Answer::read(frame, &policy(vec![])).unwrap();
+        answer.fits(&Header::of(message.as_bytes()).unwrap())
+    };
+    assert!(fits("AA", "") && !fits("CA", "") && !fits("CE", ""));
+    assert!(fits("CA", "AL|NE") && fits("AE", "AL|AL") && !fits("CA", "NE|AL"));
+}
+
+#[test]
+fn refusals_without_a_place_are_the_gateways_own() {
+    let refused = Refused::without_place(
+        protocol_inspect::Reason::Rate,
+        "message",
+        "too many",
+        Fault::Content,
+    );
+    assert_eq!(refused.code.code(), "207");
+    assert!(refused.place.is_none());
+}
