@@ -214,10 +214,8 @@ fn control_id(msh: &Segment<'_>, version: Option<Version>, findings: &mut Findin
         )
     };
     if length > LONGEST_CONTROL_ID {
-        findings.add(wrong(
-            Weight::Content,
-            format!("is longer than {LONGEST_CONTROL_ID}"),
-        ));
+        let detail = format!("is longer than {LONGEST_CONTROL_ID}");
+        findings.add(wrong(Weight::Firm, detail));
     } else if length > normative {
         // Identifiers of 32 and 36 characters are everywhere; only the letter of the standard is against them.
         findings.add(wrong(Weight::Strict, format!("is longer than {normative}")));

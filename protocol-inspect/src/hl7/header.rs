@@ -87,8 +87,8 @@ impl Header {
             .next()
             .unwrap_or_default();
         let msh = Segment::new(bytes, "MSH", 0, 1, delimiters);
-        let field = |number| msh.field(number).bytes().to_vec();
-        let component = |number, part| msh.field(number).component(part).to_vec();
+        let field = |number| copy(msh.field(number).bytes());
+        let component = |number, part| copy(msh.field(number).component(part));
         Some(Self {
             delimiters,
             sending_application: field(3),
@@ -218,6 +218,15 @@ pub(crate) fn token(bytes: &[u8]) -> Option<&str> {
     }
     std::str::from_utf8(bytes).ok()
 }
+
+/// What is longer is cut, and so is no sender, type or version that anybody configured.
+fn copy(value: &[u8]) -> Vec<u8> {
+    value.get(..LONGEST).unwrap_or(value).to_vec()
+}
+
+/// Longest value that is kept of a header.
+//= C7
+const LONGEST: usize = 1_024;
 
 const ALL: [(&str, Version); 13] = [
     ("2.1", Version::V2_1),

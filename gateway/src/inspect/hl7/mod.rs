@@ -12,6 +12,7 @@
 
 mod answers;
 mod duplicates;
+mod inbound;
 mod messages;
 mod outstanding;
 mod record;
@@ -28,6 +29,7 @@ use protocol_inspect::hl7::ack::{self, Stamp};
 use protocol_inspect::hl7::{Fault, Frame, Framer, Header, Policy, Refused, judge};
 use protocol_inspect::{Limits, Permit, Reason, Refusal};
 
+use self::inbound::{Arrival, Inbound};
 use self::outstanding::Outstanding;
 use self::record::{Trace, Why};
 use super::{
@@ -54,26 +56,6 @@ pub struct Hl7Session {
     last_activity: Instant,
     last_forward: Instant,
     steps: VecDeque<Step>,
-}
-
-/// What the device sent and is not yet dealt with.
-struct Inbound {
-    framer: Framer,
-    queue: VecDeque<Arrival>,
-    queued: usize,
-    /// When the frame under way began, or reading went on after a pause.
-    began: Option<Instant>,
-    /// No more will come: FIN, a framing refusal, a time-out.
-    finished: bool,
-    /// Nobody is there to be answered.
-    gone: bool,
-}
-
-/// One thing that came from the device, in its turn.
-enum Arrival {
-    Frame(Frame, Instant),
-    /// The stream ends here, with this fault.
-    Broken(Refusal),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,14 +108,7 @@ impl Hl7Session {
             timing: policy.timing,
             has_rate: policy.rate.is_some(),
             duplicates,
-            device: Inbound {
-                framer: Framer::new(max),
-                queue: VecDeque::new(),
-                queued: 0,
-                began: None,
-                finished: false,
-                gone: false,
-            },
+            device: Inbound::new(max),
             hospital: Framer::new(max),
             upstream: Upstream::Absent,
             phase: Phase::Idle,
@@ -183,7 +158,7 @@ impl Hl7Session {
             if may_be_answered {
                 return;
             }
-            if self.device.framer.mid_frame() {
+            if self.device.mid_frame() {
                 let trace = Trace::stream(Side::Device, Subject::Stream);
                 let why = Why::new(Reason::Framing, "the last frame has no end");
                 self.record(trace, Outcome::Abandoned, Some(why), None, now);
@@ -417,7 +392,7 @@ impl Session for Hl7Session {
         self.policy = hl7_policy(policy).unwrap_or_else(nothing_allowed);
         self.timing = policy.timing;
         self.has_rate = policy.rate.is_some();
-        self.device.framer.limit(self.policy.limits.hl7_message);
+        self.device.limit(self.policy.limits.hl7_message);
         self.hospital.limit(self.policy.limits.hl7_message);
     }
 
@@ -462,59 +437,6 @@ impl Session for Hl7Session {
 
     fn poll(&mut self) -> Option<Step> {
         self.steps.pop_front()
-    }
-}
-
-impl Inbound {
-    //= C7
-    fn has_room(&self, limits: &Limits) -> bool {
-        self.queue.is_empty()
-            || (self.queue.len() < limits.hl7_pipelined && self.queued < limits.hl7_message)
-    }
-
-    fn receive(&mut self, bytes: &[u8], now: Instant) {
-        if self.finished {
-            return;
-        }
-        if !self.framer.mid_frame() {
-            self.began = Some(now);
-        }
-        self.framer.receive(bytes);
-    }
-
-    /// Takes frames from the framer while there is room.
-    fn fill(&mut self, limits: &Limits, now: Instant) {
-        while self.has_room(limits) {
-            match self.framer.poll() {
-                Some(Ok(frame)) => {
-                    self.queued += frame.bytes().len();
-                    self.queue.push_back(Arrival::Frame(frame, now));
-                    self.began = self.framer.mid_frame().then_some(now);
-                }
-                Some(Err(refusal)) => self.stop(refusal),
-                None => break,
-            }
-        }
-    }
-
-    fn stop(&mut self, refusal: Refusal) {
-        self.finished = true;
-        self.began = None;
-        self.framer = Framer::new(0);
-        self.queue.push_back(Arrival::Broken(refusal));
-    }
-
-    fn next(&mut self, limits: &Limits, now: Instant) -> Option<Arrival> {
-        let was_full = !self.has_room(limits);
-        let arrival = self.queue.pop_front()?;
-        if let Arrival::Frame(frame, _) = &arrival {
-            self.queued -= frame.bytes().len();
-        }
-        // A device that was held back is not late.
-        if was_full && self.has_room(limits) && self.began.is_some() {
-            self.began = Some(now);
-        }
-        Some(arrival)
     }
 }
 
