@@ -344,6 +344,43 @@ fn nothing_of_the_message_is_in_what_we_say() {
     assert_eq!(s.decisions.len(), 5);
 }
 
+proptest::proptest! {
+    /// Whatever happens in whatever order: one decision a message, nothing forwarded twice, an end without a rest.
+    #[test]
+    fn every_message_is_decided_once(acts in proptest::collection::vec(0..12_u8, 0..60)) {
+        let mut s = Script::new();
+        s.session.has_rate = acts.len() % 2 == 0;
+        let mut count = 0;
+        for act in acts {
+            let id = count.to_string();
+            match act {
+                0..=3 if s.session.wants(Side::Device) => {
+                    count += 1;
+                    let asked = if act == 3 { "AL|AL" } else { "" };
+                    s.device(&message(&count.to_string(), asked));
+                }
+                4 | 5 => { s.hospital(&answer("AA", &id)); }
+                6 => { s.hospital(&answer("CA", &id)); }
+                7 if s.session.upstream == Upstream::Asked => { s.connected(); }
+                8 if s.session.upstream == Upstream::Asked => { s.connect_failed(); }
+                9 if s.session.wants_token() => { s.token(id.len() == 1); }
+                10 => { s.later(9_000); }
+                11 if count > 5 => { s.hospital_ends().device_ends(count % 2 == 0); }
+                _ => {}
+            }
+        }
+        s.end(EndReason::Shutdown);
+        let of = |o: Outcome| move |d: &&Decision| d.what == Subject::Message && d.outcome == o;
+        let decided = s.decisions.iter().filter(|d| d.what == Subject::Message).count();
+        proptest::prop_assert_eq!(decided, count);
+        let up = s.decisions.iter().filter(of(Outcome::Forwarded)).count()
+            + s.decisions.iter().filter(of(Outcome::Unanswered)).count();
+        proptest::prop_assert_eq!(s.sent.iter().filter(|b| **b == 0x1c).count(), up);
+        proptest::prop_assert!(s.session.deadline().is_none());
+        proptest::prop_assert_eq!(s.out.iter().filter(|l| l.starts_with("close device")).count(), 1);
+    }
+}
+
 impl Script {
     fn new() -> Self {
         Self::with(Arc::default())
