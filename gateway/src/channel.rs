@@ -108,10 +108,7 @@ impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
     /// # Errors
     /// [`ChannelError::Closed`] when the other process is gone.
     pub async fn receive(&self) -> Result<(Rx, Vec<OwnedFd>), ChannelError> {
-        let packet = self
-            .socket
-            .async_io(Interest::READABLE, |socket| receive(socket))
-            .await;
+        let packet = self.socket.async_io(Interest::READABLE, receive).await;
         let (bytes, mut descriptors) = packet.map_err(ChannelError::from_io)?;
         match bytes.split_first() {
             None => Err(ChannelError::Closed),
@@ -141,11 +138,15 @@ pub fn watch<T: AsRawFd + Into<OwnedFd>>(descriptor: T) -> io::Result<AsyncFd<T>
 
 impl ChannelError {
     fn from_io(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::NotConnected => Self::Closed,
-            _ => Self::Io(error),
+        const GONE: [io::ErrorKind; 3] = [
+            io::ErrorKind::BrokenPipe,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::NotConnected,
+        ];
+        if GONE.contains(&error.kind()) {
+            Self::Closed
+        } else {
+            Self::Io(error)
         }
     }
 }

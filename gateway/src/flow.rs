@@ -57,6 +57,31 @@ pub struct Flow {
     pub destination: SocketAddr,
 }
 
+/// How a device stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// May do what the rules say.
+    #[default]
+    Active,
+    /// Tunnel stays up, nothing passes.
+    Quarantined,
+    /// Its key is refused.
+    Revoked,
+}
+
+impl Standing {
+    /// As in records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Quarantined => "quarantined",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// Time is an argument everywhere; only `daemon/clock.rs` reads the real clocks.
 pub trait Clock: Send + Sync {
     /// The monotonic clock.

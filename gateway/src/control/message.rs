@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::flow::Standing;
 use crate::flow::{ConnectionId, DeviceName, Flow, Inspected, ServiceName};
 
 /// What an operator asks.
@@ -42,31 +43,6 @@ pub enum Request {
     },
     /// Recently denied flows, newest first.
     Denied,
-}
-
-/// How a device stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Standing {
-    /// May do what the rules say.
-    #[default]
-    Active,
-    /// Tunnel stays up, nothing passes.
-    Quarantined,
-    /// Its key is refused.
-    Revoked,
-}
-
-impl Standing {
-    /// As in records.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Quarantined => "quarantined",
-            Self::Revoked => "revoked",
-        }
-    }
 }
 
 /// What to end.

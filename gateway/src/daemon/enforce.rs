@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use super::connections::standing;
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;
-use crate::control::message::Standing;
+use crate::flow::Standing;
 use crate::flow::{Clock, DeviceName};
 use crate::forward::message::ToRelay;
 use crate::inspect::{EndReason, policy};
@@ -27,7 +27,6 @@ pub(super) fn facts(
     config: &Config,
     registry: &Registry,
     listeners: Listeners,
-    udp_port: u16,
     now: Timestamp,
 ) -> Facts {
     let standing = config
@@ -39,7 +38,7 @@ pub(super) fn facts(
         now,
         standing,
         listeners,
-        udp_port,
+        udp_port: config.wireguard.listen.port(),
         held: BTreeSet::new(),
     }
 }
@@ -125,8 +124,7 @@ impl Supervisor {
         let mut facts = facts(
             &config,
             &self.registry,
-            self.listeners,
-            self.config.wireguard.listen.port(),
+            self.ground.listeners,
             self.clock.wall(),
         );
         facts.held = changes::moved(&self.plan, &Plan::new(&config, &facts));
@@ -170,11 +168,9 @@ impl Supervisor {
             let policy =
                 policy::compile(&self.config, &connection.device, &connection.service, wall)
                     .filter(|_| allowed);
-            let relay = match connection.relay {
-                super::worker::Kind::RelayDicom => self.workers.dicom.as_ref(),
-                _ => self.workers.hl7.as_ref(),
+            let Some(relay) = self.workers.relay(connection.relay) else {
+                continue;
             };
-            let Some(relay) = relay else { continue };
             match policy {
                 None => drop(relay.send(
                     ToRelay::Close {

@@ -153,17 +153,17 @@ impl Supervisor {
         let tunnel = &self.config.wireguard;
         let key = std::fs::File::open(&tunnel.private_key_file)?;
         let mut descriptors: Vec<OwnedFd> = vec![
-            self.tun.descriptor.as_fd().try_clone_to_owned()?,
+            self.ground.tun.descriptor.as_fd().try_clone_to_owned()?,
             key.into(),
         ];
-        descriptors.push(self.uapi.try_clone()?);
-        for socket in &self.udp {
+        descriptors.push(self.ground.uapi.try_clone()?);
+        for socket in &self.ground.udp {
             descriptors.push(socket.try_clone()?);
         }
         let start = ToTunnel::Start {
             interface: tunnel.interface.clone(),
             mtu: tunnel.mtu,
-            vnet_hdr: self.tun.vnet_hdr,
+            vnet_hdr: self.ground.tun.vnet_hdr,
             gso: tunnel.offload,
             peers: enforce::peers(&self.config, &self.registry),
         };

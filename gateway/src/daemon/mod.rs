@@ -7,6 +7,7 @@ mod connections;
 mod denied;
 mod enforce;
 mod events;
+mod ground;
 mod life;
 mod logging;
 mod operator;

@@ -57,7 +57,12 @@ impl Supervisor {
                 let response = self.change(request, uid);
                 let result = match &response {
                     Response::Failed { why, .. } => why.clone(),
-                    _ => "done".to_owned(),
+                    Response::Status(_)
+                    | Response::Applied { .. }
+                    | Response::Devices { .. }
+                    | Response::Sessions { .. }
+                    | Response::Denied { .. }
+                    | Response::Done { .. } => "done".to_owned(),
                 };
                 self.record(Event::Command {
                     by: uid,
@@ -319,7 +324,7 @@ impl Supervisor {
                 .unconfirmed
                 .as_ref()
                 .map(|trial| trial.deadline.saturating_duration_since(now).as_secs()),
-            listen: self.listen,
+            listen: self.config.wireguard.listen,
             interface: self.config.wireguard.interface.clone(),
             workers: self.workers.list(),
             table: self

@@ -5,8 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,7 +17,8 @@ use tracing::{error, info, warn};
 use super::clock::SystemClock;
 use super::connections::Connections;
 use super::denied::{Allowance, Denied};
-use super::enforce::{self, EnforceError};
+use super::enforce::EnforceError;
+use super::ground::Ground;
 use super::life::Workers;
 use super::operator::Questions;
 use super::outbox::Outbox;
@@ -34,11 +33,10 @@ use crate::flow::{Clock, ConnectionId, RuleName};
 use crate::forward::message::FromRelay;
 use crate::registry::{Registry, RegistryError};
 use crate::segment::denied::{DeniedPacket, DeniedWatch};
-use crate::segment::host::{self, HostError};
-use crate::segment::plan::{Listeners, Plan};
-use crate::tunnel::device::{self, TunDevice, TunError};
+use crate::segment::host::HostError;
+use crate::segment::plan::Plan;
+use crate::tunnel::device::TunError;
 use crate::tunnel::message::FromTunnel;
-use crate::tunnel::{uapi, udp};
 
 /// Everything that can happen.
 pub(super) enum Input {
@@ -84,11 +82,7 @@ pub(super) struct Supervisor {
     /// The rules that hold at this hour.
     pub(super) in_hours: BTreeSet<RuleName>,
     pub(super) verified: Instant,
-    pub(super) listeners: Listeners,
-    pub(super) listen: SocketAddr,
-    pub(super) tun: TunDevice,
-    pub(super) udp: Vec<OwnedFd>,
-    pub(super) uapi: OwnedFd,
+    pub(super) ground: Ground,
     pub(super) unconfirmed: Option<Unconfirmed>,
     pub(super) forwarded: u64,
     pub(super) refused: u64,
@@ -180,38 +174,9 @@ impl Supervisor {
     ) -> Result<(Self, Vec<TcpListener>), DaemonError> {
         let clock = SystemClock;
         let registry = Registry::open(&config.gateway.state_dir)?;
-        let tunnel = &config.wireguard;
-        let prefixes: Vec<_> = tunnel
-            .addresses
-            .iter()
-            .zip(&tunnel.networks)
-            .map(|(address, network)| (*address, network.prefix_len()))
-            .collect();
-        host::prepare(&config).await?;
-        let tun = device::open(&tunnel.interface, &prefixes, tunnel.mtu, false)?;
-        host::prepare_interface(&config)?;
-        let (accepting, listeners) = listen(&config)?;
-        let facts = enforce::facts(
-            &config,
-            &registry,
-            listeners,
-            tunnel.listen.port(),
-            clock.wall(),
-        );
-        let plan = Plan::new(&config, &facts);
-        enforce::load(&plan)?;
-        let udp = udp::bind(tunnel.listen).map_err(|cause| DaemonError::Listen {
-            what: format!("udp {}", tunnel.listen),
-            cause,
-        })?;
-        let uapi = uapi::listen(Path::new(UAPI_DIRECTORY), &tunnel.interface).map_err(|cause| {
-            DaemonError::Listen {
-                what: format!("{UAPI_DIRECTORY}/{}.sock", tunnel.interface),
-                cause,
-            }
-        })?;
         let now = clock.now();
         let wall = clock.wall();
+        let (ground, plan, accepting) = Ground::prepare(&config, &registry, wall).await?;
         let in_hours = config
             .rules
             .iter()
@@ -221,7 +186,6 @@ impl Supervisor {
         let mut supervisor = Self {
             directory: directory.to_owned(),
             digest: reload::digest(&sources),
-            listen: tunnel.listen,
             sources,
             config,
             registry,
@@ -238,10 +202,7 @@ impl Supervisor {
             drift: None,
             in_hours,
             verified: now,
-            listeners,
-            tun,
-            udp,
-            uapi,
+            ground,
             unconfirmed: None,
             forwarded: 0,
             refused: 0,
@@ -262,7 +223,7 @@ impl Supervisor {
             config: supervisor.digest.clone(),
         });
         supervisor.record(Event::Listening {
-            address: supervisor.listen,
+            address: supervisor.config.wireguard.listen,
         });
         Ok((supervisor, accepting))
     }
@@ -395,49 +356,6 @@ impl Supervisor {
     }
 }
 
-fn listen(config: &Config) -> Result<(Vec<TcpListener>, Listeners), DaemonError> {
-    let mut accepting = Vec::new();
-    let mut listeners = Listeners::default();
-    for address in &config.wireguard.addresses {
-        let wanted = SocketAddr::new(*address, 0);
-        let failed = |cause| DaemonError::Listen {
-            what: format!("tcp {wanted}"),
-            cause,
-        };
-        let listener = bind_listener(wanted).map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?;
-        let place = if bound.is_ipv4() {
-            &mut listeners.v4
-        } else {
-            &mut listeners.v6
-        };
-        if place.is_none() {
-            *place = Some(bound);
-            accepting.push(listener);
-        }
-    }
-    Ok((accepting, listeners))
-}
-
-/// The address may still be tentative (IPv6): it is ours all the same.
-fn bind_listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::STREAM,
-        None,
-    )?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv4() {
-        socket.set_freebind_v4(true)?;
-    } else {
-        socket.set_freebind_v6(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
-}
-
 async fn accept(listener: TcpListener, inputs: mpsc::Sender<Input>) {
     loop {
         match listener
@@ -522,10 +440,7 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-/// Where `wg` looks for user-space tunnels.
-const UAPI_DIRECTORY: &str = "/var/run/wireguard";
 const INPUTS: usize = 4096;
-const BACKLOG: i32 = 1024;
 const OPERATORS: usize = 16;
 const TICK: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);

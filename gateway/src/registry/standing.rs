@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::control::message::Standing;
 use crate::flow::DeviceName;
+use crate::flow::Standing;
 
 /// The standings of all devices that ever had another than [`Standing::Active`].
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use lazaret_config::{HospitalMode, Party, Transport};
 
-use crate::control::message::Standing;
 use crate::flow::DeviceName;
+use crate::flow::Standing;
 use crate::segment::plan::{Endpoint, Grants, Member, Treatment, party_name};
 use crate::segment::table::{
     Base, Chain, Family, Hook, Kind, Policy, Rule, Set, State, Table, Term, Why,

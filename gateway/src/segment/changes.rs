@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use lazaret_config::{Party, Transport};
 
-use crate::control::message::Standing;
 use crate::flow::DeviceName;
+use crate::flow::Standing;
 use crate::segment::plan::{Endpoint, Grant, Grants, Member, Plan, Treatment, party_name};
 use crate::segment::table::Family;
 

@@ -1,53 +1,42 @@
 //! Small configurations for tests, made by hand so that they show every field that segmentation reads.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use lazaret_config::{
-    Audit, Config, Device, Gateway, Hospital, HospitalMode, Identity, Limit, Limits, Origin, Party,
-    Port, Priority, Profile, Rule, Service, ServiceProtocol, Sync, Transport, WireGuard,
+    Config, Device, HospitalMode, Identity, Limit, Origin, Party, Port, Priority, Profile, Rule,
+    Service, ServiceProtocol, Source, Transport,
 };
 
 /// A gateway with networks and no devices. `lz0` is the tunnel, `lan0` the hospital.
 pub(crate) fn empty(mode: HospitalMode) -> Config {
-    Config {
-        gateway: Gateway {
-            name: "test".to_owned(),
-            state_dir: PathBuf::new(),
-            runtime_dir: PathBuf::new(),
-        },
-        wireguard: WireGuard {
-            listen: at("[::]:51820"),
-            interface: "lz0".to_owned(),
-            private_key_file: PathBuf::new(),
-            networks: ["10.64.0.0/16", "fd64::/64"]
-                .map(|n| n.parse().unwrap())
-                .to_vec(),
-            addresses: [ip("10.64.255.254"), ip("fd64::ffff")].to_vec(),
-            mtu: 1420,
-            offload: true,
-        },
-        hospital: Hospital {
-            interface: "lan0".to_owned(),
-            mode,
-        },
-        services: BTreeMap::new(),
-        devices: BTreeMap::new(),
-        roles: BTreeMap::new(),
-        rules: BTreeMap::new(),
-        limits: limits(),
-        audit: Audit {
-            directory: PathBuf::new(),
-            rotate_size: 1 << 26,
-            sync: Sync::Batch,
-            keep: 0,
-            required: true,
-        },
-        tests: Vec::new(),
-    }
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("wireguard.key");
+    std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=\n").unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&key, owner_only).unwrap();
+    let source = Source {
+        path: "lazaret.toml".into(),
+        text: EMPTY.to_owned(),
+    };
+    let mut config = Config::from_sources(directory.path(), &[source]).unwrap();
+    config.hospital.mode = mode;
+    config
 }
+
+const EMPTY: &str = r#"
+schema = 1
+[gateway]
+name = "test"
+[tunnel.wireguard]
+listen = "[::]:51820"
+interface = "lz0"
+private_key_file = "wireguard.key"
+networks = ["10.64.0.0/16", "fd64::/64"]
+[hospital]
+interface = "lan0"
+mode = "snat"
+"#;
 
 /// Two ECGs that send results, a workstation that uses a console; `his` and `console` in both families.
 pub(crate) fn small(mode: HospitalMode) -> Config {
@@ -173,23 +162,3 @@ fn origin() -> Origin {
     }
 }
 
-fn limits() -> Limits {
-    let second = Duration::from_secs(1);
-    Limits {
-        hl7_message: 0,
-        hl7_segments: 0,
-        dicom_dataset: 0,
-        dicom_depth: 0,
-        dicom_elements: 0,
-        dicom_pdu: 0,
-        dicom_memory: 0,
-        spool: 0,
-        connections: 0,
-        connections_per_device: 0,
-        receive_timeout: second,
-        connect_timeout: second,
-        answer_timeout: second,
-        idle_timeout: second,
-        send_timeout: second,
-    }
-}

@@ -12,7 +12,7 @@ use lazaret_config::{
     Config, Device, HospitalMode, Hours, Identity, Party, Rule, Service, ServiceProtocol, Transport,
 };
 
-use crate::control::message::Standing;
+use crate::flow::Standing;
 use crate::flow::{DeviceName, ServiceName};
 use crate::segment::chains;
 use crate::segment::table::{Family, Table};

@@ -17,7 +17,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fixture::{at, device, ip, plain, rule};
-use lazaret::control::message::Standing;
+use lazaret::flow::Standing;
 use lazaret::segment::changes::{Cut, cuts};
 use lazaret::segment::denied::DeniedWatch;
 use lazaret::segment::plan::Plan;
