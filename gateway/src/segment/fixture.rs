@@ -161,4 +161,3 @@ fn origin() -> Origin {
         line: 1,
     }
 }
-
