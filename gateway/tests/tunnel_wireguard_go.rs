@@ -31,7 +31,8 @@ fn wireguard_go_and_wg_work_with_the_worker() {
     if std::env::var_os(INSIDE).is_none() {
         let name = "wireguard_go_and_wg_work_with_the_worker";
         let error = Command::new("unshare")
-            .args(["-Urnm", "--kill-child", "--fork", "timeout", "100"])
+            .args(["-Urnmp", "--mount-proc", "--kill-child", "--fork"])
+            .args(["timeout", "60"])
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(INSIDE, "1")
@@ -40,12 +41,13 @@ fn wireguard_go_and_wg_work_with_the_worker() {
     }
     let mut site = Site::new();
     site.packets_pass_both_ways();
+    site.bulk_flows_both_ways();
     site.wg_shows_the_truth();
     site.wg_moves_known_peers_only();
     site.devices_roam();
     site.spoofed_packets_end_here();
     site.a_removed_peer_is_cut();
-    site.stop();
+    site.interface_goes_down_and_away();
 }
 
 impl Site {
@@ -72,6 +74,41 @@ impl Site {
         );
         let status = self.status().remove(0);
         assert!(status.received > 0 && status.sent > 0 && status.handshake_seconds < Some(60));
+    }
+
+    /// Trains, full sockets and a full TUN must not lose order or bytes.
+    fn bulk_flows_both_ways(&self) {
+        for target in [GATEWAY_4, GATEWAY_6] {
+            let listener = std::net::TcpListener::bind((target, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let echo = std::thread::spawn(move || {
+                let (mut from, _) = listener.accept().unwrap();
+                let mut to = from.try_clone().unwrap();
+                std::io::copy(&mut from, &mut to).unwrap();
+            });
+            let sent: Vec<u8> = (0..BULK).map(|i| (i * i / 7) as u8).collect();
+            let expected = sent.clone();
+            let got = in_device(move || {
+                let mut stream = std::net::TcpStream::connect((target, port)).unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                let mut writer = stream.try_clone().unwrap();
+                let writer = std::thread::spawn(move || {
+                    writer.write_all(&sent).unwrap();
+                    writer.shutdown(std::net::Shutdown::Write).unwrap();
+                });
+                let mut got = Vec::new();
+                stream.read_to_end(&mut got).unwrap();
+                writer.join().unwrap();
+                got
+            });
+            echo.join().unwrap();
+            assert!(
+                got == expected,
+                "{} of {} bytes by {target}",
+                got.len(),
+                expected.len()
+            );
+        }
     }
 
     fn wg_shows_the_truth(&mut self) {
@@ -324,7 +361,7 @@ impl Site {
             _tun: tun,
             wireguard_go: Command::new("ip")
                 .args("netns exec dev wireguard-go -f wg0".split(' '))
-                .env("LOG_LEVEL", "error")
+                .env("LOG_LEVEL", "silent")
                 .stderr(std::process::Stdio::null())
                 .spawn()
                 .unwrap(),
@@ -402,12 +439,17 @@ impl Site {
         self.heard.retain(|event| !is_it(event));
     }
 
-    fn stop(mut self) {
-        self.say(&ToTunnel::Stop);
-        self.worker.take().unwrap().join().unwrap().unwrap();
+    fn interface_goes_down_and_away(mut self) {
+        sh("ip link set lz-wg down");
+        assert!(!in_device(|| ping(None, GATEWAY_4, 0)));
+        sh("ip link set lz-wg up");
+        self.device_reaches(GATEWAY_4);
+        assert!(ping(None, DEVICE_4, 0));
+        sh("ip link del lz-wg");
+        let end = self.worker.take().unwrap().join().unwrap();
         assert!(
-            sh("ip link show lz-wg").contains("lz-wg"),
-            "the device is the supervisor's"
+            matches!(end, Err(worker::TunnelWorkerError::Tun(_))),
+            "{end:?}"
         );
     }
 }
@@ -557,6 +599,7 @@ fn device() -> lazaret::flow::DeviceName {
 }
 
 const INSIDE: &str = "LAZARET_TEST_INSIDE_NAMESPACE";
+const BULK: usize = 8 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 const GATEWAY_4: &str = "10.64.255.254";
 const GATEWAY_6: &str = "fd64::fffe";

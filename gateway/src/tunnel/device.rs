@@ -115,7 +115,7 @@ impl Tun {
     /// # Errors
     /// When the runtime is going down.
     pub async fn readable(&self) -> io::Result<()> {
-        self.io.readable().await?.retain_ready();
+        self.io.ready(READABLE).await?.retain_ready();
         Ok(())
     }
 
@@ -124,17 +124,25 @@ impl Tun {
     /// # Errors
     /// When the device is gone.
     pub fn read(&self, batch: &mut Batch<()>) -> io::Result<()> {
+        // One after the other: the runtime cannot try for both, and what is not tried stays ready.
+        self.read_as(Interest::READABLE, batch)?;
+        self.read_as(Interest::ERROR, batch)
+    }
+
+    fn read_as(&self, readiness: Interest, batch: &mut Batch<()>) -> io::Result<()> {
         while batch.len() < MAX_PACKETS {
             let space = batch.space(MAX_PACKET);
-            let read = self.io.try_io(Interest::READABLE, |fd| {
-                rustix::io::read(fd, &mut *space).map_err(io::Error::from)
+            let read = self.io.try_io(readiness, |fd| {
+                match rustix::io::read(fd, &mut *space) {
+                    // Set down, perhaps to be set up again: the runtime is to wait.
+                    Err(rustix::io::Errno::IO) => Err(io::ErrorKind::WouldBlock.into()),
+                    read => read.map_err(io::Error::from),
+                }
             });
             match read {
                 Ok(length) => batch.commit(length, ()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Set down, perhaps to be set up again.
-                Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -157,6 +165,8 @@ impl Tun {
     }
 }
 
+/// A device that is gone shows as an error and not as something to read.
+const READABLE: Interest = Interest::READABLE.add(Interest::ERROR);
 /// Most packets read before they are sealed.
 pub const MAX_PACKETS: usize = 128;
 /// The longest packet of a TUN without offloads.

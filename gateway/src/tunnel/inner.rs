@@ -66,11 +66,11 @@ fn ipv6(packet: &[u8]) -> Option<Inner> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
-    /// A UDP-less IP packet with a payload of the given length.
-    pub(crate) fn packet(source: &str, destination: &str, payload: usize) -> Vec<u8> {
+    /// An IP packet with a payload of the given length.
+    fn packet(source: &str, destination: &str, payload: usize) -> Vec<u8> {
         match (source.parse().unwrap(), destination.parse().unwrap()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 253, 0, 0];

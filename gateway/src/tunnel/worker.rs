@@ -83,6 +83,8 @@ pub async fn run(
         if !worker.deliver(&channel)? {
             break;
         }
+        // The runtime looks for news only when it is left to: one busy end must not starve the others.
+        tokio::task::yield_now().await;
         tokio::select! {
             message = channel.receive() => match message {
                 Ok((message, _)) => if !worker.obey(message) { break },
