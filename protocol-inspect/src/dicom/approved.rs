@@ -19,7 +19,7 @@ use crate::{Permit, Reason, Refusal, Spoken, Warning};
 pub struct Approved {
     head: Arc<Head>,
     warnings: Vec<Warning>,
-    command: Option<Bytes>,
+    command_is_due: bool,
     length: u64,
     released: u64,
     max_length: u32,
@@ -33,7 +33,7 @@ impl Approved {
         max_length: u32,
     ) -> Self {
         Self {
-            command: Some(head.command.bytes().clone()),
+            command_is_due: true,
             head,
             warnings,
             length,
@@ -63,13 +63,13 @@ impl Approved {
     /// Whether everything was released.
     #[must_use]
     pub fn is_released(&self) -> bool {
-        self.command.is_none() && self.released == self.length
+        !self.command_is_due && self.released == self.length
     }
 
     /// The command set in P-DATA-TF for the receiver. `None` the second time.
     /// Of a message with a data set, [`Self::data_permit`] puts it before the first bytes by itself.
     pub fn command_permit(&mut self) -> Option<Permit> {
-        let command = self.command.take()?;
+        let command = self.take_command()?;
         let mut out = Vec::with_capacity(command.len().saturating_add(FRAME));
         self.frame_command(&command, &mut out);
         Some(Permit::new(out.into()))
@@ -89,13 +89,18 @@ impl Approved {
         }
         self.released = released;
         let mut out = Vec::with_capacity(chunk.len().saturating_add(FRAME));
-        if let Some(command) = self.command.take() {
+        if let Some(command) = self.take_command() {
             self.frame_command(&command, &mut out);
         }
         let last = released == self.length;
         let id = self.head.context_id;
         frame(id, false, chunk, last, self.max_length, &mut out);
         Ok(Permit::new(out.into()))
+    }
+
+    fn take_command(&mut self) -> Option<Bytes> {
+        let due = std::mem::take(&mut self.command_is_due);
+        due.then(|| self.head.command.bytes().clone())
     }
 
     fn frame_command(&self, command: &[u8], out: &mut Vec<u8>) {

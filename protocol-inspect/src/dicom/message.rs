@@ -5,6 +5,7 @@
 //! Knows nothing of PDUs' headers, of sockets and of the spool in which the session keeps held bytes.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -20,7 +21,6 @@ use super::policy::{Policy, Profile, Rule};
 use crate::{LimitReached, Reason, Refusal};
 
 /// What became of the PDVs so far.
-#[derive(Debug)]
 pub enum Event {
     /// A command set is complete and allowed; its data set, if it has one, follows.
     Command(Arc<Head>),
@@ -32,6 +32,19 @@ pub enum Event {
     Complete(Approved),
     /// The whole message came and is refused. Nothing of it may go on.
     Refused(Box<RefusedMessage>),
+}
+
+/// Never the bytes.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(head) => f.debug_tuple("Command").field(head).finish(),
+            Self::Held(bytes) => f.debug_tuple("Held").field(&bytes.len()).finish(),
+            Self::Condemned => f.write_str("Condemned"),
+            Self::Complete(approved) => f.debug_tuple("Complete").field(approved).finish(),
+            Self::Refused(refused) => f.debug_tuple("Refused").field(refused).finish(),
+        }
+    }
 }
 
 /// What is known of a message when its command set is complete.
@@ -48,13 +61,22 @@ pub struct Head {
 }
 
 /// The messages of both ends of one association.
-#[derive(Debug)]
 pub struct Dialogue {
     established: Arc<Established>,
     of_requestor: MessageInspector,
     of_acceptor: MessageInspector,
     exchange: Exchange,
     events: VecDeque<(Peer, Event)>,
+}
+
+/// Never the bytes under way.
+impl fmt::Debug for Dialogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialogue")
+            .field("established", &self.established)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Dialogue {
@@ -135,7 +157,6 @@ impl Dialogue {
 }
 
 /// The messages of one end, without regard to what the other says.
-#[derive(Debug)]
 pub(super) struct MessageInspector {
     from: Peer,
     established: Arc<Established>,
@@ -144,7 +165,6 @@ pub(super) struct MessageInspector {
     events: VecDeque<Event>,
 }
 
-#[derive(Debug)]
 enum State {
     Idle,
     Command {
@@ -157,7 +177,6 @@ enum State {
 }
 
 /// A data set on its way.
-#[derive(Debug)]
 struct Data {
     head: Arc<Head>,
     /// `None` in shadow, after a fault that would have been refused.

@@ -45,6 +45,9 @@ struct Meta {
 impl File {
     fn judge(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         check_start(bytes)?;
+        if bytes.is_empty() {
+            return Err(refusal(Reason::Structure, "file", "is empty"));
+        }
         let mut reader = Reader::new(bytes);
         let prefixed = bytes.get(PREAMBLE..PREFIXED) == Some(MAGIC);
         if prefixed {
@@ -68,10 +71,7 @@ impl File {
             None if prefixed => {
                 return Err(refusal(Reason::Structure, "(0002,0010)", "is missing"));
             }
-            None if looks_like(TransferSyntax::ExplicitLittle, data_set) => {
-                TransferSyntax::ExplicitLittle
-            }
-            None => TransferSyntax::ImplicitLittle,
+            None => guess(data_set),
         };
         let mut walker = Walker::new(syntax, self.profile, &Limits::default());
         let facts = walker.feed(data_set).and_then(|()| walker.finish());
@@ -110,6 +110,10 @@ impl File {
                     let length = usize::try_from(length).unwrap_or(usize::MAX);
                     end = Some(reader.len().checked_sub(length));
                 }
+                0x0002 | 0x0003 if value.is_empty() => {
+                    let fault = refusal(Reason::Field, at(element), "is empty");
+                    self.warnings.doubt(self.profile, fault)?;
+                }
                 0x0002 => meta.sop_class = uid(&mut self.warnings)?,
                 0x0003 => meta.sop_instance = uid(&mut self.warnings)?,
                 0x0010 => meta.transfer_syntax = uid(&mut self.warnings)?,
@@ -134,16 +138,26 @@ impl File {
             (at(0x0003), &meta.sop_instance, &facts.sop_instance),
         ];
         for (location, in_meta, in_data_set) in pairs {
+            // Anonymisers forget it, and a peer on the network never sees it.
             if in_meta.is_some() && in_data_set.is_some() && in_meta != in_data_set {
-                return Err(refusal(
-                    Reason::Field,
-                    location,
-                    "is not that of the data set",
-                ));
+                let fault = refusal(Reason::Field, location, "is not that of the data set");
+                self.warnings.doubt(self.profile, fault)?;
             }
         }
         Ok(())
     }
+}
+
+/// A bare data set does not say how it is encoded, but its first element shows it.
+fn guess(data_set: &[u8]) -> TransferSyntax {
+    [
+        TransferSyntax::ImplicitLittle,
+        TransferSyntax::ExplicitLittle,
+        TransferSyntax::ExplicitBig,
+    ]
+    .into_iter()
+    .find(|syntax| looks_like(*syntax, data_set))
+    .unwrap_or(TransferSyntax::ImplicitLittle)
 }
 
 /// Programs hide in the preamble, which DICOM readers skip (CVE-2019-11687).

@@ -216,17 +216,20 @@ mod tests {
     #[test]
     fn transition_graph() {
         let mut graph = String::new();
-        for side in [Side::Requestor, Side::Acceptor] {
-            for state in State::ALL {
+        for start in [Leg::opening(), Leg::accepted()] {
+            let side = start.side;
+            let (mut known, mut next) = (vec![start], 0);
+            while let Some(leg) = known.get(next).copied() {
+                next += 1;
                 for pdu in PduType::ALL {
-                    let leg = Leg { side, state };
-                    if let Ok(next) = leg.received(pdu) {
-                        let name = pdu.name();
-                        writeln!(graph, "{side:?} {state:?} <- {name}: {:?}", next.state).unwrap();
-                    }
-                    if let Some(next) = leg.sent(pdu) {
-                        let name = pdu.name();
-                        writeln!(graph, "{side:?} {state:?} -> {name}: {:?}", next.state).unwrap();
+                    let name = pdu.name();
+                    for (arrow, after) in [("<-", leg.received(pdu).ok()), ("->", leg.sent(pdu))] {
+                        let Some(after) = after else { continue };
+                        let (from, to) = (leg.state, after.state);
+                        writeln!(graph, "{side:?} {from:?} {arrow} {name}: {to:?}").unwrap();
+                        if !known.contains(&after) {
+                            known.push(after);
+                        }
                     }
                 }
             }

@@ -20,7 +20,7 @@ pub(super) struct Header {
 }
 
 /// Collects a header of 8 or 12 bytes.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct HeaderBytes {
     bytes: [u8; 12],
     len: usize,
@@ -169,7 +169,7 @@ impl Walker {
             let level = self.sequence(tag, None);
             return self.push_level(level);
         }
-        if vr == VR::UN {
+        if vr == VR::UN && tag != PIXEL_DATA {
             return self.push_level(Level::new(Kind::Sequence, tag, None, IMPLICIT_LITTLE));
         }
         if tag != PIXEL_DATA || !matches!(vr, VR::OB | VR::OW) {
@@ -314,11 +314,9 @@ impl Walker {
         }
         match self.geometry.native_length() {
             Some(expected) if expected == u64::from(header.length) => Ok(()),
-            Some(expected) if expected < u64::from(header.length) => {
-                self.doubt(tag, Reason::Field, "is longer than the image needs")
-            }
+            // PS3.5 8.1.1 knows no padding but to even length.
             Some(_) => {
-                let detail = "is shorter than the image needs";
+                let detail = "is not as long as the image needs";
                 Err(self.fault(tag, Reason::Field, detail))
             }
             None => {

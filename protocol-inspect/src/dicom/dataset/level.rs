@@ -109,9 +109,7 @@ pub(super) fn path(levels: &[Level], tag: Tag) -> String {
     let open = levels.iter().filter(|level| level.kind != Kind::Elements);
     let skip = open.clone().count().saturating_sub(MAX_PATH);
     for level in open.skip(skip) {
-        if level.tag != tag || level.items > 0 {
-            path.push_str(&format!("{}[{}].", name(level.tag), level.items));
-        }
+        path.push_str(&format!("{}[{}].", name(level.tag), level.items));
     }
     path.push_str(&name(tag));
     path

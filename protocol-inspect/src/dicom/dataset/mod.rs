@@ -17,14 +17,13 @@ use super::fault::{Warnings, refusal};
 use super::policy::Profile;
 use super::transfer::TransferSyntax;
 use super::uid::Uid;
-use crate::{LimitReached, Limits, Reason, Refusal};
+use crate::{LimitReached, Limits, Reason, Refusal, Warning};
 use element::HeaderBytes;
 use level::{Kind, Level};
 use pixel::Geometry;
 use value::Value;
 
 /// The walk of one data set.
-#[derive(Debug)]
 pub struct Walker {
     syntax: TransferSyntax,
     profile: Profile,
@@ -41,6 +40,16 @@ pub struct Walker {
     facts: Facts,
     geometry: Geometry,
     warnings: Warnings,
+}
+
+/// Never the bytes under way.
+impl std::fmt::Debug for Walker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Walker")
+            .field("offset", &self.offset)
+            .field("elements", &self.elements)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the walk learned of the data set.
@@ -124,12 +133,21 @@ impl Walker {
         }
         self.close_levels();
         if let [_, .., open] = self.levels.as_slice() {
-            return Err(self.fault(open.tag, Reason::Structure, "is not ended"));
+            return Err(refusal(
+                Reason::Structure,
+                level::name(open.tag),
+                "is not ended",
+            ));
         }
         Ok(std::mem::take(&mut self.facts))
     }
 
-    /// What is wrong but tolerated.
+    /// What is wrong but tolerated, so far.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        self.warnings.as_slice()
+    }
+
     pub(super) fn take_warnings(&mut self) -> Warnings {
         std::mem::take(&mut self.warnings)
     }

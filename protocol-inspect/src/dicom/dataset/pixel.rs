@@ -5,6 +5,7 @@
 use dicom_core::Tag;
 use dicom_core::header::VR;
 
+use super::super::fault::refusal;
 use super::Walker;
 use super::element::{Header, UNDEFINED};
 use crate::{Reason, Refusal};
@@ -37,7 +38,8 @@ impl Walker {
         let items = self.levels.last().map_or(0, |level| level.items);
         if items < 2 {
             let detail = "has no offset table or no fragment";
-            return Err(self.fault(super::PIXEL_DATA, Reason::Structure, detail));
+            let location = super::level::name(super::PIXEL_DATA);
+            return Err(refusal(Reason::Structure, location, detail));
         }
         self.levels.pop();
         Ok(())

@@ -10,7 +10,6 @@ use super::{is_fact, level, vr};
 use crate::{Reason, Refusal};
 
 /// A value of which some bytes are still to come.
-#[derive(Debug)]
 pub(super) struct Value {
     pub(super) tag: Tag,
     remaining: u32,
@@ -18,7 +17,6 @@ pub(super) struct Value {
     kept: Option<Vec<u8>>,
 }
 
-#[derive(Debug)]
 enum Scan {
     /// Bytes of any kind.
     Opaque,

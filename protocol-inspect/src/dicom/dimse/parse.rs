@@ -26,7 +26,7 @@ impl Command {
         let set = Elements::read(bytes)?;
         let (service, direction) = set.command_field()?;
         set.check_presence(service, direction, profile, &mut warnings)?;
-        set.check_values(profile, &mut warnings)?;
+        set.check_values(service, direction, profile, &mut warnings)?;
         let has_data_set = set.number(DATA_SET_TYPE)? != NO_DATA_SET;
         let expected = match (data_set(service, direction), has_data_set) {
             (Presence::Required, false) => Some("announces no data set, but needs one"),
@@ -53,7 +53,10 @@ impl Command {
                 &mut warnings,
             )?,
             has_data_set,
-            status: set.has(STATUS).then(|| set.number(STATUS)).transpose()?,
+            status: match direction {
+                Direction::Response => Some(set.number(STATUS)?),
+                Direction::Request => None,
+            },
             move_destination: set.title(MOVE_DESTINATION)?,
             type_id: type_id.map(|element| set.number(element)).transpose()?,
             bytes: bytes.clone(),
@@ -145,7 +148,7 @@ impl<'a> Elements<'a> {
         };
         let value = self.value(element)?;
         // N-CREATE may leave the instance to the provider, and some responses say nothing.
-        if value.is_empty() && element == AFFECTED_INSTANCE {
+        if value.is_empty() {
             return Ok(None);
         }
         Uid::in_element(value, || at(element), profile, warnings).map(Some)
@@ -204,7 +207,13 @@ impl<'a> Elements<'a> {
         Ok(())
     }
 
-    fn check_values(&self, profile: Profile, warnings: &mut Warnings) -> Result<(), Refusal> {
+    fn check_values(
+        &self,
+        service: Service,
+        direction: Direction,
+        profile: Profile,
+        warnings: &mut Warnings,
+    ) -> Result<(), Refusal> {
         for (element, value) in &self.0 {
             let element = *element;
             match vr(element) {
@@ -215,7 +224,8 @@ impl<'a> Elements<'a> {
                     self.number(element)?;
                 }
                 Some(CommandVr::Ui) => {
-                    if !(value.is_empty() && element == AFFECTED_INSTANCE) {
+                    let optional = presence(service, direction, element) != Presence::Required;
+                    if !(value.is_empty() && optional) {
                         Uid::in_element(value, || at(element), profile, warnings)?;
                     }
                 }

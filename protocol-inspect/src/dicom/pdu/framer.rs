@@ -14,7 +14,6 @@ use crate::{LimitReached, Limits, Reason, Refusal};
 /// Reads the PDUs of one side.
 ///
 /// Poll until `None` after each `receive`: then it never holds more than one PDU and what was received last.
-#[derive(Debug)]
 pub struct PduReader {
     buffer: BytesMut,
     profile: Profile,
@@ -23,6 +22,15 @@ pub struct PduReader {
     /// Length of the PDU whose header was accepted, header included.
     expected: Option<(PduType, usize)>,
     failed: bool,
+}
+
+/// Never the bytes.
+impl std::fmt::Debug for PduReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PduReader")
+            .field("buffered", &self.buffer.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl PduReader {

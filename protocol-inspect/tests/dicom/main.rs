@@ -1,0 +1,18 @@
+//! DICOM inspection from outside: tables of accepted and refused bytes, and properties.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests are tables, fail by panicking and say what they skip"
+)]
+
+mod build;
+mod association;
+mod command;
+mod data_set;
+mod message;
+mod properties;
+mod upper_layer;
