@@ -75,7 +75,7 @@ impl Approved {
         Some(Permit::new(out.into()))
     }
 
-    /// The next held bytes of the data set in P-DATA-TF for the receiver; the last fragment is marked by itself.
+    /// The next held bytes of the data set, at least one, in P-DATA-TF for the receiver; the last fragment is marked by itself.
     ///
     /// # Errors
     /// More bytes than were approved: a fault of the caller or its spool. The receiver must be aborted.
@@ -83,7 +83,7 @@ impl Approved {
     pub fn data_permit(&mut self, chunk: &[u8]) -> Result<Permit, Refusal> {
         let added = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         let released = self.released.saturating_add(added);
-        if released > self.length || (chunk.is_empty() && self.length > 0) {
+        if released > self.length || chunk.is_empty() {
             let detail = "is not of the length that was approved";
             return Err(refusal(Reason::Structure, "data set", detail));
         }

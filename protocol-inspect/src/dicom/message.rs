@@ -1,7 +1,7 @@
 //! Assembles presentation data values into DIMSE messages and judges each as a whole.
 //!
 //! In: the PDVs of an association, in order. Out: [`Event`]s; an approved message becomes an [`Approved`],
-//! from which alone the [`Permit`]s for the other end are made.
+//! from which alone the [`Permit`](crate::Permit)s for the other end are made.
 //! Knows nothing of PDUs' headers, of sockets and of the spool in which the session keeps held bytes.
 
 use std::collections::VecDeque;

@@ -65,6 +65,20 @@ fn no_more_is_released_than_was_approved() {
 }
 
 #[test]
+fn a_data_set_of_no_bytes_has_a_last_fragment_too() {
+    let mut dialogue = dialogue(&policy(&ALL, &[]));
+    let mut find = store_rq(FIND, INSTANCE);
+    find.remove(5);
+    find[1] = (0x0100, us(0x20));
+    let mut approved = exchange(&mut dialogue, 7, &command(&find), &[]).unwrap();
+    assert!(approved.data_permit(&[]).is_err());
+    let permit = approved.command_permit().unwrap();
+    assert_eq!(read(permit.bytes(), Profile::Strict).len(), 2);
+    assert!(permit.bytes().ends_with(&[0, 0, 0, 2, 7, 2]));
+    assert!(approved.command_permit().is_none());
+}
+
+#[test]
 fn refused_messages_are_swallowed_and_answered() {
     let other = |class: &str| {
         let mut set = ct();
