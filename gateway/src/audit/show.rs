@@ -13,10 +13,15 @@ pub fn line(record: &Record) -> String {
     let time = record.time.replace('T', " ");
     // Microseconds are for machines.
     let time = time.get(..23).map_or(record.time.as_str(), |time| time);
-    let text = format!("{time}Z  {:<18}  {}", record.event, story(record));
+    let text = format!("{time}Z  {:<19}  {}", record.event, story(record));
     text.trim_end()
         .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| match c {
+            // Configuration errors have many lines.
+            '\n' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
         .collect()
 }
 
@@ -147,8 +152,9 @@ fn fields(record: &Record) -> String {
     sorted.sort_unstable_by_key(|(name, _)| *name);
     for (name, value) in sorted {
         words.push(match value.as_str() {
-            Some(text) if name == "device" => text.to_owned(),
+            Some(text) if name == "device" || name == "what" => text.to_owned(),
             Some(text) => format!("{name} {text}"),
+            None if value.is_number() => format!("{value} {name}"),
             None => format!("{name} {value}"),
         });
     }

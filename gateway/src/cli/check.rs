@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::context::Context;
 use super::units::{bytes, count, counted};
 use super::{CliError, Exit};
+use crate::daemon;
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
-    let config = context.config()?;
-    tests(&config)?;
+    let config = daemon::check(&context.config_dir)?.config;
     let summary = Summary::of(&config);
     if context.json {
         context.print_json(&summary)?;
@@ -17,21 +17,6 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
         context.print(&render(&summary, &config))?;
     }
     Ok(Exit::Ok)
-}
-
-/// Runs the `[[test]]`s of a configuration.
-fn tests(config: &Config) -> Result<(), CliError> {
-    let failures: Vec<String> = config.run_tests().iter().map(ToString::to_string).collect();
-    if failures.is_empty() {
-        return Ok(());
-    }
-    // Many lines, so that it is printed as it is.
-    let text = format!(
-        "{}\n{} failed\n",
-        failures.join("\n"),
-        counted(failures.len(), "policy test")
-    );
-    Err(CliError::new(Exit::PolicyTest, text))
 }
 
 #[derive(Clone, Debug, Serialize)]

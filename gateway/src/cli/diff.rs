@@ -23,7 +23,8 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
         let text = format!("nothing was applied yet: there is no {}", applied.display());
         return Err(CliError::new(Exit::Failure, text));
     }
-    let old = Config::load(&applied)?;
+    // Key files are named relative to the directory of the files, and are not copied.
+    let old = Config::from_sources(&context.config_dir, &lazaret_config::sources(&applied)?)?;
     let difference = Difference::between(
         &comparable(old, &applied),
         &comparable(new, &context.config_dir),
@@ -308,7 +309,8 @@ mod tests {
         for rule in new.rules.values_mut() {
             rule.origin.line += 7;
         }
-        let old = comparable(old, Path::new("/a"));
+        new.wireguard.private_key_file = "/b/wireguard.key".into();
+        let old = comparable(old, Path::new("/etc/lazaret"));
         let difference = Difference::between(&old, &comparable(new, Path::new("/b")));
         assert_eq!(difference, Difference::default());
         assert_eq!(render(&difference), "no difference\n");

@@ -8,6 +8,7 @@ use lazaret_config::ConfigErrors;
 
 use crate::control::client::ClientError;
 use crate::control::message::Failure;
+use crate::daemon::ReloadError;
 
 /// The exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,18 @@ pub enum Exit {
     Drift = 8,
 }
 
+impl Exit {
+    fn of(kind: Failure) -> Self {
+        match kind {
+            Failure::Usage => Self::Usage,
+            Failure::Configuration => Self::Configuration,
+            Failure::PolicyTest => Self::PolicyTest,
+            Failure::Denied => Self::Denied,
+            Failure::Unknown | Failure::Internal => Self::Failure,
+        }
+    }
+}
+
 /// Why a command did not succeed, and the code to end with.
 #[derive(Debug)]
 pub struct CliError {
@@ -52,14 +65,7 @@ impl CliError {
 
     /// The daemon said no.
     pub(super) fn refused(kind: Failure, why: String) -> Self {
-        let exit = match kind {
-            Failure::Usage => Exit::Usage,
-            Failure::Configuration => Exit::Configuration,
-            Failure::PolicyTest => Exit::PolicyTest,
-            Failure::Denied => Exit::Denied,
-            Failure::Unknown | Failure::Internal => Exit::Failure,
-        };
-        Self::new(exit, why)
+        Self::new(Exit::of(kind), why)
     }
 
     /// With another code.
@@ -81,7 +87,9 @@ impl<E: Error + 'static> From<E> for CliError {
         let mut exit = Exit::Failure;
         let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
         while let Some(error) = cause {
-            if error.is::<ConfigErrors>() {
+            if let Some(error) = error.downcast_ref::<ReloadError>() {
+                exit = Exit::of(error.failure());
+            } else if error.is::<ConfigErrors>() {
                 exit = Exit::Configuration;
             } else if matches!(
                 error.downcast_ref(),

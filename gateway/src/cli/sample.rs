@@ -19,6 +19,7 @@ pub(super) fn load(text: &str) -> Config {
     for origin in config.rules.values_mut().map(|rule| &mut rule.origin) {
         origin.file = "/etc/lazaret/lazaret.toml".into();
     }
+    config.wireguard.private_key_file = "/etc/lazaret/wireguard.key".into();
     config
 }
 

@@ -3,15 +3,16 @@
 use tracing_subscriber::EnvFilter;
 
 /// Starts the log of this process. `LAZARET_LOG` holds the level, `info` by default.
-pub(super) fn start(_process: &str) {
-    let filter = EnvFilter::try_from_env(super::worker::LOG_VARIABLE)
-        .unwrap_or_else(|_| EnvFilter::new("info"));
-    let started = tracing_subscriber::fmt()
+pub(super) fn start() {
+    let wanted = EnvFilter::try_from_env(super::worker::LOG_VARIABLE);
+    let filter = wanted.unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .try_init();
-    if started.is_err() {
+        .with_writer(std::io::stderr);
+    if log.with_ansi(false).with_target(false).try_init().is_err() {
         tracing::debug!("the log was started already");
     }
 }
+
+/// boringtun calls an idle peer an error.
+const DEFAULT: &str = "info,boringtun=off";

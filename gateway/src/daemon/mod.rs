@@ -19,6 +19,6 @@ mod supervisor;
 mod worker;
 
 pub use clock::SystemClock;
-pub use reload::ReloadError;
+pub use reload::{Checked, ReloadError, check};
 pub use supervisor::{DaemonError, run};
 pub use worker::{WorkerError, run as worker};

@@ -30,7 +30,7 @@ pub(super) struct Unconfirmed {
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// It is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Configuration(#[from] ConfigErrors),
     /// It does not do what its own tests say.
     #[error("{}", .0.join("\n"))]
@@ -66,21 +66,40 @@ impl ReloadError {
     }
 }
 
-/// Everything that can be known about a configuration without touching anything.
+/// A configuration with everything known about it that can be known without touching anything.
+pub struct Checked {
+    /// Where the files are.
+    pub directory: PathBuf,
+    /// The files as they were read.
+    pub sources: Vec<Source>,
+    /// What they say.
+    pub config: Config,
+}
+
+/// Reads and checks the files of a directory: syntax, meaning, what this version can do, its own tests.
 ///
 /// # Errors
-/// What is wrong with it, or which of its tests fail.
-pub(super) fn check(directory: &Path, sources: &[Source]) -> Result<Config, ReloadError> {
-    let config = Config::from_sources(directory, sources)?;
-    let unsupported = policy::unsupported(&config);
-    if !unsupported.is_empty() {
-        return Err(ReloadError::Unsupported(unsupported));
-    }
-    let failures: Vec<String> = config.run_tests().iter().map(ToString::to_string).collect();
-    if failures.is_empty() {
-        Ok(config)
-    } else {
-        Err(ReloadError::PolicyTest(failures))
+/// What is wrong, or which tests fail.
+pub fn check(directory: &Path) -> Result<Checked, ReloadError> {
+    Checked::of(directory, lazaret_config::sources(directory)?)
+}
+
+impl Checked {
+    fn of(directory: &Path, sources: Vec<Source>) -> Result<Self, ReloadError> {
+        let config = Config::from_sources(directory, &sources)?;
+        let unsupported = policy::unsupported(&config);
+        if !unsupported.is_empty() {
+            return Err(ReloadError::Unsupported(unsupported));
+        }
+        let failures: Vec<String> = config.run_tests().iter().map(ToString::to_string).collect();
+        if !failures.is_empty() {
+            return Err(ReloadError::PolicyTest(failures));
+        }
+        Ok(Self {
+            directory: directory.to_owned(),
+            sources,
+            config,
+        })
     }
 }
 
@@ -113,9 +132,7 @@ impl Supervisor {
             return Err(ReloadError::OnTrial);
         }
         let before = self.sources.clone();
-        let result = lazaret_config::sources(&self.directory)
-            .map_err(ReloadError::from)
-            .and_then(|sources| self.put_into_force(sources, by));
+        let result = check(&self.directory).and_then(|checked| self.put_into_force(checked, by));
         match &result {
             Ok(_) => {
                 let deadline = trial.and_then(|trial| self.clock.now().checked_add(trial));
@@ -129,12 +146,10 @@ impl Supervisor {
         result
     }
 
-    fn put_into_force(
-        &mut self,
-        sources: Vec<Source>,
-        by: u32,
-    ) -> Result<Vec<String>, ReloadError> {
-        let config = check(&self.directory, &sources)?;
+    fn put_into_force(&mut self, checked: Checked, by: u32) -> Result<Vec<String>, ReloadError> {
+        let Checked {
+            sources, config, ..
+        } = checked;
         if let Some(what) = needs_restart(&self.config, &config) {
             return Err(ReloadError::Restart(what));
         }
@@ -164,7 +179,8 @@ impl Supervisor {
         let Some(trial) = self.unconfirmed.take_if(|trial| trial.deadline <= now) else {
             return;
         };
-        match self.put_into_force(trial.before, OURSELVES) {
+        let before = Checked::of(&self.directory, trial.before);
+        match before.and_then(|before| self.put_into_force(before, OURSELVES)) {
             Ok(_) => warn!("the last change was not confirmed and is undone"),
             Err(error) => error!(
                 error = chain(&error),

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lazaret_config::{Config, ConfigErrors, Source};
+use lazaret_config::{Config, Source};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ use super::life::Workers;
 use super::operator::Questions;
 use super::outbox::Outbox;
 use super::privileges::{self, SealError};
-use super::reload::{self, ReloadError, Unconfirmed};
+use super::reload::{self, Checked, Unconfirmed};
 use super::worker::{self, Kind};
 use crate::audit::event::Event;
 use crate::audit::message::FromAudit;
@@ -92,12 +92,6 @@ pub(super) struct Supervisor {
 /// Why the gateway cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The configuration is wrong.
-    #[error("{0}")]
-    Configuration(#[from] ConfigErrors),
-    /// The configuration cannot be put into force.
-    #[error(transparent)]
-    Reload(#[from] ReloadError),
     /// The supervisor could not limit its powers.
     #[error("cannot limit the powers of the supervisor")]
     Seal(#[from] SealError),
@@ -137,10 +131,8 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// When it cannot start. Once started it goes on until a signal.
-pub fn run(directory: &Path) -> Result<(), DaemonError> {
-    super::logging::start("supervisor");
-    let sources = lazaret_config::sources(directory)?;
-    let config = reload::check(directory, &sources)?;
+pub fn run(checked: Checked) -> Result<(), DaemonError> {
+    super::logging::start();
     if !worker::executable() {
         let cause = io::ErrorKind::NotFound.into();
         return Err(DaemonError::System {
@@ -158,7 +150,7 @@ pub fn run(directory: &Path) -> Result<(), DaemonError> {
         })?;
     runtime.block_on(async {
         let (inputs, queue) = mpsc::channel(INPUTS);
-        let (supervisor, listeners) = Supervisor::start(directory, sources, config, inputs).await?;
+        let (supervisor, listeners) = Supervisor::start(checked, inputs).await?;
         supervisor.serve(queue, listeners).await
     })
 }
@@ -167,11 +159,14 @@ impl Supervisor {
     /// Brings everything up, in the order in which it is safe: the rules stand before the first tunnel packet.
     //= C4
     async fn start(
-        directory: &Path,
-        sources: Vec<Source>,
-        config: Config,
+        checked: Checked,
         inputs: mpsc::Sender<Input>,
     ) -> Result<(Self, Vec<TcpListener>), DaemonError> {
+        let Checked {
+            directory,
+            sources,
+            config,
+        } = checked;
         let clock = SystemClock;
         let registry = Registry::open(&config.gateway.state_dir)?;
         let now = clock.now();
@@ -184,7 +179,7 @@ impl Supervisor {
             .map(|(name, _)| name.clone())
             .collect();
         let mut supervisor = Self {
-            directory: directory.to_owned(),
+            directory,
             digest: reload::digest(&sources),
             sources,
             config,

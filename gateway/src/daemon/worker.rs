@@ -203,7 +203,7 @@ pub enum WorkerError {
 /// When it cannot be sealed, or its room fails.
 pub fn run(kind: &str) -> Result<(), WorkerError> {
     let kind = Kind::from_name(kind).ok_or_else(|| WorkerError::Unknown(kind.to_owned()))?;
-    super::logging::start(kind.name());
+    super::logging::start();
     privileges::seal_worker()?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     let runtime = tokio::runtime::Builder::new_current_thread()

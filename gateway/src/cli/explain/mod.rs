@@ -2,14 +2,19 @@
 //!
 //! The files answer; the live standing of the device is added if the daemon can be asked.
 
-use std::net::{IpAddr, SocketAddr};
+mod asked;
+mod suggestion;
+
+use std::net::SocketAddr;
 
 use clap::Args;
 use lazaret_config::{
-    Config, DeviceName, Explanation, Identity, Origin, Party, Port, Profile, RuleName, Service,
-    ServiceName, ServiceProtocol, Target, Transport,
+    Config, Explanation, Identity, Origin, Party, Profile, RuleName, Service, ServiceProtocol,
+    Target,
 };
 use serde::Serialize;
+
+use asked::{known, party, port_text, show, target_of};
 
 use super::context::Context;
 use super::device::word;
@@ -135,46 +140,6 @@ impl Because {
     }
 }
 
-/// Who: a device by name or address, or a role.
-fn party(config: &Config, text: &str) -> Result<Party, CliError> {
-    let unknown = || CliError::new(Exit::Usage, format!("there is no device or role {text}"));
-    if let Ok(address) = text.parse::<IpAddr>() {
-        let mut devices = config.devices.iter();
-        let found = devices.find(|(_, device)| device.addresses.contains(&address));
-        return found
-            .map(|(name, _)| Party::Device(name.clone()))
-            .ok_or_else(unknown);
-    }
-    let party = match text.parse::<DeviceName>() {
-        Ok(name) => Party::Device(name),
-        Err(_) => text.parse::<Party>().map_err(|_| unknown())?,
-    };
-    let known = match &party {
-        Party::Device(name) => config.devices.contains_key(name),
-        Party::Role(name) => config.roles.contains_key(name),
-    };
-    if known { Ok(party) } else { Err(unknown()) }
-}
-
-/// What is asked for: a target, or an address at which no service is.
-fn target_of(
-    config: &Config,
-    text: &str,
-    said: Option<&str>,
-) -> Result<Result<Target, SocketAddr>, CliError> {
-    let target = match text.parse::<SocketAddr>() {
-        Ok(address) => match at(config, address) {
-            Some(target) => target,
-            None => return Ok(Err(address)),
-        },
-        Err(_) => parse(text)?,
-    };
-    if let Target::Service { service, .. } = &target {
-        known(config, service)?;
-    }
-    with(target, said).map(Ok)
-}
-
 /// What the files say, in words.
 fn answer(
     config: &Config,
@@ -208,7 +173,7 @@ fn answer(
         missing: (!allowed).then_some(missing),
         suggestion: service
             .filter(|_| !allowed)
-            .map(|(name, service)| suggestion(config, party, name, service, target)),
+            .map(|(name, service)| suggestion::rule(config, party, name, service, target)),
         rules: because
             .iter()
             .filter(|_| allowed)
@@ -224,68 +189,7 @@ fn from(party: &Party) -> String {
     }
 }
 
-fn parse(text: &str) -> Result<Target, CliError> {
-    text.parse::<Target>()
-        .map_err(|error| CliError::new(Exit::Usage, format!("{text}: {error}")))
-}
-
-fn known<'a>(config: &'a Config, service: &ServiceName) -> Result<&'a Service, CliError> {
-    config
-        .services
-        .get(service)
-        .ok_or_else(|| CliError::new(Exit::Usage, format!("there is no service {service}")))
-}
-
-/// Adds `--message` or `--dimse`.
-fn with(target: Target, said: Option<&str>) -> Result<Target, CliError> {
-    let Some(said) = said else {
-        return Ok(target);
-    };
-    match target {
-        Target::Service {
-            service,
-            message: None,
-            port,
-        } => Ok(Target::Service {
-            service,
-            message: Some(said.to_owned()),
-            port,
-        }),
-        Target::Service { .. } | Target::Device(_) => Err(CliError::new(
-            Exit::Usage,
-            "a message can be asked for once, and of a service",
-        )),
-    }
-}
-
-/// The service that listens at a TCP address.
-fn at(config: &Config, address: SocketAddr) -> Option<Target> {
-    config.services.iter().find_map(|(name, service)| {
-        let tcp = Port {
-            transport: Transport::Tcp,
-            number: address.port(),
-        };
-        let port = match &service.protocol {
-            ServiceProtocol::Hl7 { port, .. } | ServiceProtocol::Dicom { port, .. } => {
-                (*port == address.port()).then_some(None)
-            }
-            ServiceProtocol::Plain { ports } => ports.contains(&tcp).then_some(Some(tcp)),
-        };
-        let port = port.filter(|_| service.address == address.ip())?;
-        Some(Target::Service {
-            service: name.clone(),
-            message: None,
-            port,
-        })
-    })
-}
-
 fn nobody_at(from: String, address: SocketAddr) -> Answer {
-    let suggestion = format!(
-        "[service.NAME]\naddress = \"{}\"\nports = [\"tcp/{}\"]\n",
-        address.ip(),
-        address.port()
-    );
     Answer {
         verdict: Verdict::Denied,
         from,
@@ -295,7 +199,7 @@ fn nobody_at(from: String, address: SocketAddr) -> Answer {
         identified: None,
         standing: None,
         missing: Some(format!("no service is at {address}")),
-        suggestion: Some(suggestion),
+        suggestion: Some(suggestion::service(address)),
     }
 }
 
@@ -359,95 +263,6 @@ fn identified(config: &Config, party: &Party) -> Option<String> {
     match &config.devices.get(name)?.identity {
         Identity::WireGuard { .. } => None,
         Identity::Via(router) => Some(format!("by address only, behind {router}")),
-    }
-}
-
-/// The smallest rule that would allow it.
-fn suggestion(
-    config: &Config,
-    party: &Party,
-    name: &ServiceName,
-    service: &Service,
-    target: &Target,
-) -> String {
-    let (from, who) = match party {
-        Party::Device(name) => (format!("device:{name}"), name.as_str()),
-        Party::Role(name) => (format!("role:{name}"), name.as_str()),
-    };
-    let message = match target {
-        Target::Service { message, .. } => message.as_deref(),
-        Target::Device(_) => None,
-    };
-    let said = match &service.protocol {
-        ServiceProtocol::Hl7 { .. } => {
-            format!(
-                "hl7 = {{ send = [{}] }}\n",
-                quoted(message.unwrap_or("ORU^R01"))
-            )
-        }
-        ServiceProtocol::Dicom { .. } => {
-            format!(
-                "dicom = {{ allow = [{}] }}\n",
-                quoted(message.unwrap_or("C-STORE"))
-            )
-        }
-        ServiceProtocol::Plain { .. } => String::new(),
-    };
-    let rule = free_name(config, &format!("{who}-{name}"));
-    format!(
-        "[rule.{rule}]\nfrom = [{}]\nto = [{}]\n{said}",
-        quoted(&from),
-        quoted(name.as_str())
-    )
-}
-
-/// A rule name that is not taken, without dots, which TOML would need quotes for.
-fn free_name(config: &Config, wish: &str) -> String {
-    let wish: String = wish.replace('.', "-").chars().take(59).collect();
-    let is_free = |name: &str| {
-        name.parse::<RuleName>()
-            .is_ok_and(|name| !config.rules.contains_key(&name))
-    };
-    if is_free(&wish) {
-        return wish;
-    }
-    let numbered = (2..1000).map(|number| format!("{wish}-{number}"));
-    numbered
-        .into_iter()
-        .find(|name| is_free(name))
-        .unwrap_or(wish)
-}
-
-fn quoted(text: &str) -> String {
-    // JSON strings are TOML basic strings.
-    serde_json::Value::from(text).to_string()
-}
-
-fn port_text(port: &Port) -> String {
-    let transport = match port.transport {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
-    };
-    format!("{transport}/{}", port.number)
-}
-
-/// As it is written in tests and on the command line.
-fn show(target: &Target) -> String {
-    match target {
-        Target::Device(name) => format!("device:{name}"),
-        Target::Service {
-            service,
-            message,
-            port,
-        } => {
-            let message = message.as_ref().map(|message| format!("#{message}"));
-            let port = port.as_ref().map(|port| format!(":{}", port_text(port)));
-            format!(
-                "{service}{}{}",
-                message.unwrap_or_default(),
-                port.unwrap_or_default()
-            )
-        }
     }
 }
 
