@@ -26,7 +26,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
     // Key files are named relative to the directory of the files, and are not copied.
     let old = Config::from_sources(&context.config_dir, &lazaret_config::sources(&applied)?)?;
     let difference = Difference::between(
-        &comparable(old, &applied),
+        &comparable(old, &context.config_dir),
         &comparable(new, &context.config_dir),
     );
     if context.json {

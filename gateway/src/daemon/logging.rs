@@ -5,7 +5,8 @@ use tracing_subscriber::EnvFilter;
 /// Starts the log of this process. `LAZARET_LOG` holds the level, `info` by default.
 pub(super) fn start() {
     let wanted = EnvFilter::try_from_env(super::worker::LOG_VARIABLE);
-    let filter = wanted.unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    let filter =
+        wanted.unwrap_or_else(|_| EnvFilter::new(format!("info,{}", crate::tunnel::QUIET)));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -13,6 +14,3 @@ pub(super) fn start() {
         tracing::debug!("the log was started already");
     }
 }
-
-/// boringtun calls an idle peer an error.
-const DEFAULT: &str = "info,boringtun=off";

@@ -33,7 +33,7 @@ pub enum ReloadError {
     #[error(transparent)]
     Configuration(#[from] ConfigErrors),
     /// It does not do what its own tests say.
-    #[error("{}", .0.join("\n"))]
+    #[error("{}\n{} failed", .0.join("\n"), tests(.0.len()))]
     PolicyTest(Vec<String>),
     /// It asks for what this version does not do.
     #[error("{}", .0.join("\n"))]
@@ -100,6 +100,14 @@ impl Checked {
             sources,
             config,
         })
+    }
+}
+
+fn tests(count: usize) -> String {
+    if count == 1 {
+        "1 policy test".to_owned()
+    } else {
+        format!("{count} policy tests")
     }
 }
 

@@ -16,3 +16,6 @@ pub mod inner;
 pub mod prefix;
 pub mod device;
 pub mod chance;
+
+/// For the log's filter: the noise library calls an idle peer an error.
+pub const QUIET: &str = "boringtun=off";
