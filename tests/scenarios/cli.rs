@@ -150,7 +150,7 @@ fn exit_codes_are_as_promised() {
             (&["device", "show", "ecg-0042"][..], 0),
             (&["device", "show", "nobody"], 1),
             (&["device", "quarantine", "nobody"], 1),
-            (&["confirm"], 1),
+            (&["confirm"], 7),
         ] {
             let said = clinic.gateway.lazaret(line);
             assert_eq!(said.code, expected, "{line:?}: {}", said.all());

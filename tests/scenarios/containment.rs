@@ -280,7 +280,7 @@ fn a_change_that_nobody_confirms_is_undone() {
         );
         assert_eq!(
             live.clinic.gateway.lazaret(&["confirm"]).code,
-            1,
+            7,
             "nothing to confirm"
         );
     });
