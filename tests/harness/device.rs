@@ -176,18 +176,20 @@ impl<'a> Device<'a> {
         self.lab.output(self.place, line)
     }
 
-    /// Sends a file with the client of python-hl7; what it printed, the answer.
+    /// Sends a file with the client of python-hl7; what it printed, the answer, without framing.
     pub fn mllp_send(&self, to: SocketAddr, file: &Path) -> Output {
         let program = crate::dicom::peer_program("mllp_send");
         let (port, file) = (to.port().to_string(), file.display().to_string());
-        self.run(&[
+        let mut said = self.run(&[
             &program,
             "--port",
             &port,
             "--file",
             &file,
             &to.ip().to_string(),
-        ])
+        ]);
+        said.out = said.out.replace(['\u{b}', '\u{1c}'], "");
+        said
     }
 
     /// Where it stands.

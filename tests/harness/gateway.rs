@@ -173,6 +173,21 @@ impl<'a> Gateway<'a> {
             .collect()
     }
 
+    /// Waits for so many decisions on messages of a device; all of them. Records follow the answers.
+    ///
+    /// # Panics
+    /// When they do not come.
+    pub fn wait_for_decisions(&self, device: &str, count: usize) -> Vec<Value> {
+        wait::until(&format!("{count} decisions"), wait::SOON, || {
+            Some(self.decisions(device)).filter(|all| all.len() >= count)
+        })
+    }
+
+    /// The process of a worker; waits while it is being restarted.
+    pub fn worker(&self, name: &str) -> u32 {
+        wait::until(name, wait::SOON, || self.workers().get(name).copied())
+    }
+
     /// Every file below the site that the gateway wrote, and its output.
     pub fn written(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();

@@ -47,7 +47,6 @@ fn the_journal_tells_the_story() {
         let mut rest = events.iter();
         for expected in [
             "gateway-started",
-            "worker-started",
             "tunnel-up",
             "connection-opened",
             "decision",

@@ -17,8 +17,8 @@ fn check_accepts_and_refuses() {
                 "address",
             ),
             (
-                "roles = [\"ecg-hom\"]",
-                "roles = [\"radiologist\"]",
+                "to = [\"console-six\"]",
+                "to = [\"console\", \"console-six\"]",
                 4,
                 "console",
             ),
@@ -26,7 +26,7 @@ fn check_accepts_and_refuses() {
             ("to = [\"pacz\"]", "to = [\"pacs\"]", 3, "pacs"),
         ];
         for (wrong, correct, code, hint) in cases {
-            // Only the last two change what the tests of the site say; the others are mistakes of writing.
+            // One is right in itself, and breaks what a test of the site says.
             if code == 4 {
                 site.append("[[test]]\nfrom = \"device:desk-1\"\nallow = [\"console:tcp/22\"]\n");
             }

@@ -70,7 +70,7 @@ fn data_sets_arrive_byte_for_byte() {
             let stored = archive.wait_for(number + 1);
             assert!(data_set(&newest(&stored)) == expected, "{name} was changed");
         }
-        let decisions = world.gateway.decisions("us-07");
+        let decisions = world.gateway.wait_for_decisions("us-07", 4);
         let stores: Vec<_> = decisions
             .iter()
             .filter(|d| text(d, "kind").starts_with("C-STORE"))

@@ -44,9 +44,7 @@ fn answers_of_the_destination_decide() {
                 hl7::oru(&control),
                 "{mode}"
             );
-            let decisions = wait::until("a decision", wait::SOON, || {
-                Some(clinic.gateway.decisions("ecg-0042")).filter(|all| all.len() > number)
-            });
+            let decisions = clinic.gateway.wait_for_decisions("ecg-0042", number + 1);
             assert_eq!(text(&decisions[number], "outcome"), *outcome, "{mode}");
         }
         clinic.his.behave("AA");

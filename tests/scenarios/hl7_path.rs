@@ -24,8 +24,9 @@ fn accepted_messages_arrive_byte_for_byte() {
             let received = clinic.his.wait_for(number + 1);
             same(&received[number], &fixture.content, &fixture.name);
         }
-        let decisions = clinic.gateway.decisions("ecg-0042");
-        assert_eq!(decisions.len(), fixtures("accept").len());
+        let count = fixtures("accept").len();
+        let decisions = clinic.gateway.wait_for_decisions("ecg-0042", count);
+        assert_eq!(decisions.len(), count);
         for decision in &decisions {
             assert_eq!(text(decision, "outcome"), "forwarded");
             assert_eq!(text(decision, "service"), "his-results");
@@ -73,7 +74,9 @@ fn refused_messages_do_not_arrive() {
         assert_eq!(other.exchange(&hl7::oru_from("ECG|WARD3", "B1")).code, "AA");
         assert_eq!(clinic.his.wait_for(3).len(), 3);
 
-        let decisions = clinic.gateway.decisions("ecg-0042");
+        let decisions = clinic
+            .gateway
+            .wait_for_decisions("ecg-0042", refused.len() + 1);
         assert_eq!(decisions.len(), refused.len() + 1);
         for (decision, fixture) in decisions.iter().zip(&refused) {
             assert_eq!(text(decision, "outcome"), "refused", "{}", fixture.name);
@@ -176,7 +179,7 @@ fn a_repeated_message_is_answered_from_memory() {
         assert_eq!(received.len(), 2);
         let outcomes: Vec<String> = clinic
             .gateway
-            .decisions("ecg-0042")
+            .wait_for_decisions("ecg-0042", 3)
             .iter()
             .map(|decision| text(decision, "outcome").to_owned())
             .collect();
