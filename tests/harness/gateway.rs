@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -21,7 +22,7 @@ pub struct Gateway<'a> {
     lab: &'a Lab,
     site: Site,
     process: Process,
-    notify: UnixDatagram,
+    notify: Arc<Mutex<String>>,
 }
 
 /// What the command said.
@@ -45,10 +46,7 @@ impl<'a> Gateway<'a> {
     pub fn start_unready(lab: &'a Lab, site: &Site) -> Self {
         let path = lab.directory().join("notify");
         let _ = std::fs::remove_file(&path);
-        let notify = UnixDatagram::bind(&path).unwrap();
-        notify
-            .set_read_timeout(Some(Duration::from_millis(100)))
-            .unwrap();
+        let notify = listen(&UnixDatagram::bind(&path).unwrap());
         let mut command = lab.command(Place::Gateway, program());
         command
             .arg("--config")
@@ -70,7 +68,6 @@ impl<'a> Gateway<'a> {
     /// # Panics
     /// When it does not come, or the gateway ends.
     pub fn wait_until_ready(&mut self) {
-        let mut buffer = [0; 4096];
         wait::for_true("READY=1 of the gateway", wait::SOON, || {
             let ended = self.process.ended();
             assert!(
@@ -78,9 +75,8 @@ impl<'a> Gateway<'a> {
                 "the gateway ended: {ended:?}\n{}",
                 self.log()
             );
-            let length = self.notify.recv(&mut buffer).unwrap_or(0);
-            let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
-            text.lines().any(|line| line == "READY=1")
+            let said = self.notify.lock().unwrap();
+            said.lines().any(|line| line == "READY=1")
         });
     }
 
@@ -208,6 +204,22 @@ pub fn lazaret(lab: &Lab, site: &Site, arguments: &[&str]) -> Said {
         .args(arguments)
         .env("NO_COLOR", "1");
     Output::of(command, Duration::from_secs(60))
+}
+
+/// Reads what is told to the service manager, for as long as there is somebody to tell it.
+fn listen(socket: &UnixDatagram) -> Arc<Mutex<String>> {
+    let said: Arc<Mutex<String>> = Arc::default();
+    let (socket, all) = (socket.try_clone().unwrap(), said.clone());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+            let mut all = all.lock().unwrap();
+            all.push_str(&text);
+            all.push('\n');
+        }
+    });
+    said
 }
 
 /// A field of a record as text; empty if there is none.
