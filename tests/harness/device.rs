@@ -137,6 +137,8 @@ impl<'a> Device<'a> {
         let _ = self.ip(&["addr", "del", &old, "dev", "eth0"]);
         let _ = self.ip(&["addr", "add", &other, "dev", "eth0"]);
         let _ = self.ip(&["route", "replace", "default", "via", &router]);
+        // wireguard-go goes on with the source address that it remembers, unless it hears of its endpoint anew.
+        self.dial(wan4());
     }
 
     /// A TCP connection through the tunnel, or why there is none.

@@ -115,18 +115,24 @@ fn archives_store_and_answer() {
 }
 
 #[test]
-fn the_middle_passes_and_keeps_datagrams() {
+fn the_internet_passes_and_keeps_datagrams_and_devices_roam() {
     Lab::run(|lab| {
         let site = Site::standard(lab);
-        let _router = stand_in(lab, &site, &["ecg-0042"]);
+        let _router = stand_in(lab, &site, &["ecg-0042", "us-07"]);
         let middle = Middle::start(lab);
         let device = Device::prepare(lab, &site, "ecg-0042", Place::Home1);
         device.dial(middle.address());
         device.wait_for_handshake();
         assert_eq!(middle.recorded(1).len(), 1);
         assert!(middle.answers() > 0);
-        device.roam();
-        let before = device.handshake();
-        assert!(before > 0);
+        // Another address outside, and the same connection inside.
+        let his = His::start(lab);
+        let direct = Device::connect(lab, &site, "us-07", Place::Home2);
+        let mut client = direct.mllp(his.address());
+        assert_eq!(client.exchange(&hl7::oru("W1")).code, "AA");
+        direct.roam();
+        assert_eq!(client.exchange(&hl7::oru("W2")).code, "AA");
+        direct.dial(e2e::wan6());
+        assert_eq!(client.exchange(&hl7::oru("W3")).code, "AA");
     });
 }
