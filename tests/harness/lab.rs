@@ -94,11 +94,11 @@ impl Lab {
     /// # Panics
     /// When the kernel does not allow it.
     pub fn create() -> Self {
-        end_with_parent();
         let directory = tempfile::Builder::new()
             .prefix("lazaret-lab-")
             .tempdir()
             .expect("a directory for the laboratory");
+        end_with_parent(directory.path().to_owned());
         let lab = Self { directory };
         lab.build();
         lab
@@ -212,7 +212,6 @@ impl Lab {
         let mut command = Command::new("sh");
         command.args(["-euc", &script]);
         let _ = Output::of(command, Duration::from_secs(30)).ok();
-        assert!(self.directory().is_dir());
     }
 }
 
@@ -319,10 +318,11 @@ fn test_name() -> String {
         .expect("run scenarios with nextest, with threads, or with --exact NAME")
 }
 
-fn end_with_parent() {
-    std::thread::spawn(|| {
+fn end_with_parent(directory: PathBuf) {
+    std::thread::spawn(move || {
         let mut nothing = [0; 64];
         while matches!(std::io::stdin().read(&mut nothing), Ok(1..)) {}
+        let _ = std::fs::remove_dir_all(directory);
         std::process::exit(130);
     });
 }

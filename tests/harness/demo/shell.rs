@@ -11,7 +11,7 @@ pub(crate) const INVITATION: &[&str] = &[
     "target/demo/lazaret explain ecg-0042 10.20.0.5:22",
     "target/demo/lazaret audit tail",
     "target/demo/lazaret device quarantine us-07",
-    "target/demo/sh gateway wg show",
+    "target/demo/sh gateway wg show lz-wg",
     "target/demo/sh gateway nft list table inet lazaret",
     "target/demo/sh home1 target/peers/bin/mllp_send --port 2575 --file target/demo/message.hl7 10.20.2.10",
     "target/demo/sh home2 /usr/bin/echoscu -v -aet US07 -aec PACS1 10.20.1.10 104",
@@ -26,7 +26,7 @@ pub(crate) fn write_shell(keeper: u32) {
          [ $# -ge 2 ] || {{ echo \"usage: $0 PLACE COMMAND... (places: $places)\" >&2; exit 2; }}\n\
          inner=$(cat /proc/{keeper}/task/{keeper}/children 2>/dev/null)\n\
          [ -n \"$inner\" ] || {{ echo 'no demo is running: tests/demo --stay' >&2; exit 1; }}\n\
-         exec nsenter --target \"${{inner%% *}}\" --user --preserve-credentials --mount --net --pid \
+         exec nsenter --target \"${{inner%% *}}\" --user --preserve-credentials --mount --net --pid --wd=\"$PWD\" \
          -- ip netns exec \"$@\"\n"
     );
     write_executable("sh", &script);
