@@ -103,6 +103,10 @@ impl Approved {
         due.then(|| self.head.command.bytes().clone())
     }
 
+    pub(super) fn refuse(self, status: u16, refusal: Refusal, max_length: u32) -> RefusedMessage {
+        RefusedMessage::new(self.head, status, refusal, self.length, max_length)
+    }
+
     fn frame_command(&self, command: &[u8], out: &mut Vec<u8>) {
         let id = self.head.context_id;
         frame(id, true, command, true, self.max_length, out);

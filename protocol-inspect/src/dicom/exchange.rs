@@ -79,6 +79,16 @@ impl Exchange {
         }
     }
 
+    /// The request does not go on after all.
+    pub(super) fn withdraw(&mut self, from: Peer, command: &Command) {
+        if self
+            .slot(from)
+            .is_some_and(|request| request.command == *command)
+        {
+            *self.slot_mut(from) = None;
+        }
+    }
+
     /// The request of this end that waits for a response.
     pub(super) fn outstanding(&self, of: Peer) -> Option<(u8, &Command)> {
         self.slot(of)

@@ -142,6 +142,14 @@ impl Dialogue {
         }
     }
 
+    /// An approved request of this end is refused after all, for a reason outside of its content, and answered here:
+    /// it does not wait for a response any more.
+    pub fn refuse(&mut self, from: Peer, approved: Approved, why: Refusal) -> RefusedMessage {
+        self.exchange.withdraw(from, &approved.head().command);
+        let max_length = self.established.max_length(from);
+        approved.refuse(status_of(&why), why, max_length)
+    }
+
     /// The policy changed; it holds from the next message on.
     pub fn update(&mut self, policy: &Arc<Policy>) {
         self.of_requestor.policy = policy.clone();
