@@ -50,8 +50,10 @@ impl Pump {
     }
 
     fn may_unspool(&self) -> bool {
-        let queued = self.hospital.as_ref().map_or(0, Leg::queued);
-        self.spool.as_ref().is_some_and(Spool::is_reading) && queued < FORWARD_MARK
+        // The spool may be read for either side.
+        let room = |leg: &Option<Leg>| leg.as_ref().map_or(0, Leg::queued) < FORWARD_MARK;
+        let reading = self.spool.as_ref().is_some_and(Spool::is_reading);
+        reading && room(&self.device) && room(&self.hospital)
     }
 
     /// How long until the next deadline of anybody.
