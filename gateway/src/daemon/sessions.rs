@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::forward::worker::SessionFactory;
 use crate::inspect::ProtocolPolicy;
-
+use crate::inspect::dicom::DicomSession;
 use crate::inspect::hl7::{Duplicates, Hl7Session};
 
 /// Makes sessions; connections of one subject share its memory of acknowledged messages.
@@ -17,6 +17,6 @@ pub(super) fn factory() -> SessionFactory {
             let memory = Arc::clone(memories.borrow_mut().entry(subject).or_default());
             Box::new(Hl7Session::new(policy, memory, now, wall))
         }
-        ProtocolPolicy::Dicom(_) => unimplemented!(),
+        ProtocolPolicy::Dicom(_) => Box::new(DicomSession::new(policy, now, wall)),
     })
 }

@@ -3,6 +3,7 @@
 //! In: bytes of either side and the time. Out: [`Step`]s that the pump carries out in order.
 //! Knows nothing of sockets, files, devices or addresses.
 
+pub mod dicom;
 pub mod hl7;
 
 use std::time::Instant;

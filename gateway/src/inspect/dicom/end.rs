@@ -1,0 +1,189 @@
+//! One end of an association: its PDUs, its state, and the message of its that is under way.
+//!
+//! In: bytes. Out: PDUs and PDVs in order, and the facts about the message. Decides nothing of what goes on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use protocol_inspect::dicom::{Approved, Head, Leg, PduReader, Pdv, Policy};
+use sha2::{Digest, Sha256};
+
+use super::record::Trace;
+use crate::flow::Side;
+
+/// One end.
+pub(super) struct End {
+    pub(super) side: Side,
+    pub(super) socket: Socket,
+    pub(super) leg: Leg,
+    pub(super) reader: PduReader,
+    /// Of the last P-DATA-TF, what is not yet looked at.
+    pub(super) values: VecDeque<Pdv>,
+    /// When the PDU under way began, or reading went on after a pause.
+    pub(super) began: Option<Instant>,
+    /// The message that this end is sending.
+    pub(super) message: Message,
+    pub(super) turn: Turn,
+    /// A request of this end that the other end has and did not answer yet.
+    pub(super) request: Option<Request>,
+    /// The abort that it heard from us.
+    pub(super) told: Option<String>,
+}
+
+/// The transport connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Socket {
+    /// None yet.
+    Absent,
+    Open,
+    /// Our last word was said: the peer closes, or we do at this time (ARTIM).
+    Closing(Instant),
+    Closed,
+}
+
+/// What the bytes of this end wait for.
+pub(super) enum Turn {
+    /// Nothing: they are read.
+    Reading,
+    /// The rate limiter.
+    Token(Box<Ready>),
+    /// The spool, which the other end's message uses.
+    Spool,
+    /// The spool to be read and sent on.
+    Unspooling(Box<Ready>),
+}
+
+/// An approved message.
+pub(super) struct Ready {
+    pub(super) approved: Approved,
+    pub(super) trace: Trace,
+    pub(super) held: Held,
+}
+
+/// A request that was sent on.
+pub(super) struct Request {
+    pub(super) trace: Trace,
+    /// Since when an answer is waited for; the last pending response starts it anew.
+    pub(super) since: Instant,
+}
+
+/// The facts about the message under way.
+pub(super) struct Message {
+    /// Its command, once that is whole and allowed.
+    pub(super) head: Option<Arc<Head>>,
+    digest: Sha256,
+    length: u64,
+    /// When the last of it came, or reading went on after a pause.
+    pub(super) since: Option<Instant>,
+    pub(super) held: Held,
+}
+
+/// The data set, until its verdict.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) chunks: Vec<Bytes>,
+    pub(super) length: usize,
+    /// The beginning is in the spool, and so must be all that follows.
+    pub(super) spooled: bool,
+}
+
+impl End {
+    pub(super) fn new(side: Side, policy: &Policy) -> Self {
+        let (socket, leg) = match side {
+            Side::Device => (Socket::Open, Leg::accepted()),
+            Side::Hospital => (Socket::Absent, Leg::opening()),
+        };
+        Self {
+            side,
+            socket,
+            leg,
+            reader: PduReader::new(&policy.limits, policy.profile()),
+            values: VecDeque::new(),
+            began: None,
+            message: Message::new(),
+            turn: Turn::Reading,
+            request: None,
+            told: None,
+        }
+    }
+
+    pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) {
+        self.began.get_or_insert(now);
+        self.reader.receive(bytes);
+    }
+
+    /// After a PDU was taken: the next one may have begun.
+    pub(super) fn look(&mut self, now: Instant) {
+        self.began = self.reader.is_partial().then_some(now);
+    }
+
+    /// A peer that was held back is not late.
+    pub(super) fn resume(&mut self, now: Instant) {
+        for since in [&mut self.began, &mut self.message.since] {
+            if since.is_some() {
+                *since = Some(now);
+            }
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.socket == Socket::Open
+    }
+
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.turn, Turn::Reading)
+    }
+
+    /// The facts about the message that just ended.
+    pub(super) fn take_message(&mut self, head: &Head, now: Instant) -> (Trace, Held) {
+        let message = std::mem::replace(&mut self.message, Message::new());
+        let trace = Trace::message(self.side, head, now);
+        let digest = message.digest.finalize().into();
+        (trace.digested(digest, message.length), message.held)
+    }
+
+    /// Bytes in memory.
+    pub(super) fn held(&self) -> usize {
+        let waiting = match &self.turn {
+            Turn::Token(ready) => ready.held.length,
+            Turn::Reading | Turn::Spool | Turn::Unspooling(_) => 0,
+        };
+        let values: usize = self.values.iter().map(|value| value.data.len()).sum();
+        self.reader.buffered() + self.message.held.length + waiting + values
+    }
+}
+
+impl Message {
+    pub(super) fn new() -> Self {
+        Self {
+            head: None,
+            digest: Sha256::new(),
+            length: 0,
+            since: None,
+            held: Held::default(),
+        }
+    }
+
+    /// A fragment of the command or of the data set.
+    pub(super) fn count(&mut self, bytes: &[u8], now: Instant) {
+        self.digest.update(bytes);
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.length = self.length.saturating_add(length);
+        self.since = Some(now);
+    }
+}
+
+impl Held {
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        self.length = self.length.saturating_add(bytes.len());
+        self.chunks.push(bytes);
+    }
+
+    /// What is in memory, which is forgotten here.
+    pub(super) fn take(&mut self) -> Vec<Bytes> {
+        self.length = 0;
+        std::mem::take(&mut self.chunks)
+    }
+}

@@ -1,0 +1,286 @@
+//! DIMSE messages, from their first fragment to their last response.
+//!
+//! In: PDVs in order, chunks of the spool, tokens. Out: what goes on, what is answered, and the decisions.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use protocol_inspect::Reason;
+use protocol_inspect::dicom::{
+    AbortReason, Approved, Command, Dialogue, Direction, Event, Head, PduType, Pdv, Peer,
+    RefusedMessage, Service, Violation,
+};
+
+use super::end::{Held, Ready, Request, Turn};
+use super::record::{Trace, abort_words, status_words, why};
+use super::{DicomSession, SIDES};
+use crate::flow::Side;
+use crate::inspect::{Outcome, Step};
+
+impl DicomSession {
+    pub(super) fn value(&mut self, side: Side, value: Pdv, now: Instant) -> Result<(), Violation> {
+        self.end_mut(side).message.count(&value.data, now);
+        let Some(dialogue) = &mut self.dialogue else {
+            let refusal = why(
+                Reason::Structure,
+                "presentation context id",
+                "was not accepted",
+            );
+            let reason = AbortReason::InvalidParameter;
+            return Err(Violation { refusal, reason });
+        };
+        dialogue.receive(peer(side), value)?;
+        while let Some((from, event)) = self.dialogue.as_mut().and_then(Dialogue::poll) {
+            self.event(side_of(from), event, now);
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, side: Side, event: Event, now: Instant) {
+        match event {
+            Event::Command(head) => self.end_mut(side).message.head = Some(head),
+            Event::Held(bytes) => self.hold(side, bytes, now),
+            Event::Condemned => {
+                let held = std::mem::take(&mut self.end_mut(side).message.held);
+                self.forget(held, now);
+            }
+            Event::Complete(approved) => self.approved(side, approved, now),
+            Event::Refused(refused) => {
+                let end = self.end_mut(side);
+                end.turn = Turn::Reading;
+                let (trace, held) = end.take_message(refused.head(), now);
+                self.forget(held, now);
+                self.turn_away(side, &refused, trace, now);
+            }
+        }
+    }
+
+    /// Keeps bytes until the verdict.
+    //= C1
+    //= C7
+    fn hold(&mut self, side: Side, bytes: Bytes, now: Instant) {
+        let most = self.policy.limits.dicom_memory;
+        let held = &mut self.end_mut(side).message.held;
+        held.push(bytes);
+        if held.spooled || held.length > most {
+            self.spool(side, now);
+        }
+    }
+
+    /// Moves what is held to the spool, when it is free.
+    fn spool(&mut self, side: Side, now: Instant) {
+        if self.spool.is_some_and(|owner| owner != side) {
+            self.end_mut(side).turn = Turn::Spool;
+            return;
+        }
+        self.spool = Some(side);
+        let end = self.end_mut(side);
+        end.turn = Turn::Reading;
+        end.resume(now);
+        end.message.held.spooled = true;
+        for bytes in end.message.held.take() {
+            self.steps.push_back(Step::Spool(bytes));
+        }
+    }
+
+    fn forget(&mut self, held: Held, now: Instant) {
+        if held.spooled {
+            self.free_spool(now);
+        }
+    }
+
+    fn free_spool(&mut self, now: Instant) {
+        self.steps.push_back(Step::DropSpool);
+        self.spool = None;
+        for side in SIDES {
+            if matches!(self.end_at(side).turn, Turn::Spool) {
+                self.spool(side, now);
+            }
+        }
+    }
+
+    fn approved(&mut self, side: Side, approved: Approved, now: Instant) {
+        let asks = self.has_rate && side == Side::Device && is_rated(approved.head());
+        let end = self.end_mut(side);
+        let (mut trace, held) = end.take_message(approved.head(), now);
+        trace.warn_all(approved.warnings());
+        let ready = Box::new(Ready {
+            approved,
+            trace,
+            held,
+        });
+        if asks {
+            end.turn = Turn::Token(ready);
+        } else {
+            end.turn = Turn::Reading;
+            self.send(side, ready, now);
+        }
+    }
+
+    /// The rate limiter has decided about the message that waits for it.
+    pub(super) fn rated(&mut self, granted: bool, now: Instant) {
+        match std::mem::replace(&mut self.device.turn, Turn::Reading) {
+            Turn::Token(ready) => {
+                self.device.resume(now);
+                if granted {
+                    self.send(Side::Device, ready, now);
+                } else {
+                    self.over_rate(*ready, now);
+                }
+            }
+            other @ (Turn::Reading | Turn::Spool | Turn::Unspooling(_)) => self.device.turn = other,
+        }
+    }
+
+    fn over_rate(&mut self, ready: Ready, now: Instant) {
+        let Some(dialogue) = &mut self.dialogue else {
+            return;
+        };
+        let refusal = why(Reason::Rate, "message", "more than the rule allows");
+        let refused = dialogue.refuse(Peer::Requestor, ready.approved, refusal);
+        self.forget(ready.held, now);
+        self.turn_away(Side::Device, &refused, ready.trace, now);
+    }
+
+    /// Answers a refused request; what cannot be answered ends the association.
+    fn turn_away(&mut self, side: Side, refused: &RefusedMessage, trace: Trace, now: Instant) {
+        let refusal = Some(refused.refusal().clone());
+        let answered = refused
+            .answer()
+            .is_some_and(|answer| self.say(side, PduType::PData, answer));
+        if answered {
+            let words = Some(status_words(refused.status()));
+            self.record(trace, Outcome::Refused, refusal, words, now);
+            return;
+        }
+        let reason = AbortReason::InvalidParameter;
+        let words = Some(abort_words(reason));
+        self.record(trace, Outcome::Refused, refusal, words, now);
+        let other = why(
+            Reason::Sequence,
+            "association",
+            "the other end was refused a message",
+        );
+        self.abort(Some((side, reason)), &other, now);
+    }
+
+    /// Sends an approved message on, or asks the spool for it.
+    //= C2
+    fn send(&mut self, side: Side, mut ready: Box<Ready>, now: Instant) {
+        let to = side.other();
+        if !self.may_send(to, PduType::PData) {
+            self.undeliverable(ready.trace, "is being released", now);
+            return;
+        }
+        if ready.held.spooled {
+            self.steps.push_back(Step::Unspool);
+            self.end_mut(side).turn = Turn::Unspooling(ready);
+            return;
+        }
+        for bytes in ready.held.take() {
+            match ready.approved.data_permit(&bytes) {
+                Ok(permit) => self.steps.push_back(Step::Forward { to, permit }),
+                Err(_) => break,
+            }
+        }
+        if let Some(permit) = ready.approved.command_permit() {
+            self.steps.push_back(Step::Forward { to, permit });
+        }
+        if ready.approved.is_released() {
+            self.sent(side, *ready, now);
+        } else {
+            self.undeliverable(ready.trace, "lost bytes of a message", now);
+        }
+    }
+
+    /// A chunk of the spool came back.
+    pub(super) fn forward_spooled(&mut self, bytes: &Bytes, now: Instant) {
+        for side in SIDES {
+            let Turn::Unspooling(mut ready) =
+                std::mem::replace(&mut self.end_mut(side).turn, Turn::Reading)
+            else {
+                continue;
+            };
+            let to = side.other();
+            match ready.approved.data_permit(bytes) {
+                Ok(permit) => self.steps.push_back(Step::Forward { to, permit }),
+                Err(_) => return self.undeliverable(ready.trace, "gave back other bytes", now),
+            }
+            if ready.approved.is_released() {
+                for side in SIDES {
+                    self.end_mut(side).resume(now);
+                }
+                self.free_spool(now);
+                self.sent(side, *ready, now);
+            } else {
+                self.end_mut(side).turn = Turn::Unspooling(ready);
+            }
+            return;
+        }
+    }
+
+    /// A message went on as a whole.
+    fn sent(&mut self, side: Side, ready: Ready, now: Instant) {
+        let command = &ready.approved.head().command;
+        match (command.direction(), command.service()) {
+            (Direction::Request, Service::CCancel) => {
+                self.record(ready.trace, Outcome::Forwarded, None, None, now);
+            }
+            (Direction::Request, _) => {
+                let (trace, since) = (ready.trace, now);
+                self.end_mut(side).request = Some(Request { trace, since });
+            }
+            (Direction::Response, _) => self.answered(side.other(), command, &ready, now),
+        }
+    }
+
+    /// A response passed to the end that asked; the last one ends the exchange.
+    //= C6
+    fn answered(&mut self, asker: Side, command: &Command, ready: &Ready, now: Instant) {
+        let Some(mut request) = self.end_mut(asker).request.take() else {
+            return;
+        };
+        request.trace.warn_all(ready.approved.warnings());
+        if command.is_pending() {
+            request.since = now;
+            self.end_mut(asker).request = Some(request);
+            return;
+        }
+        let words = command.status().map(status_words);
+        self.record(request.trace, Outcome::Forwarded, None, words, now);
+    }
+
+    /// The gateway cannot finish what it began.
+    fn undeliverable(&mut self, trace: Trace, detail: &str, now: Instant) {
+        let refusal = why(Reason::Sequence, "association", detail);
+        let words = Some(abort_words(AbortReason::NotSpecified));
+        self.record(
+            trace,
+            Outcome::Unanswered,
+            Some(refusal.clone()),
+            words,
+            now,
+        );
+        self.abort(None, &refusal, now);
+    }
+}
+
+/// A cancel belongs to a request that was counted, and cannot be answered.
+fn is_rated(head: &Head) -> bool {
+    head.command.direction() == Direction::Request && head.command.service() != Service::CCancel
+}
+
+/// The device asked for the association.
+pub(super) fn peer(side: Side) -> Peer {
+    match side {
+        Side::Device => Peer::Requestor,
+        Side::Hospital => Peer::Acceptor,
+    }
+}
+
+fn side_of(peer: Peer) -> Side {
+    match peer {
+        Peer::Requestor => Side::Device,
+        Peer::Acceptor => Side::Hospital,
+    }
+}

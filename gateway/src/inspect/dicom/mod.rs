@@ -1,0 +1,452 @@
+//! One association: what the device says goes up message by message, what the destination says comes back.
+//!
+//! In: bytes of either side and the time. Out: steps.
+//! Decided here: the order of things (filter, connect, associate, hold, rate, forward, wait) and what a silence means.
+//! What a PDU or a message says is judged by `protocol_inspect::dicom`.
+//!
+//! - The destination is asked for an association when the device's request was filtered, and not before.
+//! - A refused request is answered with a failure status and the association lives on; all other faults abort both legs.
+//! - A request is put on record when its last response passed. No response in time, or the destination gone before it:
+//!   A-ABORT to the sender and no invented status.
+//! - Bytes of one end are taken in order: while its message waits (for the rate limiter, for the spool), so do they.
+
+mod association;
+mod deadline;
+mod end;
+mod message;
+mod record;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use protocol_inspect::dicom::{
+    AbortReason, Dialogue, Filtered, Pdu, PduType, Policy, Violation, abort,
+};
+use protocol_inspect::{Limits, Permit, Reason, Refusal, Spoken};
+
+use self::end::{End, Message, Socket, Turn};
+use self::record::{Trace, abort_words, why};
+use super::{ConnectionPolicy, EndReason, Outcome, ProtocolPolicy, Session, Step, Subject, Timing};
+use crate::flow::Side;
+
+/// The session of one device connection with one DICOM service.
+pub struct DicomSession {
+    policy: Arc<Policy>,
+    timing: Timing,
+    has_rate: bool,
+    device: End,
+    hospital: End,
+    phase: Phase,
+    /// From A-ASSOCIATE-AC on.
+    dialogue: Option<Dialogue>,
+    /// Whose message is in the spool.
+    spool: Option<Side>,
+    last_activity: Instant,
+    steps: VecDeque<Step>,
+}
+
+/// How far the association is.
+enum Phase {
+    /// The device has not asked yet.
+    Request(Instant),
+    /// The destination is being connected.
+    Connecting(Box<Asked>, Instant),
+    /// The destination has the request.
+    Accepting(Box<Asked>, Instant),
+    /// The gateway itself refused all contexts: there is nothing to do but to release.
+    Empty(Instant),
+    /// Messages pass.
+    Established,
+    /// One end wants to release.
+    Releasing(Instant),
+    /// The last words were said.
+    Over,
+}
+
+/// A request for an association on its way.
+struct Asked {
+    filtered: Filtered,
+    trace: Trace,
+}
+
+impl DicomSession {
+    /// A new connection of a device.
+    #[must_use]
+    pub fn new(policy: &ConnectionPolicy, now: Instant, _wall: Timestamp) -> Self {
+        let dicom = dicom_policy(policy);
+        Self {
+            device: End::new(Side::Device, &dicom),
+            hospital: End::new(Side::Hospital, &dicom),
+            policy: dicom,
+            timing: policy.timing,
+            has_rate: policy.rate.is_some(),
+            phase: Phase::Request(now),
+            dialogue: None,
+            spool: None,
+            last_activity: now,
+            steps: VecDeque::new(),
+        }
+    }
+
+    /// Takes what came until nothing is whole or something must be waited for.
+    fn advance(&mut self, now: Instant) {
+        while self.take(Side::Device, now) || self.take(Side::Hospital, now) {}
+    }
+
+    /// Whether there was something to take.
+    fn take(&mut self, side: Side, now: Instant) -> bool {
+        if !self.takes(side) {
+            return false;
+        }
+        let taken = self.take_one(side, now);
+        taken.unwrap_or_else(|violation| {
+            self.violated(side, violation, now);
+            false
+        })
+    }
+
+    fn take_one(&mut self, side: Side, now: Instant) -> Result<bool, Violation> {
+        let end = self.end_mut(side);
+        if let Some(value) = end.values.pop_front() {
+            self.value(side, value, now)?;
+            return Ok(true);
+        }
+        let Some(pdu) = end.reader.poll() else {
+            return Ok(false);
+        };
+        end.look(now);
+        self.pdu(side, pdu?, now)?;
+        Ok(true)
+    }
+
+    fn takes(&self, side: Side) -> bool {
+        let end = self.end_at(side);
+        let busy = match self.phase {
+            Phase::Connecting(..) | Phase::Over => true,
+            Phase::Request(_)
+            | Phase::Accepting(..)
+            | Phase::Empty(_)
+            | Phase::Established
+            | Phase::Releasing(_) => false,
+        };
+        end.is_open() && end.is_reading() && !busy && !self.is_unspooling()
+    }
+
+    fn pdu(&mut self, side: Side, pdu: Pdu, now: Instant) -> Result<(), Violation> {
+        let end = self.end_mut(side);
+        end.leg = end.leg.received(pdu.kind())?;
+        match pdu {
+            Pdu::AssociateRq(rq) => self.requested(&rq, now),
+            Pdu::AssociateAc(ac) => self.accepted(&ac, now)?,
+            Pdu::AssociateRj(rj) => self.rejected(rj, now),
+            Pdu::PData(values) => self.end_mut(side).values = values.into(),
+            Pdu::ReleaseRq => self.release_asked(side, now)?,
+            Pdu::ReleaseRp => self.release_answered(side, now)?,
+            Pdu::Abort(words) => self.aborted(side, words, now),
+        }
+        Ok(())
+    }
+
+    /// This end broke the upper layer or DIMSE.
+    fn violated(&mut self, side: Side, violation: Violation, now: Instant) {
+        let message = std::mem::replace(&mut self.end_mut(side).message, Message::new());
+        let kind = message
+            .head
+            .map_or("", |head| head.command.service().name());
+        let trace = Trace::new(side, Subject::Stream, kind, now);
+        let answer = Some(abort_words(violation.reason));
+        let other = why(Reason::Sequence, "association", "the other end broke it");
+        self.record(
+            trace,
+            Outcome::Refused,
+            Some(violation.refusal),
+            answer,
+            now,
+        );
+        self.abort(Some((side, violation.reason)), &other, now);
+    }
+
+    /// Aborts both legs; what was under way is recorded with this reason.
+    fn abort(&mut self, blame: Option<(Side, AbortReason)>, reason: &Refusal, now: Instant) {
+        for side in SIDES {
+            let says = match blame {
+                Some((blamed, says)) if blamed == side => says,
+                Some(_) | None => AbortReason::NotSpecified,
+            };
+            if self.say(side, PduType::Abort, abort(says)) {
+                self.end_mut(side).told = Some(abort_words(says));
+            }
+        }
+        self.leave(reason, now);
+        self.close_both();
+    }
+
+    /// Records what nobody will answer any more.
+    fn leave(&mut self, reason: &Refusal, now: Instant) {
+        self.dialogue = None;
+        let phase = std::mem::replace(&mut self.phase, Phase::Over);
+        let mut left = Vec::new();
+        match phase {
+            Phase::Connecting(asked, _) | Phase::Accepting(asked, _) => {
+                let told = self.device.told.clone();
+                left.push((asked.trace, Outcome::Abandoned, told));
+            }
+            Phase::Request(_)
+            | Phase::Empty(_)
+            | Phase::Established
+            | Phase::Releasing(_)
+            | Phase::Over => {}
+        }
+        for end in [&mut self.device, &mut self.hospital] {
+            let told = end.told.clone();
+            if let Some(request) = end.request.take() {
+                left.push((request.trace, Outcome::Unanswered, told.clone()));
+            }
+            match std::mem::replace(&mut end.turn, Turn::Reading) {
+                Turn::Unspooling(ready) => {
+                    left.push((ready.trace, Outcome::Unanswered, told.clone()));
+                }
+                Turn::Token(ready) => left.push((ready.trace, Outcome::Abandoned, told.clone())),
+                Turn::Reading | Turn::Spool => {}
+            }
+            let message = std::mem::replace(&mut end.message, Message::new());
+            if let Some(since) = message.since {
+                let trace = match &message.head {
+                    Some(head) => Trace::message(end.side, head, since),
+                    None => Trace::new(end.side, Subject::Message, "", since),
+                };
+                left.push((trace, Outcome::Abandoned, told));
+            }
+            end.values.clear();
+        }
+        for (trace, outcome, told) in left {
+            self.record(trace, outcome, Some(reason.clone()), told, now);
+        }
+    }
+
+    fn close_both(&mut self) {
+        self.phase = Phase::Over;
+        for side in SIDES {
+            self.close(side);
+        }
+    }
+
+    /// Closes one side, also one that was never there.
+    fn close(&mut self, side: Side) {
+        let end = self.end_mut(side);
+        if end.socket == Socket::Closed {
+            return;
+        }
+        end.socket = Socket::Closed;
+        end.leg = end.leg.closed();
+        let reset = false;
+        self.steps.push_back(Step::Close { side, reset });
+    }
+
+    /// Our last word to this side was said: the peer closes.
+    //= DICOM PS3.8 9.1.5
+    fn linger(&mut self, side: Side, now: Instant) {
+        let until = after(now, self.timing.receive_ms);
+        let end = self.end_mut(side);
+        if end.is_open() {
+            end.socket = Socket::Closing(until);
+        }
+    }
+
+    /// Whether it could be said: the leg is open, and in a state in which this may be sent.
+    fn say(&mut self, to: Side, kind: PduType, spoken: Spoken) -> bool {
+        let may = self.may_send(to, kind);
+        if may {
+            self.steps.push_back(Step::Speak { to, spoken });
+        }
+        may
+    }
+
+    /// As [`Self::say`], for what an inspector approved.
+    fn pass(&mut self, to: Side, kind: PduType, permit: Permit) -> bool {
+        let may = self.may_send(to, kind);
+        if may {
+            self.steps.push_back(Step::Forward { to, permit });
+        }
+        may
+    }
+
+    fn may_send(&mut self, to: Side, kind: PduType) -> bool {
+        let end = self.end_mut(to);
+        match end.leg.sent(kind) {
+            Some(leg) if end.is_open() => {
+                end.leg = leg;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    fn record(
+        &mut self,
+        trace: Trace,
+        outcome: Outcome,
+        reason: Option<Refusal>,
+        answer: Option<String>,
+        now: Instant,
+    ) {
+        let decision = trace.decide(outcome, reason, answer, now);
+        self.steps.push_back(Step::Record(decision));
+    }
+
+    fn end_at(&self, side: Side) -> &End {
+        match side {
+            Side::Device => &self.device,
+            Side::Hospital => &self.hospital,
+        }
+    }
+
+    fn end_mut(&mut self, side: Side) -> &mut End {
+        match side {
+            Side::Device => &mut self.device,
+            Side::Hospital => &mut self.hospital,
+        }
+    }
+
+    fn is_unspooling(&self) -> bool {
+        SIDES
+            .into_iter()
+            .any(|side| matches!(self.end_at(side).turn, Turn::Unspooling(_)))
+    }
+}
+
+impl Session for DicomSession {
+    fn wants(&self, from: Side) -> bool {
+        match self.end_at(from).socket {
+            Socket::Open => self.takes(from),
+            // What still comes is thrown away, so that the end is seen.
+            Socket::Closing(_) => true,
+            Socket::Absent | Socket::Closed => false,
+        }
+    }
+
+    fn receive(&mut self, from: Side, bytes: &[u8], now: Instant, _wall: Timestamp) {
+        let end = self.end_mut(from);
+        if !end.is_open() || bytes.is_empty() {
+            return;
+        }
+        end.receive(bytes, now);
+        self.last_activity = now;
+        self.advance(now);
+    }
+
+    fn ended(&mut self, side: Side, _reset: bool, now: Instant, _wall: Timestamp) {
+        match self.end_at(side).socket {
+            Socket::Absent | Socket::Closed => {}
+            Socket::Closing(_) => self.close(side),
+            Socket::Open => {
+                self.close(side);
+                self.lost(side, now);
+            }
+        }
+    }
+
+    fn connected(&mut self, now: Instant, _wall: Timestamp) {
+        self.last_activity = now;
+        self.ask(now);
+        self.advance(now);
+    }
+
+    fn connect_failed(&mut self, now: Instant, _wall: Timestamp) {
+        self.undelivered("cannot be reached", now);
+    }
+
+    fn unspooled(&mut self, bytes: Bytes, now: Instant, _wall: Timestamp) {
+        self.last_activity = now;
+        self.forward_spooled(&bytes, now);
+        self.advance(now);
+    }
+
+    fn token(&mut self, granted: bool, now: Instant, _wall: Timestamp) {
+        self.last_activity = now;
+        self.rated(granted, now);
+        self.advance(now);
+    }
+
+    fn wants_token(&self) -> bool {
+        matches!(self.device.turn, Turn::Token(_))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.next_deadline().map(|(at, _)| at)
+    }
+
+    fn handle_deadline(&mut self, now: Instant, _wall: Timestamp) {
+        if let Some((at, late)) = self.next_deadline()
+            && at <= now
+        {
+            self.late(late, now);
+        }
+    }
+
+    fn update(&mut self, policy: &ConnectionPolicy) {
+        self.policy = dicom_policy(policy);
+        self.timing = policy.timing;
+        self.has_rate = policy.rate.is_some();
+        if let Some(dialogue) = &mut self.dialogue {
+            dialogue.update(&self.policy);
+        }
+    }
+
+    fn end(&mut self, reason: EndReason, now: Instant, _wall: Timestamp) {
+        let (reason, detail) = match reason {
+            EndReason::NotAllowed => (Reason::Forbidden, "no longer allowed"),
+            EndReason::Killed => (Reason::Forbidden, "ended by an operator"),
+            EndReason::Shutdown => (Reason::Destination, "the gateway stops"),
+            EndReason::NoJournal => (Reason::Destination, "the journal cannot be written"),
+            EndReason::Resources => (Reason::Limit, "the gateway has no room"),
+        };
+        self.abort(None, &why(reason, "connection", detail), now);
+    }
+
+    fn poll(&mut self) -> Option<Step> {
+        self.steps.pop_front()
+    }
+
+    fn held(&self) -> usize {
+        self.device.held() + self.hospital.held()
+    }
+
+    fn idle(&self) -> bool {
+        let quiet = |end: &End| {
+            let nothing = end.message.since.is_none() && end.began.is_none();
+            nothing && end.request.is_none() && end.is_reading()
+        };
+        match self.phase {
+            Phase::Request(_) | Phase::Empty(_) | Phase::Established => {
+                quiet(&self.device) && quiet(&self.hospital)
+            }
+            Phase::Connecting(..) | Phase::Accepting(..) | Phase::Releasing(_) => false,
+            Phase::Over => true,
+        }
+    }
+}
+
+fn dicom_policy(policy: &ConnectionPolicy) -> Arc<Policy> {
+    Arc::new(match &policy.protocol {
+        ProtocolPolicy::Dicom(dicom) => dicom.clone(),
+        // A policy of another protocol: no rule, so nothing passes.
+        ProtocolPolicy::Hl7(_) => Policy {
+            limits: Limits::default(),
+            calling_ae: None,
+            called_ae: None,
+            rules: Vec::new(),
+        },
+    })
+}
+
+fn after(since: Instant, ms: u64) -> Instant {
+    since + Duration::from_millis(ms.min(LONGEST))
+}
+
+const SIDES: [Side; 2] = [Side::Device, Side::Hospital];
+/// Longest deadline: a year, in milliseconds.
+const LONGEST: u64 = 365 * 24 * 60 * 60 * 1_000;

@@ -1,0 +1,130 @@
+//! What is put on record about a message or an association while it travels.
+
+use std::time::Instant;
+
+use protocol_inspect::dicom::{AbortReason, Direction, Head};
+use protocol_inspect::{Reason, Refusal, Warning};
+
+use crate::flow::Side;
+use crate::inspect::{Decision, Outcome, Subject};
+
+/// The facts that do not depend on what becomes of it.
+#[derive(Clone, Debug)]
+pub(super) struct Trace {
+    pub(super) from: Side,
+    what: Subject,
+    kind: String,
+    rule: Option<String>,
+    length: u64,
+    digest: Option<[u8; 32]>,
+    identifier: Option<Vec<u8>>,
+    received: Instant,
+    warnings: Vec<String>,
+}
+
+impl Trace {
+    /// Something that has no digest.
+    pub(super) fn new(from: Side, what: Subject, kind: &str, received: Instant) -> Self {
+        Self {
+            from,
+            what,
+            kind: kind.to_owned(),
+            rule: None,
+            length: 0,
+            digest: None,
+            identifier: None,
+            received,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// A DIMSE message.
+    pub(super) fn message(from: Side, head: &Head, received: Instant) -> Self {
+        let what = match head.command.direction() {
+            Direction::Request => Subject::Message,
+            Direction::Response => Subject::Answer,
+        };
+        let instance = head.command.sop_instance();
+        Self {
+            rule: head.rule.clone(),
+            identifier: instance.map(|uid| uid.as_str().as_bytes().to_vec()),
+            ..Self::new(from, what, head.command.service().name(), received)
+        }
+    }
+
+    pub(super) fn digested(mut self, digest: [u8; 32], length: u64) -> Self {
+        self.digest = Some(digest);
+        self.length = length;
+        self
+    }
+
+    pub(super) fn warn_all(&mut self, warnings: &[Warning]) {
+        for warning in warnings {
+            self.warn(format!("{} {}", warning.reason.code(), warning.location));
+        }
+    }
+
+    pub(super) fn warn(&mut self, warning: String) {
+        if self.warnings.len() < MOST_WARNINGS && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// The one decision about it.
+    pub(super) fn decide(
+        self,
+        outcome: Outcome,
+        why: Option<Refusal>,
+        answer: Option<String>,
+        now: Instant,
+    ) -> Decision {
+        let micros = now.saturating_duration_since(self.received).as_micros();
+        let (reason, location, detail) = why.map_or((None, None, None), |why| {
+            let code = why.reason.code().to_owned();
+            (Some(code), Some(why.location), Some(why.detail))
+        });
+        Decision {
+            from: self.from,
+            what: self.what,
+            kind: self.kind,
+            rule: self.rule,
+            outcome,
+            reason,
+            location,
+            detail,
+            answer,
+            length: self.length,
+            digest: self.digest,
+            identifier: self.identifier,
+            micros: u64::try_from(micros).unwrap_or(u64::MAX),
+            warnings: self.warnings,
+        }
+    }
+}
+
+/// A reason of the gateway's own.
+pub(super) fn why(reason: Reason, location: &str, detail: &str) -> Refusal {
+    Refusal {
+        reason,
+        location: location.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
+/// As in `A-ABORT 2/6`.
+pub(super) fn abort_words(reason: AbortReason) -> String {
+    format!("A-ABORT 2/{}", reason.code())
+}
+
+/// As in `A-ASSOCIATE-RJ 1/1/3`.
+pub(super) fn reject_words((result, source, reason): (u8, u8, u8)) -> String {
+    format!("A-ASSOCIATE-RJ {result}/{source}/{reason}")
+}
+
+/// As in `A700`.
+pub(super) fn status_words(status: u16) -> String {
+    format!("{status:04X}")
+}
+
+/// As [`Decision::warnings`] promises.
+const MOST_WARNINGS: usize = 16;
