@@ -12,7 +12,7 @@ use protocol_inspect::dicom::{
 };
 
 use super::end::{Held, Ready, Request, Turn};
-use super::record::{Trace, abort_words, status_words, why};
+use super::record::{Trace, abort_words, broken_by, status_words, why};
 use super::{DicomSession, SIDES};
 use crate::flow::Side;
 use crate::inspect::{Outcome, Step};
@@ -156,11 +156,7 @@ impl DicomSession {
         let reason = AbortReason::InvalidParameter;
         let words = Some(abort_words(reason));
         self.record(trace, Outcome::Refused, refusal, words, now);
-        let other = why(
-            Reason::Sequence,
-            "association",
-            "the other end was refused a message",
-        );
+        let other = broken_by(side);
         self.abort(Some((side, reason)), &other, now);
     }
 

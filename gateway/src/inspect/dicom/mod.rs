@@ -15,6 +15,8 @@ mod deadline;
 mod end;
 mod message;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -158,7 +160,7 @@ impl DicomSession {
             .map_or("", |head| head.command.service().name());
         let trace = Trace::new(side, Subject::Stream, kind, now);
         let answer = Some(abort_words(violation.reason));
-        let other = why(Reason::Sequence, "association", "the other end broke it");
+        let other = record::broken_by(side);
         self.record(
             trace,
             Outcome::Refused,
@@ -187,12 +189,25 @@ impl DicomSession {
     /// Records what nobody will answer any more.
     fn leave(&mut self, reason: &Refusal, now: Instant) {
         self.dialogue = None;
+        let not_sent = match reason.reason {
+            Reason::Destination => Outcome::Undelivered,
+            Reason::Framing
+            | Reason::Encoding
+            | Reason::Structure
+            | Reason::Field
+            | Reason::Sequence
+            | Reason::Unsupported
+            | Reason::Forbidden
+            | Reason::Identity
+            | Reason::Limit
+            | Reason::Rate => Outcome::Abandoned,
+        };
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
         let mut left = Vec::new();
         match phase {
             Phase::Connecting(asked, _) | Phase::Accepting(asked, _) => {
                 let told = self.device.told.clone();
-                left.push((asked.trace, Outcome::Abandoned, told));
+                left.push((asked.trace, not_sent, told));
             }
             Phase::Request(_)
             | Phase::Empty(_)
@@ -209,7 +224,7 @@ impl DicomSession {
                 Turn::Unspooling(ready) => {
                     left.push((ready.trace, Outcome::Unanswered, told.clone()));
                 }
-                Turn::Token(ready) => left.push((ready.trace, Outcome::Abandoned, told.clone())),
+                Turn::Token(ready) => left.push((ready.trace, not_sent, told.clone())),
                 Turn::Reading | Turn::Spool => {}
             }
             let message = std::mem::replace(&mut end.message, Message::new());

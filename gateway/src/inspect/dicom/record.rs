@@ -111,6 +111,14 @@ pub(super) fn why(reason: Reason, location: &str, detail: &str) -> Refusal {
     }
 }
 
+/// Why what the other end had under way ends.
+pub(super) fn broken_by(side: Side) -> Refusal {
+    match side {
+        Side::Device => why(Reason::Sequence, "association", "broken by the device"),
+        Side::Hospital => why(Reason::Destination, "destination", "broke the protocol"),
+    }
+}
+
 /// As in `A-ABORT 2/6`.
 pub(super) fn abort_words(reason: AbortReason) -> String {
     format!("A-ABORT 2/{}", reason.code())

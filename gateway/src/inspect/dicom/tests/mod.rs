@@ -1,0 +1,14 @@
+//! Scripts of whole associations: what comes in, and the steps that follow, as snapshots.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests begin at the real time once"
+)]
+
+mod association;
+mod message;
+mod script;
+mod words;
+
+use protocol_inspect::dicom::PduReader;
+
+use super::*;
