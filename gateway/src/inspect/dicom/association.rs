@@ -78,7 +78,7 @@ impl DicomSession {
                 asked.trace = asked.trace.digested(digest, length);
                 self.pass(Side::Hospital, PduType::AssociateRq, request);
                 self.phase = Phase::Accepting(asked, now);
-                self.device.resume(now);
+                self.resume(Side::Device, now);
             }
             other @ (Phase::Request(_)
             | Phase::Accepting(..)

@@ -64,7 +64,8 @@ impl DicomSession {
             Some((after(since, timing.receive_ms), Late::Rest(end.side)))
         };
         let response = |end: &End| {
-            let since = end.request.as_ref()?.since;
+            let request = end.request.as_ref();
+            let since = request.filter(|_| self.takes(end.side.other()))?.since;
             Some((after(since, timing.answer_ms), Late::Response(end.side)))
         };
         let ends = [&self.device, &self.hospital];

@@ -76,11 +76,11 @@ impl DicomSession {
         self.spool = Some(side);
         let end = self.end_mut(side);
         end.turn = Turn::Reading;
-        end.resume(now);
         end.message.held.spooled = true;
         for bytes in end.message.held.take() {
             self.steps.push_back(Step::Spool(bytes));
         }
+        self.resume(side, now);
     }
 
     fn forget(&mut self, held: Held, now: Instant) {
@@ -121,7 +121,7 @@ impl DicomSession {
     pub(super) fn rated(&mut self, granted: bool, now: Instant) {
         match std::mem::replace(&mut self.device.turn, Turn::Reading) {
             Turn::Token(ready) => {
-                self.device.resume(now);
+                self.resume(Side::Device, now);
                 if granted {
                     self.send(Side::Device, ready, now);
                 } else {
@@ -204,7 +204,7 @@ impl DicomSession {
             }
             if ready.approved.is_released() {
                 for side in SIDES {
-                    self.end_mut(side).resume(now);
+                    self.resume(side, now);
                 }
                 self.free_spool(now);
                 self.sent(side, *ready, now);

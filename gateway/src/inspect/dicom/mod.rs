@@ -326,6 +326,14 @@ impl DicomSession {
         }
     }
 
+    /// This end was held back: neither it is late, nor its response to the other.
+    fn resume(&mut self, side: Side, now: Instant) {
+        self.end_mut(side).resume(now);
+        if let Some(request) = &mut self.end_mut(side.other()).request {
+            request.since = now;
+        }
+    }
+
     fn is_unspooling(&self) -> bool {
         SIDES
             .into_iter()

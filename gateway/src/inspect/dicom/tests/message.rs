@@ -134,6 +134,23 @@ fn the_rate_is_asked_once_a_message() {
     insta::assert_snapshot!(s.told());
 }
 
+#[test]
+fn a_device_that_is_held_back_is_not_late() {
+    let rated = |policy: &mut ConnectionPolicy| {
+        policy.rate = Some(Rate {
+            messages: 1,
+            per_ms: 1_000,
+            burst: 1,
+        });
+    };
+    let mut s = Script::established_with(rated);
+    s.hospital(&event_report(9, &filled(10), 100));
+    s.device(&echo(1)).later(200_000).token(true).later(59_999);
+    s.device(&event_report_rsp(9)).hospital(&echo_rsp(1));
+    assert!(s.session.idle());
+    assert!(s.decisions.iter().all(|d| d.outcome == Outcome::Forwarded));
+}
+
 //= C7
 #[test]
 fn a_large_message_goes_through_the_spool() {
