@@ -155,7 +155,7 @@ impl Supervisor {
         if self.own(kind, id).is_none() {
             return;
         }
-        let directory = self.config.gateway.state_dir.join("spool");
+        let directory = self.config.gateway.state_dir.join(super::ground::SPOOLS);
         let file = spool_file::create(&directory);
         if let Err(error) = &file {
             warn!(%error, "no spool file can be made");

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -42,6 +43,11 @@ impl Ground {
         let addresses: Vec<_> = networks
             .map(|(address, network)| (*address, network.prefix_len()))
             .collect();
+        let spools = config.gateway.state_dir.join(SPOOLS);
+        private_directory(&spools).map_err(|cause| DaemonError::System {
+            step: "make the folder of spools",
+            cause,
+        })?;
         host::prepare(config).await?;
         let tun = device::open(&tunnel.interface, &addresses, tunnel.mtu, false)?;
         host::prepare_interface(config).await?;
@@ -65,6 +71,14 @@ impl Ground {
             accepting,
         ))
     }
+}
+
+/// Makes a folder that only its owner may enter.
+pub(super) fn private_directory(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 fn listen(config: &Config) -> Result<(Vec<TcpListener>, Listeners), DaemonError> {
@@ -110,6 +124,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Below the state directory: messages that are too large for memory, without names and encrypted.
+pub(super) const SPOOLS: &str = "spool";
 /// Where `wg` looks for user-space tunnels.
 const UAPI_DIRECTORY: &str = "/var/run/wireguard";
 const BACKLOG: i32 = 1024;

@@ -10,6 +10,7 @@ mod events;
 mod ground;
 mod life;
 mod logging;
+mod notice;
 mod operator;
 mod outbox;
 mod privileges;

@@ -3,7 +3,8 @@
 //! A change can be put on trial: unless it is confirmed in time, it is undone.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::enforce::EnforceError;
 use super::events::chain;
+use super::ground::private_directory;
 use super::life::OURSELVES;
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;
@@ -244,9 +246,14 @@ fn copy(directory: &Path, sources: &[Source], kept: &Path) -> io::Result<()> {
             .collect();
         let target = fresh.join(inside);
         if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent)?;
+            private_directory(parent)?;
         }
-        fs::write(target, &source.text)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(target)?;
+        file.write_all(source.text.as_bytes())?;
     }
     if kept.exists() {
         fs::remove_dir_all(kept)?;

@@ -20,6 +20,7 @@ use super::denied::{Allowance, Denied};
 use super::enforce::EnforceError;
 use super::ground::Ground;
 use super::life::Workers;
+use super::notice::{Notice, Notices};
 use super::operator::Questions;
 use super::outbox::Outbox;
 use super::privileges::{self, SealError};
@@ -87,6 +88,7 @@ pub(super) struct Supervisor {
     pub(super) forwarded: u64,
     pub(super) refused: u64,
     pub(super) ready: bool,
+    pub(super) notices: Notices,
 }
 
 /// Why the gateway cannot start or go on.
@@ -169,6 +171,8 @@ impl Supervisor {
         } = checked;
         let clock = SystemClock;
         let registry = Registry::open(&config.gateway.state_dir)?;
+        let step = "start a thread";
+        let notices = Notices::start().map_err(|cause| DaemonError::System { step, cause })?;
         let now = clock.now();
         let wall = clock.wall();
         let (ground, plan, accepting) = Ground::prepare(&config, &registry, wall).await?;
@@ -202,6 +206,7 @@ impl Supervisor {
             forwarded: 0,
             refused: 0,
             ready: false,
+            notices,
         };
         supervisor.keep_applied();
         for kind in [
@@ -300,7 +305,7 @@ impl Supervisor {
             self.verify_table();
         }
         if self.ready && self.workers.all_ready() {
-            notify(&[sd_notify::NotifyState::Watchdog]);
+            self.notices.say(Notice::Alive);
         }
     }
 
@@ -309,14 +314,14 @@ impl Supervisor {
         if !self.ready && self.workers.all_ready() {
             self.ready = true;
             info!(gateway = %self.config.gateway.name, devices = self.config.devices.len(), "ready");
-            notify(&[sd_notify::NotifyState::Ready]);
+            self.notices.say(Notice::Ready);
         }
     }
 
     /// Orderly end: nothing new, messages under way are finished, records are on disk. The rules stay.
     async fn stop(mut self, mut queue: mpsc::Receiver<Input>) {
         info!("stopping");
-        notify(&[sd_notify::NotifyState::Stopping]);
+        self.notices.say(Notice::Stopping);
         self.drain();
         let deadline = tokio::time::sleep(DRAIN);
         tokio::pin!(deadline);
@@ -425,13 +430,6 @@ async fn watch_denied(mut watch: DeniedWatch, inputs: mpsc::Sender<Input>) {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-    }
-}
-
-/// Without a service manager there is nobody to tell.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "the service manager cannot be told");
     }
 }
 
