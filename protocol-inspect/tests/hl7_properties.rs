@@ -41,7 +41,7 @@ fn relay(chunks: &[&[u8]], policy: &Policy) -> (Vec<String>, Vec<u8>) {
     for chunk in chunks {
         framer.receive(chunk);
         while let Some(next) = framer.poll() {
-            match next.map(|frame| judge(frame, policy)) {
+            match next.map(|frame| judge(frame, policy, None)) {
                 Ok(judgement) => match judgement.verdict {
                     Verdict::Accept(accepted) => {
                         said.push(accepted.rule);

@@ -31,9 +31,16 @@ fn policy(rules: Vec<Rule>) -> Policy {
     }
 }
 
+fn stamp() -> Stamp {
+    Stamp {
+        time: "20260101000000+0000".into(),
+        control_id: "LZ1".into(),
+    }
+}
+
 /// `rule`, or `rule: why`.
 fn say(text: &str, policy: &Policy) -> String {
-    match judge(Frame::around(text.as_bytes()), policy).verdict {
+    match judge(Frame::around(text.as_bytes()), policy, None).verdict {
         Verdict::Accept(accepted) => {
             assert_eq!(
                 accepted.permit.into_bytes(),
@@ -152,14 +159,11 @@ fn profile_and_shadow_weigh_the_content() {
 
 fn speak(text: &str) -> String {
     let header = Header::of(text.as_bytes()).unwrap();
-    let refused = match judge(Frame::around(text.as_bytes()), &policy(vec![])).verdict {
+    let refused = match judge(Frame::around(text.as_bytes()), &policy(vec![]), None).verdict {
         Verdict::Refuse(refused) => refused,
         Verdict::Accept(_) => unreachable!("no rule accepts"),
     };
-    let stamp = Stamp {
-        time: "20260101000000+0000".into(),
-        control_id: "LZ1".into(),
-    };
+    let stamp = stamp();
     ack::refuse(&header, &refused, &stamp).map_or_else(String::new, |(_, spoken)| {
         let text = String::from_utf8(spoken.into_bytes().to_vec()).unwrap();
         text.trim_matches(['\x0b', '\r', '\x1c'])
@@ -301,4 +305,81 @@ fn refusals_without_a_place_are_the_gateways_own() {
     );
     assert_eq!(refused.code.code(), "207");
     assert!(refused.place.is_none());
+}
+
+#[test]
+fn a_time_far_from_the_present_warns_under_every_profile() {
+    let mut strict = rule("r", &["ORU^R01"]);
+    strict.profile = Profile::Strict;
+    for rule in [rule("r", &["ORU^R01"]), strict] {
+        for (now, warnings) in [(1_767_225_600, 0), (1_767_225_600 + 30 * 86_400, 1)] {
+            let frame = Frame::around(GOOD.as_bytes());
+            match judge(frame, &policy(vec![rule.clone()]), Some(now)).verdict {
+                Verdict::Accept(accepted) => assert_eq!(accepted.warnings.len(), warnings),
+                Verdict::Refuse(refused) => panic!("{}", refused.refusal),
+            }
+        }
+    }
+}
+
+#[test]
+fn msh_9_names_one_type_and_its_own_structure() {
+    let policy = policy(vec![rule("r", &["ORU^R01"])]);
+    for (type_, accepted) in [
+        ("ORU^R01^ORU_R01", true),
+        ("ORU^R01^ADT_A01", false),
+        ("ORU^R01~ADT^A40", false),
+    ] {
+        let said = say(&GOOD.replace("ORU^R01", type_), &policy);
+        assert_eq!(said == "r (0 warnings)", accepted, "{type_}: {said}");
+    }
+}
+
+#[test]
+fn what_a_device_says_to_an_answer_is_a_plain_acknowledgement_of_its_own() {
+    let bound = policy(vec![rule("r", &["ORU^R01"])]);
+    let ack = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ACK|M2|P|2.5\rMSA|CA|H1\r";
+    let read = |text: &str, policy: &Policy| {
+        let answer = Answer::of_sender(Frame::around(text.as_bytes()), policy);
+        answer.map_err(|refusal| refusal.reason.code())
+    };
+    let foreign = ack.replace("|ECG|", "|PUMP|");
+    assert!(read(ack, &bound).is_ok());
+    assert_eq!(read(&foreign, &bound).unwrap_err(), "identity");
+    assert_eq!(
+        read(&format!("{ack}PID|1||other\r"), &bound).unwrap_err(),
+        "structure"
+    );
+    assert_eq!(
+        read(&format!("{ack}NTE|1||\\Q\r"), &bound).unwrap_err(),
+        "encoding"
+    );
+    assert!(read(&format!("{ack}NTE|1||done\r"), &bound).is_ok());
+    let mut free = bound;
+    free.rules[0].bind_sender = false;
+    assert!(read(&foreign, &free).is_ok());
+}
+
+#[test]
+fn nothing_of_a_message_shows_in_debug_output() {
+    let policy = policy(vec![rule("r", &["ORU^R01"])]);
+    let text = GOOD
+        .replace("PID|1", "PID|1||SECRET")
+        .replace("|M1|", "|SECRET|");
+    let ack = "MSH|^~\\&|SECRET|B|C|D|20260101||ACK|SECRET|P|2.5\rMSA|AA|SECRET\r";
+    let shown = format!(
+        "{:?} {:?} {:?}",
+        judge(Frame::around(text.as_bytes()), &policy, None),
+        Answer::read(Frame::around(ack.as_bytes()), &policy).unwrap(),
+        ack::repeat(
+            &Header::of(text.as_bytes()).unwrap(),
+            ack::AckCode::Aa,
+            &stamp()
+        ),
+    );
+    assert!(
+        shown.contains("bytes") && !shown.contains("SECRET"),
+        "{shown}"
+    );
+    assert!(!shown.contains("83, 69, 67"), "{shown}");
 }

@@ -6,9 +6,11 @@
 //! Which message it belongs to, and whether that one wants such an answer, is for the session: it compares
 //! [`Answer::acknowledged`] and asks [`Answer::fits`].
 
+use std::fmt;
+
 use super::ack::AckCode;
 use super::check;
-use super::finding::Weight;
+use super::finding::{Finding, Weight};
 use super::header::Header;
 use super::message::Message;
 use super::mllp::Frame;
@@ -16,7 +18,6 @@ use super::policy::Policy;
 use crate::{Permit, Reason, Refusal, Warning};
 
 /// An answer that may be relayed once it is known to whom it belongs.
-#[derive(Debug)]
 pub struct Answer {
     /// The answer's own header.
     pub header: Header,
@@ -35,8 +36,38 @@ impl Answer {
     /// # Errors
     /// When it is no message, or none that answers another.
     pub fn read(frame: Frame, policy: &Policy) -> Result<Self, Refusal> {
-        let findings = check::examine(frame.content(), &policy.limits, &policy.default_charset);
+        Self::examine(frame, policy, Weight::Firm)
+    }
+
+    /// Judges what a sender says to an answer that it was given. No rule speaks of it, so it may be
+    /// nothing but an acknowledgement in the sender's own name, with nothing wrong in its content.
+    ///
+    /// # Errors
+    /// When it is more than that, or less.
+    //= C5
+    pub fn of_sender(frame: Frame, policy: &Policy) -> Result<Self, Refusal> {
+        let message = Message::parse(frame.content(), &policy.limits)?;
+        if let Some(other) = message.segments().find(|s| !PLAIN.contains(&s.name())) {
+            let detail = "has no place in an acknowledgement";
+            return Err(Refusal::new(Reason::Structure, other.name(), detail));
+        }
+        let header = Header::read(frame.content(), policy.limits.hl7_segment);
+        let is_own = header.as_ref().is_some_and(|h| policy.is_own(h.sender()));
+        if !is_own && policy.rules.iter().all(|rule| rule.bind_sender) {
+            let detail = "is not the device's own application and facility";
+            return Err(Refusal::new(Reason::Identity, "MSH-3", detail));
+        }
+        Self::examine(frame, policy, Weight::Content)
+    }
+
+    /// What weighs as much as `refused` or more is refused.
+    fn examine(frame: Frame, policy: &Policy, refused: Weight) -> Result<Self, Refusal> {
+        let content = frame.content();
+        let findings = check::examine(content, &policy.limits, &policy.default_charset, None);
         if let Some(finding) = findings.firm {
+            return Err(finding.refusal());
+        }
+        if let Some(finding) = findings.first(refused) {
             return Err(finding.refusal());
         }
         let (code, acknowledged) = msa(frame.content(), policy)?;
@@ -46,7 +77,7 @@ impl Answer {
             .others
             .iter()
             .filter(|f| f.weight >= Weight::Content)
-            .map(super::finding::Finding::warning)
+            .map(Finding::warning)
             .collect();
         Ok(Self {
             header,
@@ -80,6 +111,12 @@ impl Answer {
     }
 }
 
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({}, {:?})", self.code.code(), self.permit)
+    }
+}
+
 /// The code and the message that a frame acknowledges, if it is a plain acknowledgement at all.
 ///
 /// For a sender's own accept acknowledgements: they are not messages under a rule, if they answer something.
@@ -110,3 +147,7 @@ fn msa(content: &[u8], policy: &Policy) -> Result<(AckCode, Vec<u8>), Refusal> {
     let acknowledged = msa.field(2).bytes().to_vec();
     Ok((code, acknowledged))
 }
+
+/// Segments of a general acknowledgement.
+//= HL7 v2.5.1 2.13.1
+const PLAIN: [&str; 6] = ["MSH", "SFT", "UAC", "MSA", "ERR", "NTE"];

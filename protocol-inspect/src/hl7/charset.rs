@@ -70,14 +70,22 @@ impl Charset {
                 }),
                 Ok(text) => text
                     .char_indices()
-                    .find(|(_, c)| ('\u{80}'..='\u{9f}').contains(c) || *c == '\u{feff}')
+                    .find(|(_, c)| is_hidden_structure(*c))
                     .map(|(offset, _)| Misfit {
                         offset,
-                        detail: "is a control character or a byte order mark",
+                        detail: "is a control character, a line separator or a byte order mark",
                     }),
             },
         }
     }
+}
+
+/// What a receiver may take for the end of a line or of a text, and nobody sees.
+fn is_hidden_structure(c: char) -> bool {
+    matches!(
+        c,
+        '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}'
+    )
 }
 
 fn position(bytes: &[u8], bad: impl Fn(u8) -> bool, detail: &'static str) -> Option<Misfit> {
@@ -130,6 +138,8 @@ mod tests {
             ("UNICODE UTF-8", "\u{a0}".as_bytes(), b"\xed\xa0\x80", 0),
             ("UTF-8", "\u{202e}".as_bytes(), "x\u{85}".as_bytes(), 1),
             ("UTF-8", b"x", "x\u{feff}".as_bytes(), 1),
+            ("UTF-8", "\u{2027}".as_bytes(), "x\u{2028}".as_bytes(), 1),
+            ("UTF-8", "\u{202a}".as_bytes(), "x\u{2029}".as_bytes(), 1),
         ] {
             assert_eq!(misfit(name, good), None, "{name}");
             assert_eq!(misfit(name, bad), Some(at), "{name}");

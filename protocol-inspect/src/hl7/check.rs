@@ -15,13 +15,18 @@ use super::segment::Segment;
 use super::timestamp;
 use crate::{LimitReached, Limits, Reason};
 
-/// Examines the content of a frame.
-pub(crate) fn examine(content: &[u8], limits: &Limits, default_charset: &str) -> Findings {
+/// Examines the content of a frame; `now` is the present in seconds since 1970, if it matters.
+pub(crate) fn examine(
+    content: &[u8],
+    limits: &Limits,
+    default_charset: &str,
+    now: Option<i64>,
+) -> Findings {
     let mut findings = Findings::default();
     match Message::read(content, limits) {
         Ok(message) => {
             if let Some(msh) = message.segments().next() {
-                header(msh, &mut findings);
+                header(msh, now, &mut findings);
                 charset(&message, msh, default_charset, &mut findings);
             }
             structure(&message, &mut findings);
@@ -36,12 +41,12 @@ pub(crate) fn examine(content: &[u8], limits: &Limits, default_charset: &str) ->
     findings
 }
 
-fn header(msh: &Segment<'_>, findings: &mut Findings) {
+fn header(msh: &Segment<'_>, now: Option<i64>, findings: &mut Findings) {
     let version = version(msh, findings);
     message_type(msh, version, findings);
     processing(msh, findings);
     control_id(msh, version, findings);
-    time(msh, version, findings);
+    time(msh, version, now, findings);
     for field in [15, 16] {
         let value = msh.field(field);
         if value.is_valued() && Condition::named(value.bytes()).is_none() {
@@ -137,8 +142,9 @@ fn message_type(msh: &Segment<'_>, version: Option<Version>, findings: &mut Find
                 "is not a message structure",
                 ErrorCode::MessageType,
             ),
+            // Receivers choose their parser by it, so it would be a way around the rule.
             Some(prefix) if prefix != code => wrong(
-                Weight::Strict,
+                Weight::Content,
                 3,
                 "is not a structure of this message type",
                 ErrorCode::MessageType,
@@ -146,7 +152,16 @@ fn message_type(msh: &Segment<'_>, version: Option<Version>, findings: &mut Find
             Some(_) => {}
         }
     }
-    if field.components().skip(3).any(|c| !c.is_empty()) || field.repetitions().nth(1).is_some() {
+    if field.repetitions().nth(1).is_some() {
+        // Which of them counts is a receiver's guess, and the rule was asked about the first only.
+        wrong(
+            Weight::Content,
+            0,
+            "has more than one repetition",
+            ErrorCode::MessageType,
+        );
+    }
+    if field.components().skip(3).any(|c| !c.is_empty()) {
         wrong(
             Weight::Strict,
             0,
@@ -231,7 +246,7 @@ fn control_id(msh: &Segment<'_>, version: Option<Version>, findings: &mut Findin
 }
 
 //= HL7 v2.5.1 2.15.9.7
-fn time(msh: &Segment<'_>, version: Option<Version>, findings: &mut Findings) {
+fn time(msh: &Segment<'_>, version: Option<Version>, now: Option<i64>, findings: &mut Findings) {
     let field = msh.field(7);
     if !field.is_valued() {
         if version.is_some_and(|v| v >= Version::V2_5) {
@@ -251,6 +266,9 @@ fn time(msh: &Segment<'_>, version: Option<Version>, findings: &mut Findings) {
     };
     if let Err(detail) = timestamp::judge(field.component(1)) {
         wrong(Weight::Content, 0, detail);
+    }
+    if let Some(detail) = now.and_then(|now| timestamp::far_from(field.component(1), now)) {
+        wrong(Weight::Notice, 0, detail);
     }
     if !matches!(
         field.component(2),
@@ -483,7 +501,7 @@ mod tests {
             let steps = |count: usize| {
                 let tail = unit.repeat(count);
                 let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rPID|{tail}\r");
-                examine(text.as_bytes(), &limits, "ASCII").steps
+                examine(text.as_bytes(), &limits, "ASCII", None).steps
             };
             // Places of the few findings that are kept are looked for from the start of the segment.
             let length = unit.len() * 20_000;
@@ -499,7 +517,7 @@ mod tests {
     fn weaker_findings_do_not_crowd_out_stronger_ones() {
         let soft = "\\P\\".repeat(100);
         let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rPID|{soft}\\Q\\\r");
-        let findings = examine(text.as_bytes(), &Limits::default(), "ASCII");
+        let findings = examine(text.as_bytes(), &Limits::default(), "ASCII", None);
         let refusal = findings.first(Weight::Content).unwrap().refusal();
         assert_eq!(
             refusal.to_string(),

@@ -20,6 +20,8 @@ pub(crate) struct Finding {
 /// Who refuses for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Weight {
+    /// Nobody refuses for it.
+    Notice,
     /// The strict profile only.
     Strict,
     /// Every profile, but a rule in shadow only warns.
@@ -152,7 +154,7 @@ impl Findings {
                 self.content = self.content.saturating_add(1);
                 self.others.push(finding);
             }
-            Weight::Strict => self.others.push(finding),
+            Weight::Strict | Weight::Notice => self.others.push(finding),
         }
     }
 
@@ -165,7 +167,9 @@ impl Findings {
         match weight {
             Weight::Firm => self.firm.is_none(),
             Weight::Content => self.content < MOST,
-            Weight::Strict => self.others.len().saturating_sub(self.content) < MOST,
+            Weight::Strict | Weight::Notice => {
+                self.others.len().saturating_sub(self.content) < MOST
+            }
         }
     }
 

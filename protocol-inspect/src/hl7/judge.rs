@@ -2,7 +2,7 @@
 //!
 //! In: a frame and the policy of its connection. Out: a [`Permit`] for the frame exactly as it came,
 //! or a refusal with all that an acknowledgement needs.
-//! Knows nothing of connections, time, rates or duplicates.
+//! Knows nothing of connections, clocks, rates or duplicates.
 
 use super::check;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
@@ -58,12 +58,17 @@ pub struct Refused {
     pub warnings: Vec<Warning>,
 }
 
-/// Judges one message.
+/// Judges one message. `now` is the present in seconds since 1970, to which MSH-7 is compared; without it, it is not.
 //= C1
 #[must_use]
-pub fn judge(frame: Frame, policy: &Policy) -> Judgement {
+pub fn judge(frame: Frame, policy: &Policy, now: Option<i64>) -> Judgement {
     let header = Header::read(frame.content(), policy.limits.hl7_segment);
-    let findings = check::examine(frame.content(), &policy.limits, &policy.default_charset);
+    let findings = check::examine(
+        frame.content(),
+        &policy.limits,
+        &policy.default_charset,
+        now,
+    );
     let verdict = match (&findings.firm, &header) {
         (Some(finding), _) => Verdict::Refuse(Refused::from_finding(finding, None)),
         (None, Some(header)) => choose(frame, header, &findings, policy),
@@ -224,14 +229,10 @@ fn sender_is_own(rule: &Rule, header: &Header, policy: &Policy) -> Result<(), Fi
     if !rule.bind_sender {
         return Ok(());
     }
-    let (application, facility) = header.sender();
-    let own = policy
-        .senders
-        .iter()
-        .any(|(a, f)| a.as_bytes() == application && f.as_bytes() == facility);
-    if own {
+    if policy.is_own(header.sender()) {
         return Ok(());
     }
+    let (application, _) = header.sender();
     let application_is_own = policy
         .senders
         .iter()

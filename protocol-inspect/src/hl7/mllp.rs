@@ -10,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use crate::{LimitReached, Permit, Reason, Refusal};
 
 /// Collects bytes until they are a frame.
-#[derive(Debug)]
 pub struct Framer {
     buffer: BytesMut,
     /// How many bytes of `buffer` hold neither a block byte nor anything else to look at again.

@@ -45,7 +45,7 @@ pub fn inspect_offline(bytes: &[u8], raw: bool, profile: Profile) -> Vec<Report>
 }
 
 fn report(frame: Frame, policy: &Policy) -> Report {
-    let judgement = judge(frame, policy);
+    let judgement = judge(frame, policy, None);
     let kind = judgement.header.as_ref().map(Header::kind);
     let (refusal, warnings) = match judgement.verdict {
         Verdict::Accept(accepted) => (None, accepted.warnings),

@@ -17,6 +17,15 @@ pub struct Policy {
     pub rules: Vec<Rule>,
 }
 
+impl Policy {
+    /// Whether MSH-3 and MSH-4 are a pair of the device.
+    pub(crate) fn is_own(&self, (application, facility): (&[u8], &[u8])) -> bool {
+        self.senders
+            .iter()
+            .any(|(a, f)| a.as_bytes() == application && f.as_bytes() == facility)
+    }
+}
+
 /// One rule, as far as HL7 is concerned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {

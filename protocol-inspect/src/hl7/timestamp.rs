@@ -1,4 +1,6 @@
-//! Whether a value is a time stamp by its form and by the calendar.
+//! Whether a value is a time stamp by its form and by the calendar, and whether it is near the present.
+//!
+//! The present is an argument, in seconds since 1970: this file has no clock.
 
 /// Why it is none.
 pub(crate) type Complaint = &'static str;
@@ -60,6 +62,82 @@ pub(crate) fn judge(value: &[u8]) -> Result<(), Complaint> {
     }
 }
 
+/// Why a time of sending is not near the present, if it is not. Devices send late what they could not send in time,
+/// so the past is wide; a time without zone may be that of any zone.
+//= HL7 v2.5.1 2.15.9.7
+pub(crate) fn far_from(value: &[u8], now: i64) -> Option<Complaint> {
+    let (first, last, zoned) = span(value)?;
+    let play = if zoned { 0 } else { WIDEST_ZONE };
+    if first > now.saturating_add(FUTURE).saturating_add(play) {
+        return Some("is in the future");
+    }
+    let past = now.saturating_sub(PAST).saturating_sub(play);
+    (last < past).then_some("is more than seven days ago")
+}
+
+/// The first second and the last that a well-formed time stamp can mean, and whether it names its zone.
+fn span(value: &[u8]) -> Option<(i64, i64, bool)> {
+    judge(value).ok()?;
+    let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+    let part = |from, length, least| number(value, from, length).unwrap_or(least);
+    let day = |from, least| {
+        if digits > from {
+            part(from, 2, least)
+        } else {
+            least
+        }
+    };
+    let date = days_since_1970(part(0, 4, 1), day(4, 1), day(6, 1));
+    let clock = [(8, 3_600), (10, 60), (12, 1)]
+        .into_iter()
+        .map(|(from, unit)| i64::from(day(from, 0)).saturating_mul(unit))
+        .fold(0_i64, i64::saturating_add);
+    let length: i64 = match digits {
+        4 => 366 * DAY,
+        6 => 31 * DAY,
+        8 => DAY,
+        10 => 3_600,
+        12 => 60,
+        _ => 1,
+    };
+    let sign = value.iter().position(|b| matches!(b, b'+' | b'-'));
+    let offset = sign.map_or(0, |at| {
+        let hours = i64::from(part(at.saturating_add(1), 2, 0));
+        let minutes = i64::from(part(at.saturating_add(3), 2, 0));
+        let ahead = hours
+            .saturating_mul(3_600)
+            .saturating_add(minutes.saturating_mul(60));
+        if value.get(at) == Some(&b'-') {
+            ahead.saturating_neg()
+        } else {
+            ahead
+        }
+    });
+    let first = date
+        .saturating_mul(DAY)
+        .saturating_add(clock)
+        .saturating_sub(offset);
+    Some((first, first.saturating_add(length), sign.is_some()))
+}
+
+/// Days from 1 January 1970 in the Gregorian calendar.
+fn days_since_1970(year: u32, month: u32, day: u32) -> i64 {
+    let before = i64::from(year).saturating_sub(1);
+    let leap = [(4, 1), (100, -1), (400, 1)]
+        .into_iter()
+        .map(|(every, sign): (i64, i64)| before.div_euclid(every).saturating_mul(sign))
+        .fold(0_i64, i64::saturating_add);
+    let months = (1..month)
+        .map(|month| i64::from(days(year, month)))
+        .fold(0_i64, i64::saturating_add);
+    before
+        .saturating_mul(365)
+        .saturating_add(leap)
+        .saturating_add(months)
+        .saturating_add(i64::from(day))
+        .saturating_sub(FIRST_OF_1970)
+}
+
 fn number(digits: &[u8], from: usize, length: usize) -> Option<u32> {
     let digits = digits.get(from..from.checked_add(length)?)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
@@ -75,6 +153,17 @@ fn days(year: u32, month: u32) -> u32 {
         _ => 31,
     }
 }
+
+/// In seconds.
+const DAY: i64 = 86_400;
+/// 1 January 1970, counted from the day before 1 January of year 1.
+const FIRST_OF_1970: i64 = 719_163;
+/// How far the clock of a sender may be ahead, in seconds.
+const FUTURE: i64 = 15 * 60;
+/// How late a message may be sent, in seconds.
+const PAST: i64 = 7 * DAY;
+/// The widest offset of a zone that is in use, in seconds.
+const WIDEST_ZONE: i64 = 14 * 3_600;
 
 #[cfg(test)]
 mod tests {
@@ -102,6 +191,32 @@ mod tests {
         ] {
             assert_eq!(judge(good.as_bytes()), Ok(()), "{good}");
             assert!(judge(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_far_time_has_a_near_twin() {
+        // 2026-03-01 12:00:00 UTC.
+        let now = 1_772_366_400;
+        assert_eq!(span(b"19700101000000+0000"), Some((0, 1, true)));
+        assert_eq!(span(b"20260301120000Z"), None);
+        assert_eq!(span(b"20260301120000+0000"), Some((now, now + 1, true)));
+        assert_eq!(span(b"202603011200"), Some((now, now + 60, false)));
+        for (near, far) in [
+            ("20260301121500+0000", "20260301121501+0000"),
+            ("20260301141500+0200", "20260301141501+0200"),
+            ("20260301014500-1030", "20260301014501-1030"),
+            ("20260302021500", "20260302021501"),
+            ("20260222120000+0000", "20260222115958+0000"),
+            ("20260221220000", "20260221215958"),
+            ("20260221", "20260220"),
+            ("20260302", "20260303"),
+            ("2026", "2025"),
+            ("202603", "202604"),
+            ("202602", "202601"),
+        ] {
+            assert_eq!(far_from(near.as_bytes(), now), None, "{near}");
+            assert!(far_from(far.as_bytes(), now).is_some(), "{far}");
         }
     }
 }
