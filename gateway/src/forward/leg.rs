@@ -50,6 +50,8 @@ pub(super) struct Leg {
     /// Bytes taken since `stuck_at` was set.
     progress: usize,
     written: u64,
+    /// When the kernel last took bytes.
+    written_at: Option<Instant>,
 }
 
 /// How far the end of a leg is.
@@ -62,6 +64,9 @@ enum Closing {
     /// FIN was sent. What the peer still sends is read and thrown away for a while:
     /// closing with unread bytes would reset, and a reset can destroy our last words on their way.
     Lingering { until: Instant },
+    /// No FIN was sent and a reset will follow. It waits as long, because it destroys what the kernel still holds,
+    /// or what was lost on its way and must be sent once more.
+    Settling { until: Instant },
 }
 
 /// What became of bytes that were read.
@@ -102,6 +107,7 @@ impl Leg {
             stuck_at: None,
             progress: 0,
             written: 0,
+            written_at: None,
         })
     }
 
@@ -130,7 +136,7 @@ impl Leg {
             Closing::AfterQueue { reset: before } => Closing::AfterQueue {
                 reset: before || reset,
             },
-            lingering @ Closing::Lingering { .. } => lingering,
+            last @ (Closing::Lingering { .. } | Closing::Settling { .. }) => last,
         };
     }
 
@@ -152,14 +158,19 @@ impl Leg {
     /// When [`Self::advance`] must be called at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.closing {
-            Closing::Lingering { until } => Some(until),
+            Closing::Lingering { until } | Closing::Settling { until } => Some(until),
             Closing::No | Closing::AfterQueue { .. } => self.stuck_at,
         }
     }
 
     /// Waits until there is something to read (if `read` says so) or room to write (if something waits).
     pub(super) async fn ready(&self, read: bool) {
-        let lingering = matches!(self.closing, Closing::Lingering { .. });
+        // After the end of the peer's stream a socket is readable for ever.
+        let lingering = !self.finished
+            && matches!(
+                self.closing,
+                Closing::Lingering { .. } | Closing::Settling { .. }
+            );
         let interest = match (read || lingering, self.queue.is_empty()) {
             (true, true) => Interest::READABLE,
             (true, false) => Interest::READABLE | Interest::WRITABLE,
@@ -194,10 +205,14 @@ impl Leg {
         match self.closing {
             Closing::No => Condition::Open,
             Closing::AfterQueue { .. } if !self.queue.is_empty() => Condition::Open,
-            Closing::AfterQueue { reset: true } => Condition::Done,
+            Closing::AfterQueue { reset: true } => self.settle(now),
             Closing::AfterQueue { reset: false } => self.finish(now),
-            Closing::Lingering { until } if until <= now => Condition::Done,
-            Closing::Lingering { .. } => self.discard(space),
+            Closing::Lingering { until } | Closing::Settling { until } if until <= now => {
+                Condition::Done
+            }
+            // Our last words may still be on their way to a peer that only stopped speaking.
+            Closing::Settling { .. } if self.finished => Condition::Open,
+            Closing::Lingering { .. } | Closing::Settling { .. } => self.discard(space),
         }
     }
 
@@ -232,6 +247,7 @@ impl Leg {
         self.queued = self.queued.saturating_sub(written);
         self.written = self.written.saturating_add(written as u64);
         self.progress = self.progress.saturating_add(written);
+        self.written_at = Some(now);
         if self.queue.is_empty() {
             self.stuck_at = None;
         } else if self.progress >= MIN_PROGRESS {
@@ -253,10 +269,22 @@ impl Leg {
         Condition::Open
     }
 
+    /// Resets at once only where nothing can be lost by it any more.
+    fn settle(&mut self, now: Instant) -> Condition {
+        match self.written_at.map(|at| at + LINGER) {
+            Some(until) if until > now => {
+                self.closing = Closing::Settling { until };
+                Condition::Open
+            }
+            Some(_) | None => Condition::Done,
+        }
+    }
+
     fn discard(&mut self, space: &mut [u8]) -> Condition {
         // One read a turn: a peer that floods gets no more of our time than an honest one.
         match self.read(space) {
             Ok(Input::Bytes(_) | Input::Nothing) => Condition::Open,
+            Ok(Input::End) if matches!(self.closing, Closing::Settling { .. }) => Condition::Open,
             Ok(Input::End) | Err(_) => Condition::Done,
         }
     }
@@ -286,3 +314,77 @@ const SLICES: usize = 64;
 const MIN_PROGRESS: usize = 4 << 10;
 /// How long the peer may take to see our last words.
 const LINGER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "sockets run in real time")]
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// Words that the kernel has and the peer has not: it reads slowly, and first of all later.
+    async fn last_words(reset: bool, half_closed: bool) -> (usize, Option<io::ErrorKind>) {
+        const LENGTH: usize = 48 << 10;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpSocket::new_v4().unwrap();
+        far.set_recv_buffer_size(4 << 10).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (far, near) = tokio::join!(far.connect(address), listener.accept());
+        let (mut far, near) = (far.unwrap(), near.unwrap().0.into_std().unwrap());
+        if half_closed {
+            rustix::net::shutdown(&far, rustix::net::Shutdown::Write).unwrap();
+        }
+        let mut leg = Leg::new(near.into(), Duration::from_secs(9)).unwrap();
+        let mut space = [0; 64];
+        if half_closed {
+            leg.ready(true).await;
+            assert!(matches!(leg.read(&mut space), Ok(Input::End)));
+        }
+        let words = Spoken::for_test(vec![b'x'; LENGTH].into());
+        assert!(leg.send(Outgoing::Own(words), Instant::now()));
+        leg.close(reset);
+        let ends = async move {
+            let mut turns = 0;
+            while leg.advance(&mut space, Instant::now()) == Condition::Open {
+                let _turn = tokio::time::timeout(LINGER / 20, leg.ready(false)).await;
+                turns += 1;
+            }
+            assert!(turns < 200, "{turns} turns");
+        };
+        let reads = async {
+            tokio::time::sleep(LINGER / 10).await;
+            let (mut got, mut space) = (0, [0; 1_000]);
+            loop {
+                match far.read(&mut space).await {
+                    Ok(0) => return (got, None),
+                    Ok(length) => got += length,
+                    Err(error) => return (got, Some(error.kind())),
+                }
+            }
+        };
+        let ((), (got, error)) = tokio::join!(ends, reads);
+        (LENGTH - got, error)
+    }
+
+    #[tokio::test]
+    async fn last_words_arrive_before_a_reset_and_before_an_end() {
+        let reset = Some(io::ErrorKind::ConnectionReset);
+        assert_eq!(last_words(true, false).await, (0, reset));
+        assert_eq!(last_words(true, true).await, (0, reset));
+        assert_eq!(last_words(false, false).await, (0, None));
+        assert_eq!(last_words(false, true).await, (0, None));
+    }
+
+    #[tokio::test]
+    async fn who_heard_nothing_is_reset_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap());
+        let (_far, near) = tokio::join!(far, listener.accept());
+        let near = near.unwrap().0.into_std().unwrap();
+        let mut leg = Leg::new(near.into(), Duration::from_secs(9)).unwrap();
+        leg.close(true);
+        let condition = leg.advance(&mut [0; 64], Instant::now());
+        assert_eq!(condition, Condition::Done);
+    }
+}

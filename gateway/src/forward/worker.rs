@@ -143,7 +143,7 @@ enum Leaving {
 impl Worker {
     async fn run(mut self) -> Result<(), RelayError> {
         loop {
-            if self.leaving.is_some() && self.tasks.is_empty() {
+            if self.is_done() {
                 return Ok(());
             }
             let until = self.leaving.map(|leaving| match leaving {
@@ -152,13 +152,20 @@ impl Worker {
             tokio::select! {
                 biased;
                 message = self.shared.channel.receive() => {
-                    let (message, descriptors) = message?;
-                    self.take(message, descriptors);
+                    // Whoever ended has said so: the supervisor may already count on it.
+                    while let Some(ended) = self.tasks.try_join_next() {
+                        self.ended(ended)?;
+                    }
+                    match message {
+                        Err(ChannelError::Closed) if self.is_done() => return Ok(()),
+                        message => {
+                            let (message, descriptors) = message?;
+                            self.take(message, descriptors);
+                        }
+                    }
                 }
                 Some(ended) = self.tasks.join_next() => {
-                    if let Some(id) = ended.map_err(RelayError::Session)?? {
-                        self.live.remove(&id);
-                    }
+                    self.ended(ended)?;
                 }
                 () = sleep_until(until) => {
                     if !self.leave() {
@@ -167,6 +174,21 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Whether the process is to leave and nothing holds it.
+    fn is_done(&self) -> bool {
+        self.leaving.is_some() && self.tasks.is_empty()
+    }
+
+    fn ended(
+        &mut self,
+        ended: Result<Result<Option<ConnectionId>, ChannelError>, JoinError>,
+    ) -> Result<(), RelayError> {
+        if let Some(id) = ended.map_err(RelayError::Session)?? {
+            self.live.remove(&id);
+        }
+        Ok(())
     }
 
     fn take(&mut self, message: ToRelay, mut descriptors: Vec<OwnedFd>) {
