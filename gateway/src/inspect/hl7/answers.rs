@@ -67,8 +67,10 @@ impl Hl7Session {
             }
         };
         trace.warn_all(&answer.warnings);
+        // Destinations answer in order: where two messages have one MSH-10, the older is meant.
+        let older = !answer.code.is_accept() && self.outstanding.awaits(&answer);
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Answer(sent, _) if belongs(&answer, &sent) => {
+            Phase::Answer(sent, _) if !older && belongs(&answer, &sent) => {
                 self.answered(*sent, answer, now);
                 return;
             }
@@ -78,7 +80,10 @@ impl Hl7Session {
             | Phase::Answer(..)
             | Phase::Closed) => self.phase = other,
         }
-        if self.outstanding.settle(&answer) {
+        if let Some(message) = self.outstanding.settle(&answer) {
+            if !answer.code.is_success() {
+                self.forget(&message);
+            }
             let code = Some(answer.code.code());
             self.relay(answer);
             self.record(trace, Outcome::Forwarded, None, code, now);
@@ -116,6 +121,15 @@ impl Hl7Session {
         self.record(trace, Outcome::Forwarded, None, code, now);
     }
 
+    /// What was committed and failed later is not taken: a repetition goes up again.
+    //= C6
+    fn forget(&self, message: &Header) {
+        self.duplicates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .forget(message);
+    }
+
     fn relay(&mut self, answer: Answer) {
         if self.device.gone {
             return;
@@ -131,8 +145,8 @@ impl Hl7Session {
     /// Drops a frame of the destination that belongs to nothing, and gives up on a destination that has too many.
     fn stray(&mut self, trace: Trace, why: Why, now: Instant) {
         self.record(trace, Outcome::Refused, Some(why), None, now);
-        self.strays = self.strays.saturating_add(1);
-        if self.strays >= MOST_STRAYS {
+        self.strays_left = self.strays_left.saturating_sub(1);
+        if self.strays_left == 0 {
             self.unanswered("the destination sent too much that answers nothing", now);
         }
     }
@@ -142,5 +156,5 @@ fn belongs(answer: &Answer, sent: &Sent) -> bool {
     answer.acknowledged() == sent.header.control_id() && answer.fits(&sent.header)
 }
 
-/// Most frames of one upstream connection that belong to nothing.
-const MOST_STRAYS: usize = 16;
+/// Most frames of one upstream connection that belong to nothing, beside one for each message that asked for no answer.
+pub(super) const MOST_STRAYS: usize = 16;

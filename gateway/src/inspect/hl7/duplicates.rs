@@ -52,6 +52,11 @@ impl Duplicates {
         }
     }
 
+    /// The destination said later that it did not take a message after all.
+    pub(super) fn forget(&mut self, header: &Header) {
+        self.taken.remove(&key(header));
+    }
+
     /// Remembers that the destination took a message.
     //= C7
     pub(super) fn remember(

@@ -50,6 +50,11 @@ impl Inbound {
         self.framer.mid_frame()
     }
 
+    /// Bytes that wait.
+    pub(super) fn held(&self) -> usize {
+        self.queued + self.framer.buffered()
+    }
+
     //= C7
     pub(super) fn has_room(&self, limits: &Limits) -> bool {
         self.queue.is_empty()

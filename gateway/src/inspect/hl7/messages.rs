@@ -29,7 +29,7 @@ impl Hl7Session {
             return;
         }
         let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
-        let judgement = judge(frame, &self.policy);
+        let judgement = judge(frame, &self.policy, Some(wall.as_second()));
         trace.read(judgement.header.as_ref());
         match (judgement.verdict, judgement.header) {
             (Verdict::Accept(accepted), Some(header)) => {
@@ -138,6 +138,8 @@ impl Hl7Session {
                 self.outstanding
                     .expect(header, self.policy.limits.hl7_pipelined);
             }
+            // A destination that answers all the same is not to be given up for it.
+            self.strays_left = self.strays_left.saturating_add(1);
             self.record(trace, Outcome::Forwarded, None, None, now);
         } else {
             self.phase = Phase::Answer(Box::new(Sent { header, trace }), now);
@@ -181,8 +183,8 @@ impl Hl7Session {
         loop {
             self.device.fill(&self.policy.limits, now);
             match self.device.next(&self.policy.limits, now) {
-                Some(Arrival::Frame(frame, received)) => self.abandon(frame, received, now),
-                Some(Arrival::Broken(_)) => {}
+                Some(Arrival::Frame(frame, received)) => self.abandon(&frame, received, now),
+                Some(Arrival::Broken(refusal)) => self.broken(&refusal, now),
                 None => break,
             }
         }
@@ -198,7 +200,7 @@ impl Hl7Session {
 
     fn acknowledgement(&mut self, frame: Frame, received: Instant, now: Instant) {
         let mut trace = Trace::of(Side::Device, Subject::Answer, &frame, received);
-        match Answer::read(frame, &self.policy) {
+        match Answer::of_sender(frame, &self.policy) {
             Ok(answer) if self.upstream == Upstream::Open => {
                 trace.read(Some(&answer.header));
                 trace.warn_all(&answer.warnings);

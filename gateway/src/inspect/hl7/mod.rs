@@ -8,6 +8,7 @@
 //! - No answer in time, or the destination gone before it answered: nothing is said and both legs are reset,
 //!   because an invented error could make the device discard what was taken.
 //! - Rate reached: AE (CE in enhanced mode) with 207, for a later try may succeed; a `critical` rule only waits.
+//! - Messages that come to nothing, refused or repeated, are dealt with at a bounded pace.
 //! - A stream that breaks MLLP, or a message whose delimiters cannot be read, ends the connection.
 
 mod answers;
@@ -15,6 +16,7 @@ mod duplicates;
 mod inbound;
 mod messages;
 mod outstanding;
+mod pace;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -26,11 +28,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jiff::Timestamp;
 use protocol_inspect::hl7::ack::{self, Stamp};
-use protocol_inspect::hl7::{Fault, Frame, Framer, Header, Policy, Refused, judge};
+use protocol_inspect::hl7::{Fault, Frame, Framer, Header, Policy, Refused};
 use protocol_inspect::{Limits, Permit, Reason, Refusal};
 
 use self::inbound::{Arrival, Inbound};
 use self::outstanding::Outstanding;
+use self::pace::Pace;
 use self::record::{Trace, Why};
 use super::{
     ConnectionPolicy, Decision, EndReason, Outcome, ProtocolPolicy, Session, Step, Subject, Timing,
@@ -50,8 +53,9 @@ pub struct Hl7Session {
     upstream: Upstream,
     phase: Phase,
     outstanding: Outstanding,
-    /// Frames of the destination that belonged to nothing, on the present upstream connection.
-    strays: usize,
+    /// How many more frames that belong to nothing the destination may send on the present connection.
+    strays_left: usize,
+    pace: Pace,
     spoken: u16,
     last_activity: Instant,
     last_forward: Instant,
@@ -113,7 +117,8 @@ impl Hl7Session {
             upstream: Upstream::Absent,
             phase: Phase::Idle,
             outstanding: Outstanding::default(),
-            strays: 0,
+            strays_left: answers::MOST_STRAYS,
+            pace: Pace::new(now),
             spoken: 0,
             last_activity: now,
             last_forward: now,
@@ -125,7 +130,7 @@ impl Hl7Session {
     fn advance(&mut self, now: Instant, wall: Timestamp) {
         loop {
             self.device.fill(&self.policy.limits, now);
-            if !matches!(self.phase, Phase::Idle) {
+            if !matches!(self.phase, Phase::Idle) || self.pace.ready_at() > now {
                 break;
             }
             let Some(arrival) = self.device.next(&self.policy.limits, now) else {
@@ -134,18 +139,17 @@ impl Hl7Session {
             match arrival {
                 Arrival::Frame(frame, received) => self.message(frame, received, now, wall),
                 Arrival::Broken(refusal) => {
-                    self.record(
-                        Trace::stream(Side::Device, Subject::Stream),
-                        Outcome::Refused,
-                        Some((&refusal).into()),
-                        None,
-                        now,
-                    );
+                    self.broken(&refusal, now);
                     self.close(false, now);
                 }
             }
         }
         self.finish(now);
+    }
+
+    fn broken(&mut self, refusal: &Refusal, now: Instant) {
+        let trace = Trace::stream(Side::Device, Subject::Stream);
+        self.record(trace, Outcome::Refused, Some(refusal.into()), None, now);
     }
 
     /// Closes once the device has nothing more to say and everything is answered.
@@ -174,8 +178,9 @@ impl Hl7Session {
         }
         self.phase = Phase::Closed;
         while let Some(arrival) = self.device.next(&self.policy.limits, now) {
-            if let Arrival::Frame(frame, received) = arrival {
-                self.abandon(frame, received, now);
+            match arrival {
+                Arrival::Frame(frame, received) => self.abandon(&frame, received, now),
+                Arrival::Broken(refusal) => self.broken(&refusal, now),
             }
             self.device.fill(&self.policy.limits, now);
         }
@@ -186,9 +191,9 @@ impl Hl7Session {
         }
     }
 
-    fn abandon(&mut self, frame: Frame, received: Instant, now: Instant) {
-        let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
-        trace.read(judge(frame, &self.policy).header.as_ref());
+    fn abandon(&mut self, frame: &Frame, received: Instant, now: Instant) {
+        let mut trace = Trace::of(Side::Device, Subject::Message, frame, received);
+        trace.read(Header::of(frame.content()).as_ref());
         self.record(trace, Outcome::Abandoned, None, None, now);
     }
 
@@ -226,6 +231,10 @@ impl Hl7Session {
         now: Instant,
     ) {
         let decision: Decision = trace.decide(outcome, why, answer, now);
+        let nothing = matches!(outcome, Outcome::Refused | Outcome::Repeated);
+        if nothing && decision.from == Side::Device && decision.what == Subject::Message {
+            self.pace.charge(now);
+        }
         self.steps.push_back(Step::Record(decision));
     }
 
@@ -265,10 +274,13 @@ impl Hl7Session {
     fn phase_deadline(&self) -> Option<Instant> {
         let idle = after(self.last_activity, self.timing.idle_ms);
         match &self.phase {
+            // Only the pace keeps a message waiting where nothing is under way.
+            Phase::Idle if !self.device.queue.is_empty() => Some(self.pace.ready_at()),
             Phase::Idle if self.device.finished => {
                 Some(idle.min(after(self.last_forward, self.timing.answer_ms)))
             }
-            Phase::Idle | Phase::Token(_) => Some(idle),
+            Phase::Idle => Some(idle),
+            Phase::Token(_) => Some(idle),
             Phase::Connecting(_, since) => {
                 Some(after(*since, self.timing.connect_ms.saturating_add(GRACE)))
             }
@@ -319,7 +331,7 @@ impl Session for Hl7Session {
         }
         self.upstream = Upstream::Open;
         self.hospital = Framer::new(self.policy.limits.hl7_message);
-        self.strays = 0;
+        self.strays_left = answers::MOST_STRAYS;
         if let Some(approved) = self.take_connecting() {
             self.forward(approved, now);
         }
@@ -375,6 +387,7 @@ impl Session for Hl7Session {
             return;
         }
         match &self.phase {
+            Phase::Idle if !self.device.queue.is_empty() => self.advance(now, wall),
             Phase::Idle | Phase::Closed => self.close(false, now),
             Phase::Token(_) => self.end(EndReason::Resources, now, wall),
             // The request stays with the supervisor: its answer serves the next message.
@@ -421,14 +434,17 @@ impl Session for Hl7Session {
             Phase::Idle | Phase::Closed => {}
         }
         while let Some(arrival) = self.device.next(&self.policy.limits, now) {
-            if let Arrival::Frame(frame, received) = arrival {
-                let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
-                let header = judge(frame, &self.policy).header;
-                trace.read(header.as_ref());
-                match header {
-                    Some(header) => self.turn_away(&header, trace, &refused, now, wall),
-                    None => self.record(trace, Outcome::Abandoned, None, None, now),
+            match arrival {
+                Arrival::Frame(frame, received) => {
+                    let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
+                    let header = Header::of(frame.content());
+                    trace.read(header.as_ref());
+                    match header {
+                        Some(header) => self.turn_away(&header, trace, &refused, now, wall),
+                        None => self.record(trace, Outcome::Abandoned, None, None, now),
+                    }
                 }
+                Arrival::Broken(refusal) => self.broken(&refusal, now),
             }
             self.device.fill(&self.policy.limits, now);
         }
@@ -437,6 +453,31 @@ impl Session for Hl7Session {
 
     fn poll(&mut self) -> Option<Step> {
         self.steps.pop_front()
+    }
+
+    //= C7
+    fn held(&self) -> usize {
+        let approved = match &self.phase {
+            Phase::Token(approved) | Phase::Connecting(approved, _) => {
+                approved.permit.bytes().len()
+            }
+            Phase::Idle | Phase::Answer(..) | Phase::Closed => 0,
+        };
+        let steps = self.steps.iter().map(|step| {
+            let Step::Forward { permit, .. } = step else {
+                return size_of::<Step>();
+            };
+            permit.bytes().len()
+        });
+        let streams = self.device.held() + self.hospital.buffered();
+        approved + steps.sum::<usize>() + streams
+    }
+
+    fn idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
+            && self.device.held() == 0
+            && self.hospital.buffered() == 0
+            && self.outstanding.is_empty()
     }
 }
 

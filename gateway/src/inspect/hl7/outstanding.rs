@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use protocol_inspect::hl7::{Answer, Header};
 
 /// What is still open between the two ends.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outstanding {
     messages: VecDeque<Header>,
     answers: VecDeque<Vec<u8>>,
@@ -23,24 +23,26 @@ impl Outstanding {
         }
     }
 
-    /// Whether the answer belongs to a message; if it is the last word about it, the message is forgotten.
-    pub(super) fn settle(&mut self, answer: &Answer) -> bool {
-        let found = self
-            .messages
-            .iter()
-            .position(|m| m.control_id() == answer.acknowledged() && answer.fits(m));
-        let Some(index) = found else {
-            return false;
-        };
-        let more = answer.code.is_accept()
-            && self
-                .messages
-                .get(index)
-                .is_some_and(Header::wants_application);
+    /// Whether the answer belongs to a message.
+    pub(super) fn awaits(&self, answer: &Answer) -> bool {
+        self.index(answer).is_some()
+    }
+
+    /// The message to which the answer belongs; if it is the last word about it, the message is forgotten.
+    pub(super) fn settle(&mut self, answer: &Answer) -> Option<Header> {
+        let index = self.index(answer)?;
+        let message = self.messages.get(index)?.clone();
+        let more = answer.code.is_accept() && message.wants_application();
         if !more {
             self.messages.remove(index);
         }
-        true
+        Some(message)
+    }
+
+    fn index(&self, answer: &Answer) -> Option<usize> {
+        self.messages
+            .iter()
+            .position(|m| m.control_id() == answer.acknowledged() && answer.fits(m))
     }
 
     /// An answer that went to the device, which will acknowledge it in its turn.

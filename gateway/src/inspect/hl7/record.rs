@@ -10,7 +10,7 @@ use crate::flow::Side;
 use crate::inspect::{Decision, Outcome, Subject};
 
 /// The facts about one frame that do not depend on what becomes of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Trace {
     from: Side,
     what: Subject,

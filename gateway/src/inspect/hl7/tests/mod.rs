@@ -4,6 +4,8 @@
     reason = "tests begin at the real time once"
 )]
 
+mod hostile;
+
 use protocol_inspect::hl7::{Profile, Rule};
 
 use super::*;
