@@ -1,7 +1,7 @@
 //! Which messages of one subject were already taken by their destination.
 //!
 //! In: who sent which bytes under which MSH-10. Out: the code that the destination gave to exactly these bytes.
-//! Remembers hashes only, for a day, and the newest of them; what is forgotten is simply forwarded again.
+//! Remembers halves of hashes only (nobody finds a second message with the same half), for a day, and the newest of them; what is forgotten is simply forwarded again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -13,14 +13,17 @@ use sha2::{Digest, Sha256};
 /// The messages that were acknowledged with success.
 #[derive(Debug, Default)]
 pub struct Duplicates {
-    taken: BTreeMap<[u8; 32], Taken>,
+    taken: BTreeMap<Half, Taken>,
     /// Keys in the order in which they were remembered.
-    order: VecDeque<([u8; 32], Instant)>,
+    order: VecDeque<(Half, Instant)>,
 }
+
+/// The first half of a SHA-256. There is one table a subject and thousands of subjects: every byte counts.
+type Half = [u8; 16];
 
 #[derive(Clone, Copy, Debug)]
 struct Taken {
-    digest: [u8; 32],
+    digest: Half,
     code: AckCode,
     at: Instant,
 }
@@ -46,7 +49,7 @@ impl Duplicates {
     pub(super) fn seen(&self, header: &Header, digest: &[u8; 32], now: Instant) -> Seen {
         match self.taken.get(&key(header)) {
             Some(taken) if now.saturating_duration_since(taken.at) >= WINDOW => Seen::New,
-            Some(taken) if taken.digest == *digest => Seen::Taken(taken.code),
+            Some(taken) if taken.digest == half(digest) => Seen::Taken(taken.code),
             Some(_) => Seen::Changed,
             None => Seen::New,
         }
@@ -67,7 +70,7 @@ impl Duplicates {
         now: Instant,
     ) {
         let key = key(header);
-        let at = now;
+        let (at, digest) = (now, half(&digest));
         self.taken.insert(key, Taken { digest, code, at });
         self.order.push_back((key, at));
         while let Some((oldest, since)) = self.order.front().copied() {
@@ -85,20 +88,24 @@ impl Duplicates {
 }
 
 /// MSH-3, MSH-4 and MSH-10; the lengths keep the parts apart.
-fn key(header: &Header) -> [u8; 32] {
+fn key(header: &Header) -> Half {
     let (application, facility) = header.sender();
     let mut hash = Sha256::new();
     for part in [application, facility, header.control_id()] {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().into()
+    half(&hash.finalize().into())
+}
+
+fn half(hash: &[u8; 32]) -> Half {
+    hash.first_chunk().copied().unwrap_or_default()
 }
 
 /// How long a message is remembered.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
-/// Most messages that are remembered for one subject.
-const MOST: usize = 8_192;
+/// Most messages that are remembered for one subject: some 200 KiB.
+const MOST: usize = 2_048;
 
 #[cfg(test)]
 #[allow(

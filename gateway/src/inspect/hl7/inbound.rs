@@ -93,6 +93,14 @@ impl Inbound {
         self.queue.push_back(Arrival::Broken(refusal));
     }
 
+    /// Forgets what is not cut into messages yet; says whether there was any.
+    pub(super) fn drop_rest(&mut self) -> bool {
+        let had = self.framer.mid_frame();
+        self.framer = Framer::new(0);
+        self.began = None;
+        had
+    }
+
     pub(super) fn next(&mut self, limits: &Limits, now: Instant) -> Option<Arrival> {
         let was_full = !self.has_room(limits);
         let arrival = self.queue.pop_front()?;

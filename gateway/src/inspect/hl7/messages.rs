@@ -180,14 +180,13 @@ impl Hl7Session {
             }
             other @ (Phase::Idle | Phase::Answer(..) | Phase::Closed) => self.phase = other,
         }
-        loop {
-            self.device.fill(&self.policy.limits, now);
-            match self.device.next(&self.policy.limits, now) {
-                Some(Arrival::Frame(frame, received)) => self.abandon(&frame, received, now),
-                Some(Arrival::Broken(refusal)) => self.broken(&refusal, now),
-                None => break,
+        while let Some(arrival) = self.device.next(&self.policy.limits, now) {
+            match arrival {
+                Arrival::Frame(frame, received) => self.abandon(&frame, received, now),
+                Arrival::Broken(refusal) => self.broken(&refusal, now),
             }
         }
+        self.drop_rest(now);
     }
 
     /// Whether this is the device's own word about an answer that was relayed to it.

@@ -166,6 +166,7 @@ impl Hl7Session {
                 let trace = Trace::stream(Side::Device, Subject::Stream);
                 let why = Why::new(Reason::Framing, "the last frame has no end");
                 self.record(trace, Outcome::Abandoned, Some(why), None, now);
+                self.device.drop_rest();
             }
             self.close(false, now);
         }
@@ -182,12 +183,22 @@ impl Hl7Session {
                 Arrival::Frame(frame, received) => self.abandon(&frame, received, now),
                 Arrival::Broken(refusal) => self.broken(&refusal, now),
             }
-            self.device.fill(&self.policy.limits, now);
         }
+        self.drop_rest(now);
         for side in [Side::Device, Side::Hospital] {
             if side == Side::Hospital || !self.device.gone {
                 self.steps.push_back(Step::Close { side, reset });
             }
+        }
+    }
+
+    /// What is behind the queue is not looked at any more, or one write of a device could be thousands of records.
+    //= C7
+    fn drop_rest(&mut self, now: Instant) {
+        if self.device.drop_rest() {
+            let trace = Trace::stream(Side::Device, Subject::Stream);
+            let why = Why::new(Reason::Framing, "the rest was not looked at");
+            self.record(trace, Outcome::Abandoned, Some(why), None, now);
         }
     }
 
@@ -446,7 +457,6 @@ impl Session for Hl7Session {
                 }
                 Arrival::Broken(refusal) => self.broken(&refusal, now),
             }
-            self.device.fill(&self.policy.limits, now);
         }
         self.close(false, now);
     }

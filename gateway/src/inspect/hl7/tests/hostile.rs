@@ -211,3 +211,17 @@ fn a_decision_does_not_show_its_identifier() {
     assert_eq!(decision.identifier.as_deref(), Some(&b"SECRET"[..]));
     assert!(!format!("{decision:?}").contains("83, 69, 67, 82"));
 }
+
+//= C7
+#[test]
+fn one_write_before_a_reset_is_not_thousands_of_records() {
+    for (messages, streams) in [(5_000, 1), (60, 0)] {
+        let mut s = Script::new();
+        let all: Vec<_> = (0..messages).map(|n| message(&n.to_string(), "")).collect();
+        s.device(&all.concat()).device_ends(true);
+        assert!(s.decisions.len() <= 66, "{}", s.decisions.len());
+        let of_stream = s.decisions.iter().filter(|d| d.what == Subject::Stream);
+        assert_eq!(of_stream.count(), streams);
+        assert!(s.session.deadline().is_none() && s.sent.is_empty());
+    }
+}
