@@ -3,9 +3,9 @@
 //! In: an accepted socket. Out: a connection that the relay may work on, or why not.
 //! The device is the source address, the service is the original destination; nothing else is believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lazaret_config::{Config, ServiceProtocol};
@@ -29,6 +29,10 @@ pub(super) struct Connection {
     pub(super) opened: Instant,
     pub(super) forwarded: u64,
     pub(super) refused: u64,
+    /// A connect is under way: a relay gets one at a time.
+    pub(super) connecting: bool,
+    /// When the relay was told to end it: it gets nothing more for it.
+    pub(super) ended: Option<Instant>,
 }
 
 /// All connections in the hands of relays.
@@ -37,6 +41,7 @@ pub(super) struct Connections {
     live: BTreeMap<ConnectionId, Connection>,
     last: u64,
     subjects: BTreeMap<DeviceName, u64>,
+    last_subject: u64,
 }
 
 /// Why an intercepted connection is closed at once.
@@ -132,6 +137,8 @@ impl Connections {
             opened: now,
             forwarded: 0,
             refused: 0,
+            connecting: false,
+            ended: None,
         };
         self.live.insert(id, connection);
         Ok(id)
@@ -139,8 +146,19 @@ impl Connections {
 
     /// The number under which a relay knows the device: equal for equal devices, and nothing more.
     pub(super) fn subject(&mut self, device: &DeviceName) -> u64 {
-        let next = u64::try_from(self.subjects.len()).unwrap_or(u64::MAX);
-        *self.subjects.entry(device.clone()).or_insert(next)
+        if let Some(known) = self.subjects.get(device) {
+            return *known;
+        }
+        self.last_subject = self.last_subject.saturating_add(1);
+        self.subjects.insert(device.clone(), self.last_subject);
+        self.last_subject
+    }
+
+    /// Forgets the numbers of devices that are no longer configured. None is given twice.
+    //= C7
+    pub(super) fn keep_subjects(&mut self, config: &Config) {
+        self.subjects
+            .retain(|device, _| config.devices.contains_key(device));
     }
 
     pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
@@ -176,12 +194,23 @@ impl Connections {
         })
     }
 
-    /// Connections of a device.
-    pub(super) fn of_device(&self, device: &DeviceName) -> usize {
-        self.live
-            .values()
-            .filter(|connection| connection.device == *device)
-            .count()
+    /// How many connections each device has.
+    pub(super) fn by_device(&self) -> BTreeMap<&DeviceName, usize> {
+        let mut counts = BTreeMap::new();
+        for connection in self.live.values() {
+            *counts.entry(&connection.device).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Relays that were told long ago to end a connection and still hold it: they hang, or do not obey.
+    //= C9
+    pub(super) fn deaf(&self, now: Instant) -> BTreeSet<Kind> {
+        let overdue = |ended: Instant| now.saturating_duration_since(ended) >= DEAF;
+        let all = self.live.values();
+        all.filter(|connection| connection.ended.is_some_and(overdue))
+            .map(|connection| connection.relay)
+            .collect()
     }
 
     /// Forgets what a dead relay worked on.
@@ -219,7 +248,11 @@ pub(super) fn standing(config: &Config, registry: &Registry, device: &DeviceName
     }
 }
 
-fn service_at(config: &Config, destination: SocketAddr) -> Option<(&ServiceName, Inspected)> {
+/// The inspected service at an address and port.
+pub(super) fn service_at(
+    config: &Config,
+    destination: SocketAddr,
+) -> Option<(&ServiceName, Inspected)> {
     config.services.iter().find_map(|(name, service)| {
         let (port, protocol) = match &service.protocol {
             ServiceProtocol::Hl7 { port, .. } => (*port, Inspected::Hl7),
@@ -228,4 +261,198 @@ fn service_at(config: &Config, destination: SocketAddr) -> Option<(&ServiceName,
         };
         (SocketAddr::new(service.address, port) == destination).then_some((name, protocol))
     })
+}
+
+/// A relay that works ends a connection within three seconds, whatever the two ends do.
+const DEAF: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make up their time")]
+pub(super) mod tests {
+    use lazaret_config::Source;
+
+    use super::*;
+
+    const TEXT: &str = r#"
+schema = 1
+[gateway]
+name = "test"
+[tunnel.wireguard]
+listen = "[::]:51820"
+interface = "lz0"
+private_key_file = "wireguard.key"
+networks = ["10.64.0.0/16"]
+[hospital]
+interface = "lan0"
+mode = "snat"
+[limits]
+connections = 4
+connections_per_device = 3
+[service.his]
+address = "10.20.2.10:2575"
+protocol = "hl7"
+[service.console]
+address = "10.20.0.5"
+ports = ["tcp/3389"]
+[device.ecg-1]
+wireguard = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+addresses = ["10.64.0.1"]
+roles = ["ecg"]
+hl7_sender = "ECG^CARDIO"
+[device.ecg-2]
+wireguard = "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+addresses = ["10.64.0.2"]
+roles = ["ecg"]
+hl7_sender = "ECG^CARDIO"
+[device.ws-1]
+wireguard = "AwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+addresses = ["10.64.0.3"]
+roles = ["desk"]
+[rule.results]
+from = ["role:ecg"]
+to = ["his"]
+hl7 = { send = ["ORU^R01"] }
+limit = { connections = 2 }
+[rule.consoles]
+from = ["role:desk"]
+to = ["console"]
+"#;
+
+    pub(in crate::daemon) fn config() -> Config {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("wireguard.key");
+        std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=\n").unwrap();
+        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&key, owner_only).unwrap();
+        let source = Source {
+            path: "lazaret.toml".into(),
+            text: TEXT.to_owned(),
+        };
+        Config::from_sources(directory.path(), &[source]).unwrap()
+    }
+
+    struct World {
+        config: Config,
+        registry: Registry,
+        connections: Connections,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            Self {
+                config: config(),
+                registry: Registry::open(directory.path()).unwrap(),
+                connections: Connections::default(),
+            }
+        }
+
+        fn admit(&mut self, from: &str, to: &str) -> Result<ConnectionId, Unwelcome> {
+            let flow = Flow {
+                source: from.parse().unwrap(),
+                destination: to.parse().unwrap(),
+            };
+            let wall = Timestamp::UNIX_EPOCH;
+            let now = Instant::now();
+            self.connections
+                .admit(flow, &self.config, &self.registry, now, wall)
+        }
+
+        fn stand(&mut self, device: &str, standing: Standing) {
+            let device = device.parse().unwrap();
+            self.registry
+                .hold(&device, standing, "", Timestamp::UNIX_EPOCH);
+        }
+    }
+
+    const HIS: &str = "10.20.2.10:2575";
+
+    //= C3
+    //= C5
+    #[test]
+    fn only_a_device_with_a_rule_for_an_inspected_service_is_let_in() {
+        let mut world = World::new();
+        let id = world.admit("10.64.0.1", HIS).unwrap();
+        let connection = world.connections.get(id).unwrap();
+        assert_eq!(connection.device.to_string(), "ecg-1");
+        assert_eq!(connection.relay, Kind::RelayHl7);
+        for (from, to, why) in [
+            ("10.64.0.9", HIS, Unwelcome::UnknownSource),
+            ("10.64.0.1", "10.20.2.10:2576", Unwelcome::UnknownService),
+            ("10.64.0.3", "10.20.0.5:3389", Unwelcome::UnknownService),
+            ("10.64.0.3", HIS, Unwelcome::NoRule),
+        ] {
+            assert_eq!(world.admit(from, to), Err(why));
+        }
+        assert_eq!(world.connections.len(), 1);
+    }
+
+    #[test]
+    fn who_was_shut_out_is_let_in_again_when_released() {
+        let mut world = World::new();
+        for standing in [Standing::Quarantined, Standing::Revoked] {
+            world.stand("ecg-1", standing);
+            let refused = Unwelcome::Standing(standing.as_str());
+            assert_eq!(world.admit("10.64.0.1", HIS), Err(refused));
+            assert!(world.admit("10.64.0.2", HIS).is_ok(), "others may");
+            world.stand("ecg-1", Standing::Active);
+            let id = world.admit("10.64.0.1", HIS).unwrap();
+            world.connections.remove(id);
+            world.connections.take_of(Kind::RelayHl7);
+        }
+    }
+
+    //= C7
+    #[test]
+    fn bounds_refuse_one_more_and_take_the_next_when_one_is_gone() {
+        let mut world = World::new();
+        let first = world.admit("10.64.0.1", HIS).unwrap();
+        world.admit("10.64.0.1", HIS).unwrap();
+        // The rule's own bound is stricter than that of a device.
+        let full = Err(Unwelcome::TooManyOfDevice(2));
+        assert_eq!(world.admit("10.64.0.1", HIS), full);
+        world.admit("10.64.0.2", HIS).unwrap();
+        world.admit("10.64.0.2", HIS).unwrap();
+        world.connections.remove(first);
+        let again = world.admit("10.64.0.1", HIS).unwrap();
+        assert!(again > first, "numbers are not used again");
+        world.config.limits.connections = 2;
+        world.connections.remove(again);
+        assert_eq!(
+            world.admit("10.64.0.1", HIS),
+            Err(Unwelcome::TooMany(3)),
+            "the whole gateway's bound comes first"
+        );
+    }
+
+    //= C9
+    #[test]
+    fn a_relay_that_does_not_end_a_connection_is_found() {
+        let mut world = World::new();
+        let id = world.admit("10.64.0.1", HIS).unwrap();
+        world.admit("10.64.0.2", HIS).unwrap();
+        let now = Instant::now();
+        assert!(world.connections.deaf(now + DEAF).is_empty());
+        world.connections.get_mut(id).unwrap().ended = Some(now);
+        assert!(world.connections.deaf(now + DEAF / 2).is_empty());
+        let deaf = world.connections.deaf(now + DEAF);
+        assert_eq!(deaf.into_iter().collect::<Vec<_>>(), [Kind::RelayHl7]);
+        world.connections.remove(id);
+        assert!(world.connections.deaf(now + DEAF).is_empty());
+    }
+
+    #[test]
+    fn subjects_are_never_confused() {
+        let mut world = World::new();
+        let name = |text: &str| -> DeviceName { text.parse().unwrap() };
+        let one = world.connections.subject(&name("ecg-1"));
+        let two = world.connections.subject(&name("ecg-2"));
+        assert_ne!(one, two);
+        assert_eq!(world.connections.subject(&name("ecg-1")), one);
+        world.config.devices.remove(&name("ecg-1"));
+        world.connections.keep_subjects(&world.config);
+        assert_eq!(world.connections.subject(&name("ecg-2")), two);
+        let again = world.connections.subject(&name("ecg-1"));
+        assert!(again != one && again != two);
+    }
 }

@@ -6,17 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use lazaret_config::{Config, Identity};
+use lazaret_config::{Config, Device, Identity};
 use tracing::{error, warn};
 
-use super::connections::standing;
+use super::connections::{service_at, standing};
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;
 use crate::flow::Standing;
-use crate::flow::{Clock, DeviceName};
+use crate::flow::{Clock, DeviceName, RuleName};
 use crate::forward::message::ToRelay;
 use crate::inspect::{EndReason, policy};
 use crate::registry::Registry;
+use crate::segment::changes::Cut;
 use crate::segment::plan::{Facts, Listeners, Plan};
 use crate::segment::readback::Drift;
 use crate::segment::{SegmentError, changes, conntrack, nft, readback};
@@ -116,35 +117,104 @@ pub(super) fn peers(config: &Config, registry: &Registry) -> Vec<Peer> {
     peers
 }
 
+/// A device and, if it is a router, all behind it.
+pub(super) fn with_those_behind<'a>(
+    config: &'a Config,
+    device: &DeviceName,
+) -> BTreeMap<&'a DeviceName, &'a Device> {
+    let behind =
+        |entry: &Device| matches!(&entry.identity, Identity::Via(router) if router == device);
+    let devices = config.devices.iter();
+    devices
+        .filter(|(name, entry)| *name == device || behind(entry))
+        .collect()
+}
+
+/// The rules that hold at a time.
+pub(super) fn rules_in_hours(config: &Config, wall: Timestamp) -> BTreeSet<RuleName> {
+    let rules = config.rules.iter();
+    rules
+        .filter(|(_, rule)| rule.holds_at(wall))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
 impl Supervisor {
     /// Puts `config` with today's standings into force. On any error the old policy stays.
     //= C4
     //= C9
     pub(super) fn enforce(&mut self, config: Config) -> Result<Vec<String>, EnforceError> {
-        let mut facts = facts(
-            &config,
-            &self.registry,
-            self.ground.listeners,
-            self.clock.wall(),
-        );
-        facts.held = changes::moved(&self.plan, &Plan::new(&config, &facts));
-        let first = Plan::new(&config, &facts);
-        load(&first)?;
-        conntrack::cut(&changes::cuts(&self.plan, &first))?;
-        let described = changes::describe(&self.plan, &first);
+        let wall = self.clock.wall();
+        let mut facts = facts(&config, &self.registry, self.ground.listeners, wall);
+        let mut first = Plan::new(&config, &facts);
+        facts.held = changes::moved(&self.plan, &first);
+        if !facts.held.is_empty() {
+            first = Plan::new(&config, &facts);
+        }
+        if let Err(error) = load(&first) {
+            self.restore(&error);
+            return Err(error);
+        }
+        // From here on the new policy holds: what fails is tried again and told, but undoes nothing.
+        self.uncut.extend(changes::cuts(&self.plan, &first));
+        let mut described = changes::describe(&self.plan, &first);
         self.plan = first;
         self.config = config;
+        self.in_hours = rules_in_hours(&self.config, wall);
+        self.drift = None;
+        self.verified = self.clock.now();
+        if let Err(error) = self.cut_flows() {
+            described.push(format!(
+                "but some live flows could not be ended, which is tried again: {}",
+                super::events::chain(&error)
+            ));
+        }
         self.tell_planes();
         if !facts.held.is_empty() {
             // The old owners are gone everywhere: now the addresses may have new ones.
             facts.held.clear();
-            let second = Plan::new(&self.config, &facts);
-            load(&second)?;
-            self.plan = second;
+            self.plan = Plan::new(&self.config, &facts);
+            if let Err(error) = load(&self.plan) {
+                let error = super::events::chain(&error);
+                described.push(format!(
+                    "but addresses with new owners are closed, which is tried again: {error}"
+                ));
+                self.drift = Some(error);
+            }
         }
-        self.drift = None;
-        self.verified = self.clock.now();
         Ok(described)
+    }
+
+    /// The new table was not taken, or reads back wrong: the kernel must hold the old one again.
+    fn restore(&mut self, why: &EnforceError) {
+        if matches!(
+            why,
+            EnforceError::Segment(SegmentError::NoAnswer(_) | SegmentError::Answer)
+                | EnforceError::Drift(_)
+        ) && let Err(error) = nft::apply(&self.plan)
+        {
+            let error = super::events::chain(&error);
+            error!(error, "the old table cannot be restored yet");
+            self.drift = Some(error);
+        }
+    }
+
+    /// Ends the live flows that the table allows no longer. What is left is tried again with time.
+    //= C9
+    pub(super) fn cut_flows(&mut self) -> Result<(), SegmentError> {
+        if self.uncut.is_empty() {
+            return Ok(());
+        }
+        let cuts: Vec<Cut> = self.uncut.iter().copied().collect();
+        let result = conntrack::cut(&cuts);
+        match &result {
+            Ok(()) => self.uncut.clear(),
+            Err(error) => error!(
+                error = super::events::chain(error),
+                "flows that must end cannot be ended yet"
+            ),
+        }
+        result
     }
 
     /// Tells tunnel and relays what holds now, and ends connections that may no longer be.
@@ -155,16 +225,14 @@ impl Supervisor {
                 Vec::new(),
             );
         }
-        let wall = self.clock.wall();
+        self.connections.keep_subjects(&self.config);
+        let (now, wall) = (self.clock.now(), self.clock.wall());
         for (id, connection) in self.connections.iter_mut() {
             let allowed = standing(&self.config, &self.registry, &connection.device)
                 == Standing::Active
                 && self.config.device_at(connection.source) == Some(&connection.device)
-                && self
-                    .config
-                    .services
-                    .get(&connection.service)
-                    .is_some_and(|service| service.address == connection.destination.ip());
+                && service_at(&self.config, connection.destination)
+                    .is_some_and(|(service, _)| *service == connection.service);
             let policy =
                 policy::compile(&self.config, &connection.device, &connection.service, wall)
                     .filter(|_| allowed);
@@ -172,13 +240,11 @@ impl Supervisor {
                 continue;
             };
             match policy {
-                None => drop(relay.send(
-                    ToRelay::Close {
-                        id,
-                        why: EndReason::NotAllowed,
-                    },
-                    Vec::new(),
-                )),
+                None => {
+                    connection.ended.get_or_insert(now);
+                    let why = EndReason::NotAllowed;
+                    relay.send(ToRelay::Close { id, why }, Vec::new());
+                }
                 Some(policy) if policy != connection.policy => {
                     connection.policy = policy.clone();
                     relay.send(
@@ -205,11 +271,18 @@ impl Supervisor {
         if after != Standing::Active {
             self.shut_out(device);
         }
+        let mut written = true;
         let before = match self.registry.set(device, after, why, self.clock.wall()) {
             Ok(before) => before,
-            Err(error) => {
+            Err(error) if after == Standing::Active => {
                 error!(%device, %error, "its standing cannot be remembered");
                 return false;
+            }
+            // It holds as long as we live, and is written with the next one.
+            Err(error) => {
+                error!(%device, %error, "its standing cannot be remembered beyond a restart");
+                written = false;
+                (self.registry).hold(device, after, why, self.clock.wall())
             }
         };
         let (before, after) = (before.as_str().to_owned(), after.as_str().to_owned());
@@ -221,8 +294,10 @@ impl Supervisor {
             why: why.to_owned(),
         });
         match self.enforce(self.config.clone()) {
-            Ok(_) => true,
+            Ok(_) => written && self.uncut.is_empty(),
             Err(error) => {
+                // The quarantine set stands before the old table; the other planes need not wait for a new one.
+                self.tell_planes();
                 error!(%device, error = super::events::chain(&error), "its standing is not fully in force");
                 false
             }
@@ -231,14 +306,11 @@ impl Supervisor {
 
     /// The short way, before the whole policy is made anew: the device and all behind it reach nothing.
     fn shut_out(&mut self, device: &DeviceName) {
-        let behind =
-            |entry: &lazaret_config::Device| entry.identity == Identity::Via(device.clone());
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for (name, entry) in &self.config.devices {
-            if name == device || behind(entry) {
-                addresses.extend(&entry.addresses);
-            }
-        }
+        let with = with_those_behind(&self.config, device);
+        let addresses: Vec<IpAddr> = with
+            .values()
+            .flat_map(|entry| entry.addresses.iter().copied())
+            .collect();
         if let Err(error) = nft::set_quarantine(&addresses, &[]) {
             warn!(%device, error = super::events::chain(&error), "the quarantine set cannot be changed");
         }
@@ -247,21 +319,16 @@ impl Supervisor {
     /// Rules with hours begin and end by themselves.
     pub(super) fn follow_hours(&mut self) {
         let wall = self.clock.wall();
-        let now: BTreeSet<_> = self
-            .config
-            .rules
-            .iter()
-            .filter(|(_, rule)| rule.holds_at(wall))
-            .map(|(name, _)| name.clone())
-            .collect();
-        if now != self.in_hours {
-            self.in_hours = now;
-            if let Err(error) = self.enforce(self.config.clone()) {
-                error!(
-                    error = super::events::chain(&error),
-                    "the hours of a rule are not in force"
-                );
-            }
+        if rules_in_hours(&self.config, wall) == self.in_hours {
+            return;
+        }
+        if let Err(error) = self.enforce(self.config.clone()) {
+            error!(
+                error = super::events::chain(&error),
+                "the hours of a rule are not in force yet"
+            );
+            // A rule that ended must not go on in the relays because the kernel does not take the table.
+            self.tell_planes();
         }
     }
 

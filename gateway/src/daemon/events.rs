@@ -8,9 +8,9 @@ use tracing::{debug, warn};
 
 use super::connections::{self, Connection, Unwelcome};
 use super::supervisor::{Input, Supervisor};
-use super::worker::Kind;
+use super::worker::{Kind, Worker};
 use crate::audit::event::{Event, Keyed};
-use crate::audit::message::FromAudit;
+use crate::audit::message::{FromAudit, ToAudit};
 use crate::flow::{Clock, ConnectionId, Flow};
 use crate::forward::message::{FromRelay, ToRelay};
 use crate::forward::spool_file;
@@ -22,7 +22,15 @@ use crate::tunnel::message::{FromTunnel, TunnelEvent};
 impl Supervisor {
     /// Puts an event on record.
     pub(super) fn record(&mut self, event: Event) {
-        self.outbox.record(self.workers.audit.as_ref(), event);
+        let audit = self.workers.audit.as_ref();
+        self.outbox.record(to_audit(audit), event);
+    }
+
+    /// Hands over what waits for the audit process, and asks what is on the disk.
+    pub(super) fn deliver_events(&mut self) {
+        let audit = self.workers.audit.as_ref();
+        self.outbox.deliver(to_audit(audit));
+        self.outbox.settle(to_audit(audit));
     }
 
     /// An intercepted connection: identified here, handed to the relay or closed.
@@ -124,6 +132,11 @@ impl Supervisor {
         let Some(connection) = self.own(kind, id) else {
             return;
         };
+        if connection.ended.is_some() || connection.connecting {
+            warn!(%id, "a relay asks for a connection that it may not have");
+            return;
+        }
+        connection.connecting = true;
         let (destination, device) = (connection.destination, connection.source);
         let timeout = Duration::from_millis(connection.policy.timing.connect_ms);
         let source = upstream::source(self.config.hospital.mode, device);
@@ -136,11 +149,18 @@ impl Supervisor {
     }
 
     pub(super) fn upstream(&mut self, id: ConnectionId, result: io::Result<TcpStream>) {
-        let Some(connection) = self.connections.get(id) else {
+        let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        connection.connecting = false;
         let Some(relay) = self.workers.relay(connection.relay) else {
             return;
+        };
+        // It may have lost the rule while it connected.
+        let result = if connection.ended.is_some() {
+            Err(io::ErrorKind::PermissionDenied.into())
+        } else {
+            result
         };
         match result {
             Ok(stream) => drop(relay.send(ToRelay::Upstream { id }, vec![stream.into()])),
@@ -260,11 +280,12 @@ impl Supervisor {
             }
             FromAudit::Recovered => self.journal_recovered(),
             FromAudit::Failed { why } => self.journal_failed(why),
-            FromAudit::Flushed { .. } => {}
+            FromAudit::Flushed { request } => self.outbox.flushed(request),
         }
     }
 
     pub(super) fn audit_died(&mut self) {
+        self.outbox.died();
         self.journal_failed("the audit process ended".to_owned());
     }
 
@@ -298,11 +319,13 @@ impl Supervisor {
     }
 
     /// Ends an inspected connection.
-    pub(super) fn close(&self, id: ConnectionId, why: EndReason) -> bool {
-        let relay = self
-            .connections
-            .get(id)
-            .and_then(|connection| self.workers.relay(connection.relay));
+    pub(super) fn close(&mut self, id: ConnectionId, why: EndReason) -> bool {
+        let now = self.clock.now();
+        let Some(connection) = self.connections.get_mut(id) else {
+            return false;
+        };
+        connection.ended.get_or_insert(now);
+        let relay = self.workers.relay(connection.relay);
         relay.is_some_and(|relay| relay.send(ToRelay::Close { id, why }, Vec::new()))
     }
 
@@ -336,6 +359,10 @@ impl Supervisor {
             });
         }
     }
+}
+
+fn to_audit(audit: Option<&Worker<ToAudit>>) -> impl Fn(ToAudit) -> bool + Copy {
+    move |message| audit.is_some_and(|audit| audit.send(message, Vec::new()))
 }
 
 /// Closes with RST, so that the other end cannot take it for an orderly end.

@@ -6,7 +6,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -43,10 +42,11 @@ impl Ground {
         let addresses: Vec<_> = networks
             .map(|(address, network)| (*address, network.prefix_len()))
             .collect();
-        let spools = config.gateway.state_dir.join(SPOOLS);
-        private_directory(&spools).map_err(|cause| DaemonError::System {
-            step: "make the folder of spools",
-            cause,
+        std::fs::create_dir_all(config.gateway.state_dir.join(SPOOLS)).map_err(|cause| {
+            DaemonError::System {
+                step: "make the folder of spools",
+                cause,
+            }
         })?;
         host::prepare(config).await?;
         let tun = device::open(&tunnel.interface, &addresses, tunnel.mtu, false)?;
@@ -71,14 +71,6 @@ impl Ground {
             accepting,
         ))
     }
-}
-
-/// Makes a folder that only its owner may enter.
-pub(super) fn private_directory(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
 }
 
 fn listen(config: &Config) -> Result<(Vec<TcpListener>, Listeners), DaemonError> {

@@ -70,6 +70,12 @@ impl Workers {
         }
     }
 
+    /// Whether this is the worker that lives, or was the last to live.
+    pub(super) fn is_current(&self, kind: Kind, generation: u64) -> bool {
+        let life = self.lives.get(&kind);
+        life.is_some_and(|life| life.generation == generation)
+    }
+
     pub(super) fn stop_audit(&self) {
         if let Some(audit) = &self.audit {
             audit.send(ToAudit::Stop, Vec::new());
@@ -96,9 +102,13 @@ impl Workers {
 
     /// Notes whose connections a relay held when it died; names the device that did it again and again, alone.
     fn blame(&mut self, suspects: &[DeviceName], now: Instant) -> Option<DeviceName> {
+        let recent = |time: &Instant| now.saturating_duration_since(*time) < BLAME_WINDOW;
+        self.crashes.retain(|_, times| {
+            times.retain(recent);
+            !times.is_empty()
+        });
         for suspect in suspects {
             let times = self.crashes.entry(suspect.clone()).or_default();
-            times.retain(|time| now.saturating_duration_since(*time) < BLAME_WINDOW);
             times.push(now);
         }
         let mut worst = suspects
@@ -144,22 +154,23 @@ impl Supervisor {
     }
 
     fn start_tunnel(&mut self, generation: u64) -> std::io::Result<u32> {
+        let tunnel = &self.config.wireguard;
+        let key = std::fs::File::open(&tunnel.private_key_file)?;
+        let mut descriptors: Vec<OwnedFd> = vec![
+            self.ground.tun.descriptor.as_fd().try_clone_to_owned()?,
+            key.into(),
+            self.ground.uapi.try_clone()?,
+        ];
+        for socket in &self.ground.udp {
+            descriptors.push(socket.try_clone()?);
+        }
+        // What can fail comes first: a process that is not told to start would wait for ever.
         let worker = Worker::start(
             Kind::TunnelWireguard,
             generation,
             &self.inputs,
             |message, _| Input::Tunnel(message),
         )?;
-        let tunnel = &self.config.wireguard;
-        let key = std::fs::File::open(&tunnel.private_key_file)?;
-        let mut descriptors: Vec<OwnedFd> = vec![
-            self.ground.tun.descriptor.as_fd().try_clone_to_owned()?,
-            key.into(),
-        ];
-        descriptors.push(self.ground.uapi.try_clone()?);
-        for socket in &self.ground.udp {
-            descriptors.push(socket.try_clone()?);
-        }
         let start = ToTunnel::Start {
             interface: tunnel.interface.clone(),
             mtu: tunnel.mtu,
@@ -221,7 +232,7 @@ impl Supervisor {
         worker.send(start, Vec::new());
         let pid = worker.pid;
         self.workers.audit = Some(worker);
-        self.outbox.deliver(self.workers.audit.as_ref());
+        self.deliver_events();
         Ok(pid)
     }
 
@@ -262,6 +273,17 @@ impl Supervisor {
         }
     }
 
+    /// A worker ended while the gateway stops: nobody comes after it.
+    pub(super) fn ended_at_last(&mut self, kind: Kind) {
+        self.workers.forget(kind);
+        for (id, connection) in self.connections.take_of(kind) {
+            self.record_closed(id, &connection, 0, 0);
+        }
+        if kind == Kind::Audit {
+            self.outbox.died();
+        }
+    }
+
     /// Its sockets died with it. A device that was there at every crash is put into quarantine.
     fn relay_died(&mut self, kind: Kind, now: Instant) {
         let lost = self.connections.take_of(kind);
@@ -281,6 +303,20 @@ impl Supervisor {
                 kind.name()
             );
             self.change_standing(&device, Standing::Quarantined, &why, OURSELVES);
+        }
+    }
+
+    /// A flow that must end does so even if its relay hangs, at the price of the relay's other flows.
+    //= C9
+    pub(super) fn kill_deaf_relays(&self, now: Instant) {
+        for kind in self.connections.deaf(now) {
+            if let Some(relay) = self.workers.relay(kind) {
+                warn!(
+                    worker = kind.name(),
+                    "it does not end what it must and is killed"
+                );
+                relay.kill();
+            }
         }
     }
 
@@ -325,3 +361,53 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONG_LIFE: Duration = Duration::from_mins(1);
 const BLAME: usize = 3;
 const BLAME_WINDOW: Duration = Duration::from_mins(10);
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make up their time")]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<DeviceName> {
+        text.split(' ').map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn crashes(each: &[(u64, &str)]) -> Vec<Option<String>> {
+        let mut workers = Workers::default();
+        let start = Instant::now();
+        let blamed = each.iter().map(|(seconds, suspects)| {
+            let now = start + Duration::from_secs(*seconds);
+            let blamed = workers.blame(&names(suspects), now);
+            blamed.map(|device| device.to_string())
+        });
+        blamed.collect()
+    }
+
+    #[test]
+    fn who_was_there_at_every_crash_is_blamed_and_bystanders_are_not() {
+        let blamed = crashes(&[(0, "bad good-1"), (10, "bad good-2"), (20, "bad good-3")]);
+        assert_eq!(blamed, [None, None, Some("bad".to_owned())]);
+    }
+
+    #[test]
+    fn nobody_is_blamed_where_two_may_have_done_it() {
+        let blamed = crashes(&[(0, "a b"), (1, "a b"), (2, "a b"), (3, "a c")]);
+        assert_eq!(blamed, [None, None, None, Some("a".to_owned())]);
+    }
+
+    #[test]
+    fn old_crashes_are_forgotten() {
+        let blamed = crashes(&[(0, "a"), (300, "a"), (601, "a"), (602, "a")]);
+        assert_eq!(blamed, [None, None, None, Some("a".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_remembered_of_crashes_does_not_grow() {
+        let mut workers = Workers::default();
+        let start = Instant::now();
+        for number in 0..2000 {
+            let now = start + Duration::from_secs(number);
+            workers.blame(&names(&format!("device-{number}")), now);
+        }
+        assert_eq!(workers.crashes.len(), 600);
+    }
+}

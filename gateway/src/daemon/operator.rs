@@ -7,6 +7,7 @@ use tokio::net::UnixStream;
 use tracing::debug;
 
 use super::connections::standing;
+use super::enforce::with_those_behind;
 use super::events::chain;
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;
@@ -155,7 +156,7 @@ impl Supervisor {
         }
     }
 
-    fn kill_connection(&self, id: ConnectionId) -> Response {
+    fn kill_connection(&mut self, id: ConnectionId) -> Response {
         if self.close(id, EndReason::Killed) {
             Response::Done {
                 what: format!("session {id} is ended"),
@@ -166,18 +167,18 @@ impl Supervisor {
     }
 
     fn kill_device(&mut self, device: &DeviceName) -> Response {
-        let Some(entry) = self.config.devices.get(device) else {
+        let with = with_those_behind(&self.config, device);
+        if with.is_empty() {
             return failed(Failure::Unknown, &format!("there is no device {device}"));
-        };
-        let cuts: Vec<Cut> = entry
-            .addresses
-            .iter()
+        }
+        let addresses = with.values().flat_map(|entry| entry.addresses.iter());
+        let cuts: Vec<Cut> = addresses
             .map(|address| Cut::Device { address: *address })
             .collect();
         let ids: Vec<ConnectionId> = self
             .connections
             .iter_mut()
-            .filter(|(_, connection)| connection.device == *device)
+            .filter(|(_, connection)| with.contains_key(&connection.device))
             .map(|(id, _)| id)
             .collect();
         let ended = ids
@@ -257,8 +258,12 @@ impl Supervisor {
             .devices
             .iter()
             .filter(|(name, _)| only.is_none_or(|only| only == *name));
+        let sessions = self.connections.by_device();
         let devices = wanted
-            .map(|(name, device)| self.device(name, device, peers.get(name).copied()))
+            .map(|(name, device)| {
+                let sessions = sessions.get(name).copied().unwrap_or_default();
+                self.device(name, device, peers.get(name).copied(), sessions)
+            })
             .collect();
         Response::Devices { devices }
     }
@@ -268,6 +273,7 @@ impl Supervisor {
         name: &DeviceName,
         device: &lazaret_config::Device,
         peer: Option<&PeerStatus>,
+        sessions: usize,
     ) -> DeviceStatus {
         let via = match &device.identity {
             lazaret_config::Identity::Via(router) => Some(router.clone()),
@@ -288,7 +294,7 @@ impl Supervisor {
             handshake_seconds: peer.and_then(|peer| peer.handshake_seconds),
             received: peer.map_or(0, |peer| peer.received),
             sent: peer.map_or(0, |peer| peer.sent),
-            sessions: self.connections.of_device(name),
+            sessions,
             origin: format!("{}:{}", device.origin.file.display(), device.origin.line),
         }
     }

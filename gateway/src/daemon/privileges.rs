@@ -50,6 +50,8 @@ pub(super) fn limit_supervisor() -> Result<(), SealError> {
             cause: errno.into(),
         })?;
     }
+    // Whatever is written from here on is for its owner alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let held = rustix::thread::capabilities(None).map_err(step("read the capabilities"))?;
     if !held.permitted.contains(CapabilitySet::NET_ADMIN) {
         let cause = io::Error::new(

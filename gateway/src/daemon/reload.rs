@@ -3,8 +3,8 @@
 //! A change can be put on trial: unless it is confirmed in time, it is undone.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,6 @@ use tracing::{error, info, warn};
 
 use super::enforce::EnforceError;
 use super::events::chain;
-use super::ground::private_directory;
 use super::life::OURSELVES;
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;
@@ -25,7 +24,8 @@ use crate::inspect::policy;
 /// A change on trial.
 pub(super) struct Unconfirmed {
     pub(super) deadline: Instant,
-    before: Vec<Source>,
+    /// What was in force, not the files: they may be gone or different.
+    before: (Vec<Source>, Config),
 }
 
 /// Why a configuration is not put into force.
@@ -46,6 +46,9 @@ pub enum ReloadError {
     /// A change is on trial.
     #[error("the last change is not confirmed yet: `lazaret confirm`, or wait until it is undone")]
     OnTrial,
+    /// The trial would never end.
+    #[error("nobody waits that long for a confirmation")]
+    TooLong,
     /// There is nothing to confirm.
     #[error("there is no change that waits to be confirmed")]
     NothingOnTrial,
@@ -61,7 +64,7 @@ impl ReloadError {
         match self {
             Self::Configuration(_) | Self::Unsupported(_) => Failure::Configuration,
             Self::PolicyTest(_) => Failure::PolicyTest,
-            Self::Restart(_) | Self::OnTrial => Failure::Usage,
+            Self::Restart(_) | Self::OnTrial | Self::TooLong => Failure::Usage,
             Self::NothingOnTrial => Failure::Unknown,
             Self::Enforce(_) => Failure::Internal,
         }
@@ -141,11 +144,11 @@ impl Supervisor {
         if self.unconfirmed.is_some() {
             return Err(ReloadError::OnTrial);
         }
-        let before = self.sources.clone();
+        let deadline = deadline(trial, self.clock.now())?;
+        let before = (self.sources.clone(), self.config.clone());
         let result = check(&self.directory).and_then(|checked| self.put_into_force(checked, by));
         match &result {
             Ok(_) => {
-                let deadline = trial.and_then(|trial| self.clock.now().checked_add(trial));
                 self.unconfirmed = deadline.map(|deadline| Unconfirmed { deadline, before });
             }
             Err(error) => self.record(Event::PolicyRefused {
@@ -189,13 +192,24 @@ impl Supervisor {
         let Some(trial) = self.unconfirmed.take_if(|trial| trial.deadline <= now) else {
             return;
         };
-        let before = Checked::of(&self.directory, trial.before);
-        match before.and_then(|before| self.put_into_force(before, OURSELVES)) {
+        let (sources, config) = trial.before.clone();
+        let before = Checked {
+            directory: self.directory.clone(),
+            sources,
+            config,
+        };
+        match self.put_into_force(before, OURSELVES) {
             Ok(_) => warn!("the last change was not confirmed and is undone"),
-            Err(error) => error!(
-                error = chain(&error),
-                "the last change was not confirmed and cannot be undone"
-            ),
+            Err(error) => {
+                error!(
+                    error = chain(&error),
+                    "the last change was not confirmed and cannot be undone yet"
+                );
+                self.unconfirmed = now.checked_add(UNDO_AGAIN).map(|deadline| Unconfirmed {
+                    deadline,
+                    before: trial.before,
+                });
+            }
         }
     }
 
@@ -214,6 +228,12 @@ impl Supervisor {
         let kept = self.config.gateway.state_dir.join("applied");
         if let Err(error) = copy(&self.directory, &self.sources, &kept) {
             warn!(%error, directory = %kept.display(), "the files in force cannot be kept for `lazaret diff`");
+            // None is better than a wrong one.
+            if let Err(error) = fs::remove_dir_all(&kept)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                warn!(%error, directory = %kept.display(), "an old copy stays, which is not in force");
+            }
         }
     }
 }
@@ -225,6 +245,11 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         (old.gateway == new.gateway, "[gateway]"),
         (old.hospital == new.hospital, "[hospital]"),
         (old.audit == new.audit, "[audit]"),
+        // The relays share out their memory by it.
+        (
+            old.limits.connections == new.limits.connections,
+            "limits.connections",
+        ),
     ];
     fixed
         .into_iter()
@@ -232,31 +257,111 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         .map(|(_, what)| what)
 }
 
+/// When a trial ends.
+fn deadline(trial: Option<Duration>, now: Instant) -> Result<Option<Instant>, ReloadError> {
+    let Some(trial) = trial else { return Ok(None) };
+    let deadline = now.checked_add(trial).filter(|_| trial <= LONGEST_TRIAL);
+    deadline.map(Some).ok_or(ReloadError::TooLong)
+}
+
 fn copy(directory: &Path, sources: &[Source], kept: &Path) -> io::Result<()> {
     let fresh = kept.with_extension("new");
     if fresh.exists() {
         fs::remove_dir_all(&fresh)?;
     }
+    let mut private = fs::DirBuilder::new();
+    private.recursive(true).mode(0o700).create(&fresh)?;
     for source in sources {
-        let inside: PathBuf = source
-            .path
-            .strip_prefix(directory)
-            .unwrap_or(&source.path)
-            .components()
-            .collect();
-        let target = fresh.join(inside);
+        let inside = source.path.strip_prefix(directory);
+        let target = fresh.join(inside.map_err(io::Error::other)?);
         if let Some(parent) = target.parent() {
-            private_directory(parent)?;
+            fs::create_dir_all(parent)?;
         }
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(target)?;
-        file.write_all(source.text.as_bytes())?;
+        fs::write(target, &source.text)?;
     }
     if kept.exists() {
         fs::remove_dir_all(kept)?;
     }
     fs::rename(fresh, kept)
+}
+
+const LONGEST_TRIAL: Duration = Duration::from_hours(24);
+const UNDO_AGAIN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make up their time")]
+mod tests {
+    use super::*;
+
+    const DIRECTORY: &str = "/nowhere";
+
+    fn source(name: &str, text: &str) -> Source {
+        Source {
+            path: Path::new(DIRECTORY).join(name),
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_digest_tells_files_names_and_borders_apart() {
+        let one = digest(&[source("a", "xy"), source("b", "")]);
+        assert_eq!(one, digest(&[source("a", "xy"), source("b", "")]));
+        for other in [
+            vec![source("a", "xy")],
+            vec![source("a", "x"), source("b", "y")],
+            vec![source("b", "xy"), source("a", "")],
+            vec![source("a", "xyb"), source("", "")],
+        ] {
+            assert_ne!(one, digest(&other));
+        }
+        assert_eq!(one.len(), 64);
+    }
+
+    #[test]
+    fn a_copy_replaces_the_one_before_and_stays_inside() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = directory.path().join("applied");
+        let from = Path::new(DIRECTORY);
+        let (main, part) = (source("lazaret.toml", "1"), source("conf.d/a.toml", "2"));
+        copy(from, &[main.clone(), part], &kept).unwrap();
+        assert_eq!(fs::read_to_string(kept.join("conf.d/a.toml")).unwrap(), "2");
+        copy(from, &[main], &kept).unwrap();
+        assert_eq!(fs::read_to_string(kept.join("lazaret.toml")).unwrap(), "1");
+        assert!(!kept.join("conf.d").exists());
+
+        let mut foreign = source("x", "3");
+        foreign.path = directory.path().join("elsewhere");
+        assert!(copy(from, &[foreign], &kept).is_err());
+        assert!(!directory.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_trial_ends_or_does_not_begin() {
+        let now = Instant::now();
+        let minute = Duration::from_mins(1);
+        assert_eq!(deadline(None, now).unwrap(), None);
+        assert_eq!(deadline(Some(minute), now).unwrap(), Some(now + minute));
+        for trial in [Duration::MAX, LONGEST_TRIAL + minute] {
+            assert!(matches!(
+                deadline(Some(trial), now),
+                Err(ReloadError::TooLong)
+            ));
+        }
+    }
+
+    #[test]
+    fn what_is_fixed_at_the_start_needs_a_restart_and_the_rest_does_not() {
+        let old = crate::daemon::connections::tests::config();
+        assert_eq!(needs_restart(&old, &old), None);
+        let mut new = old.clone();
+        new.rules.clear();
+        new.devices.clear();
+        new.limits.connections_per_device += 1;
+        assert_eq!(needs_restart(&old, &new), None);
+        new.wireguard.mtu -= 1;
+        assert_eq!(needs_restart(&old, &new), Some("[tunnel.wireguard]"));
+        let mut new = old.clone();
+        new.limits.connections += 1;
+        assert_eq!(needs_restart(&old, &new), Some("limits.connections"));
+    }
 }

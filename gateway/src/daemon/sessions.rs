@@ -1,9 +1,6 @@
 //! Which session a relay makes for which policy.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-
+use super::memories::Memories;
 use crate::forward::worker::SessionFactory;
 use crate::inspect::ProtocolPolicy;
 use crate::inspect::dicom::DicomSession;
@@ -11,12 +8,15 @@ use crate::inspect::hl7::{Duplicates, Hl7Session};
 
 /// Makes sessions; connections of one subject share its memory of acknowledged messages.
 pub(super) fn factory() -> SessionFactory {
-    let memories: RefCell<BTreeMap<u64, Arc<Mutex<Duplicates>>>> = RefCell::default();
+    let memories = Memories::<Duplicates>::new(SUBJECTS);
     Box::new(move |policy, subject, now, wall| match &policy.protocol {
         ProtocolPolicy::Hl7(_) => {
-            let memory = Arc::clone(memories.borrow_mut().entry(subject).or_default());
-            Box::new(Hl7Session::new(policy, memory, now, wall))
+            Box::new(Hl7Session::new(policy, memories.of(subject), now, wall))
         }
         ProtocolPolicy::Dicom(_) => Box::new(DicomSession::new(policy, now, wall)),
     })
 }
+
+/// Subjects whose acknowledged messages are remembered, each with at most a megabyte.
+//= C7
+const SUBJECTS: usize = 1024;

@@ -9,18 +9,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lazaret_config::{Config, Source};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::clock::SystemClock;
 use super::connections::Connections;
 use super::denied::{Allowance, Denied};
-use super::enforce::EnforceError;
+use super::enforce::{self, EnforceError};
 use super::ground::Ground;
 use super::life::Workers;
-use super::notice::{Notice, Notices};
+use super::notify;
 use super::operator::Questions;
 use super::outbox::Outbox;
 use super::privileges::{self, SealError};
@@ -28,11 +28,12 @@ use super::reload::{self, Checked, Unconfirmed};
 use super::worker::{self, Kind};
 use crate::audit::event::Event;
 use crate::audit::message::FromAudit;
-use crate::control::message::{Failure, Request, Response};
+use crate::control::message::Request;
 use crate::control::server;
 use crate::flow::{Clock, ConnectionId, RuleName};
 use crate::forward::message::FromRelay;
 use crate::registry::{Registry, RegistryError};
+use crate::segment::changes::Cut;
 use crate::segment::denied::{DeniedPacket, DeniedWatch};
 use crate::segment::host::HostError;
 use crate::segment::plan::Plan;
@@ -80,6 +81,8 @@ pub(super) struct Supervisor {
     pub(super) questions: Questions,
     pub(super) plan: Plan,
     pub(super) drift: Option<String>,
+    /// Flows that must end and could not be ended yet.
+    pub(super) uncut: BTreeSet<Cut>,
     /// The rules that hold at this hour.
     pub(super) in_hours: BTreeSet<RuleName>,
     pub(super) verified: Instant,
@@ -88,7 +91,8 @@ pub(super) struct Supervisor {
     pub(super) forwarded: u64,
     pub(super) refused: u64,
     pub(super) ready: bool,
-    pub(super) notices: Notices,
+    /// The service manager knows.
+    announced: bool,
 }
 
 /// Why the gateway cannot start or go on.
@@ -152,8 +156,8 @@ pub fn run(checked: Checked) -> Result<(), DaemonError> {
         })?;
     runtime.block_on(async {
         let (inputs, queue) = mpsc::channel(INPUTS);
-        let (supervisor, listeners) = Supervisor::start(checked, inputs).await?;
-        supervisor.serve(queue, listeners).await
+        let (supervisor, listeners, control) = Supervisor::start(checked, inputs).await?;
+        supervisor.serve(queue, listeners, control).await
     })
 }
 
@@ -163,7 +167,7 @@ impl Supervisor {
     async fn start(
         checked: Checked,
         inputs: mpsc::Sender<Input>,
-    ) -> Result<(Self, Vec<TcpListener>), DaemonError> {
+    ) -> Result<(Self, Vec<TcpListener>, UnixListener), DaemonError> {
         let Checked {
             directory,
             sources,
@@ -171,17 +175,12 @@ impl Supervisor {
         } = checked;
         let clock = SystemClock;
         let registry = Registry::open(&config.gateway.state_dir)?;
-        let step = "start a thread";
-        let notices = Notices::start().map_err(|cause| DaemonError::System { step, cause })?;
         let now = clock.now();
         let wall = clock.wall();
+        // Before anything is changed: a second gateway finds the first one here.
+        let control = bind_control(&config)?;
         let (ground, plan, accepting) = Ground::prepare(&config, &registry, wall).await?;
-        let in_hours = config
-            .rules
-            .iter()
-            .filter(|(_, rule)| rule.holds_at(wall))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let in_hours = enforce::rules_in_hours(&config, wall);
         let mut supervisor = Self {
             directory,
             digest: reload::digest(&sources),
@@ -199,6 +198,7 @@ impl Supervisor {
             questions: Questions::default(),
             plan,
             drift: None,
+            uncut: BTreeSet::new(),
             in_hours,
             verified: now,
             ground,
@@ -206,9 +206,14 @@ impl Supervisor {
             forwarded: 0,
             refused: 0,
             ready: false,
-            notices,
+            announced: false,
         };
         supervisor.keep_applied();
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        supervisor.record(Event::GatewayStarted {
+            version,
+            config: supervisor.digest.clone(),
+        });
         for kind in [
             Kind::Audit,
             Kind::RelayHl7,
@@ -217,38 +222,22 @@ impl Supervisor {
         ] {
             supervisor.start_worker(kind);
         }
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        supervisor.record(Event::GatewayStarted {
-            version,
-            config: supervisor.digest.clone(),
-        });
         supervisor.record(Event::Listening {
             address: supervisor.config.wireguard.listen,
         });
-        Ok((supervisor, accepting))
+        Ok((supervisor, accepting, control))
     }
 
     async fn serve(
         mut self,
         mut queue: mpsc::Receiver<Input>,
         listeners: Vec<TcpListener>,
+        control: UnixListener,
     ) -> Result<(), DaemonError> {
         let system = |step| move |cause| DaemonError::System { step, cause };
         for listener in listeners {
             tokio::spawn(accept(listener, self.inputs.clone()));
         }
-        let control = server::bind(&self.config.gateway.runtime_dir).map_err(|cause| {
-            DaemonError::Listen {
-                what: self
-                    .config
-                    .gateway
-                    .runtime_dir
-                    .join("control.sock")
-                    .display()
-                    .to_string(),
-                cause,
-            }
-        })?;
         tokio::spawn(listen_to_operators(control, self.inputs.clone()));
         match DeniedWatch::open() {
             Ok(watch) => drop(tokio::spawn(watch_denied(watch, self.inputs.clone()))),
@@ -258,6 +247,7 @@ impl Supervisor {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
         let mut hangup = signal(SignalKind::hangup()).map_err(system("handle signals"))?;
         let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 Some(input) = queue.recv() => self.handle(input),
@@ -295,17 +285,32 @@ impl Supervisor {
     /// Everything that time brings about.
     fn tick(&mut self) {
         let now = self.clock.now();
-        self.outbox.deliver(self.workers.audit.as_ref());
+        self.deliver_events();
         self.report_denied(now);
         self.answer_late_questions(now);
+        self.kill_deaf_relays(now);
         self.restart_due_workers(now);
         self.undo_unconfirmed(now);
         self.follow_hours();
-        if now.saturating_duration_since(self.verified) >= VERIFY_EVERY {
+        let wait = if self.drift.is_some() {
+            REPAIR_EVERY
+        } else {
+            VERIFY_EVERY
+        };
+        if now.saturating_duration_since(self.verified) >= wait {
             self.verify_table();
         }
-        if self.ready && self.workers.all_ready() {
-            self.notices.say(Notice::Alive);
+        // Says again what went wrong, and goes on trying.
+        let _tried_again_with_the_next_tick = self.cut_flows();
+        // This loop lives. A worker that does not is ours to restart: the others must not die with it.
+        if self.ready && !self.announced {
+            self.tell_ready();
+        }
+        if self.ready {
+            // A manager that does not listen now hears the next one.
+            if let Err(error) = notify::notify(notify::WATCHDOG) {
+                debug!(%error, "the service manager does not listen");
+            }
         }
     }
 
@@ -314,23 +319,41 @@ impl Supervisor {
         if !self.ready && self.workers.all_ready() {
             self.ready = true;
             info!(gateway = %self.config.gateway.name, devices = self.config.devices.len(), "ready");
-            self.notices.say(Notice::Ready);
+            self.tell_ready();
+        }
+    }
+
+    fn tell_ready(&mut self) {
+        let told = notify::notify(notify::READY);
+        // Its queue is full while a machine boots: that one thing must be heard.
+        self.announced = !matches!(&told, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        if let Err(error) = told {
+            warn!(%error, "the service manager cannot be told that the gateway is ready");
         }
     }
 
     /// Orderly end: nothing new, messages under way are finished, records are on disk. The rules stay.
     async fn stop(mut self, mut queue: mpsc::Receiver<Input>) {
         info!("stopping");
-        self.notices.say(Notice::Stopping);
+        if let Err(error) = notify::notify(notify::STOPPING) {
+            debug!(%error, "the service manager does not listen");
+        }
+        // Whatever becomes ready now is not announced any more.
+        self.ready = true;
         self.drain();
         let deadline = tokio::time::sleep(DRAIN);
         tokio::pin!(deadline);
         while self.workers.relays_live() {
             tokio::select! {
                 Some(input) = queue.recv() => match input {
-                    Input::Accepted(_) | Input::Upstream { .. } | Input::Asked { .. } | Input::Denied(_) => {}
-                    Input::WorkerEnded { kind, .. } => self.workers.forget(kind),
-                    message @ (Input::Relay(..) | Input::Tunnel(_) | Input::Audit(_)) => self.handle(message),
+                    Input::Accepted(_) | Input::Asked { .. } | Input::Denied(_) => {}
+                    Input::WorkerEnded { kind, generation, .. } => if self.workers.is_current(kind, generation) {
+                        self.ended_at_last(kind);
+                    },
+                    // Messages under way may still need their destination.
+                    message @ (Input::Relay(..) | Input::Tunnel(_) | Input::Audit(_) | Input::Upstream { .. }) => {
+                        self.handle(message);
+                    }
                 },
                 () = &mut deadline => {
                     warn!("messages under way were not finished in time");
@@ -338,15 +361,39 @@ impl Supervisor {
                 }
             }
         }
+        self.close_journal(queue).await;
+    }
+
+    /// Everything goes on record, also what waits because the audit process died at the last moment.
+    //= C8
+    async fn close_journal(&mut self, mut queue: mpsc::Receiver<Input>) {
+        if self.workers.audit.is_none() {
+            self.start_worker(Kind::Audit);
+        }
         self.record(Event::GatewayStopped);
-        self.workers.stop_audit();
+        let mut told = false;
         let deadline = tokio::time::sleep(DRAIN);
         tokio::pin!(deadline);
         loop {
+            if !told && self.outbox.handed_over() {
+                told = true;
+                self.workers.stop_audit();
+            }
             tokio::select! {
-                Some(input) = queue.recv() => {
-                    if let Input::WorkerEnded { kind: Kind::Audit, .. } = input { break }
-                }
+                Some(input) = queue.recv() => match input {
+                    Input::WorkerEnded { kind: Kind::Audit, generation, status } => {
+                        if self.workers.is_current(Kind::Audit, generation) {
+                            info!(status, "the journal is closed");
+                            break;
+                        }
+                    }
+                    Input::Audit(message) => {
+                        self.audit_said(message);
+                        self.deliver_events();
+                    }
+                    Input::WorkerEnded { .. } | Input::Accepted(_) | Input::Relay(..) | Input::Tunnel(_)
+                    | Input::Upstream { .. } | Input::Asked { .. } | Input::Denied(_) => {}
+                },
                 () = &mut deadline => {
                     error!("the journal was not closed in time");
                     break;
@@ -354,6 +401,14 @@ impl Supervisor {
             }
         }
     }
+}
+
+fn bind_control(config: &Config) -> Result<UnixListener, DaemonError> {
+    let directory = &config.gateway.runtime_dir;
+    server::bind(directory).map_err(|cause| DaemonError::Listen {
+        what: directory.join(server::SOCKET).display().to_string(),
+        cause,
+    })
 }
 
 async fn accept(listener: TcpListener, inputs: mpsc::Sender<Input>) {
@@ -376,7 +431,7 @@ async fn accept(listener: TcpListener, inputs: mpsc::Sender<Input>) {
     }
 }
 
-async fn listen_to_operators(listener: tokio::net::UnixListener, inputs: mpsc::Sender<Input>) {
+async fn listen_to_operators(listener: UnixListener, inputs: mpsc::Sender<Input>) {
     let room = std::sync::Arc::new(tokio::sync::Semaphore::new(OPERATORS));
     loop {
         let Ok(permit) = std::sync::Arc::clone(&room).acquire_owned().await else {
@@ -404,13 +459,7 @@ async fn listen_to_operators(listener: tokio::net::UnixListener, inputs: mpsc::S
                         })
                         .await,
                 ),
-                Err(error) => {
-                    let response = Response::Failed {
-                        kind: Failure::Usage,
-                        why: error.to_string(),
-                    };
-                    drop(server::respond(&mut stream, &response).await);
-                }
+                Err(error) => drop(server::respond(&mut stream, &error.response()).await),
             }
             drop(permit);
         });
@@ -438,4 +487,6 @@ const OPERATORS: usize = 16;
 const TICK: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(10);
+/// Between attempts while the table is known to be wrong.
+const REPAIR_EVERY: Duration = Duration::from_secs(5);
 const VERIFY_EVERY: Duration = Duration::from_secs(30);

@@ -7,11 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{debug, error};
 
 use super::clock::SystemClock;
@@ -69,6 +71,8 @@ pub(super) struct Parcel<Tx> {
 pub(super) struct Worker<Tx> {
     pub(super) pid: u32,
     outgoing: mpsc::Sender<Parcel<Tx>>,
+    /// Tells the reading task that the worker must die.
+    doom: Arc<Notify>,
 }
 
 impl<Tx: Serialize + Send + Sync + 'static> Worker<Tx> {
@@ -87,20 +91,40 @@ impl<Tx: Serialize + Send + Sync + 'static> Worker<Tx> {
         let pid = child.id().unwrap_or(0);
         let channel = Arc::new(Channel::<Tx, Rx>::new(ours)?);
         let (outgoing, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(write(Arc::clone(&channel), queue));
-        tokio::spawn(read(kind, generation, channel, child, inputs.clone(), wrap));
-        Ok(Self { pid, outgoing })
+        let doom = Arc::new(Notify::new());
+        tokio::spawn(write(Arc::clone(&channel), queue, Arc::clone(&doom)));
+        let reading = Reading {
+            kind,
+            generation,
+            inputs: inputs.clone(),
+            doom: Arc::clone(&doom),
+        };
+        tokio::spawn(reading.run(channel, child, wrap));
+        Ok(Self {
+            pid,
+            outgoing,
+            doom,
+        })
     }
 
-    /// Queues a message. A worker that does not keep up loses its messages and is found dead soon:
-    /// the supervisor must never wait for a worker.
+    /// Queues a message: the supervisor must never wait for a worker. One that does not keep up is killed,
+    /// since a worker that missed a message may let go on what must end.
+    //= C9
     pub(super) fn send(&self, message: Tx, descriptors: Vec<OwnedFd>) -> bool {
-        self.outgoing
-            .try_send(Parcel {
-                message,
-                descriptors,
-            })
-            .is_ok()
+        let parcel = Parcel {
+            message,
+            descriptors,
+        };
+        let sent = self.outgoing.try_send(parcel).is_ok();
+        if !sent {
+            self.kill();
+        }
+        sent
+    }
+
+    /// Ends it without asking; its end arrives as any other.
+    pub(super) fn kill(&self) {
+        self.doom.notify_one();
     }
 }
 
@@ -122,56 +146,93 @@ fn spawn(kind: Kind, standard_input: OwnedFd) -> io::Result<Child> {
         .spawn()
 }
 
+/// Ends when the supervisor lets go of the worker or a message cannot be sent; either way the worker must end.
 async fn write<Tx: Serialize, Rx: DeserializeOwned>(
     channel: Arc<Channel<Tx, Rx>>,
     mut queue: mpsc::Receiver<Parcel<Tx>>,
+    doom: Arc<Notify>,
 ) {
     while let Some(parcel) = queue.recv().await {
         let descriptors: Vec<_> = parcel.descriptors.iter().map(AsFd::as_fd).collect();
         if let Err(error) = channel.send(&parcel.message, &descriptors).await {
             debug!(%error, "message to a worker was lost");
-            return;
+            break;
         }
+    }
+    doom.notify_one();
+}
+
+/// What listens to one worker until its process is gone.
+struct Reading {
+    kind: Kind,
+    generation: u64,
+    inputs: mpsc::Sender<Input>,
+    doom: Arc<Notify>,
+}
+
+impl Reading {
+    async fn run<Tx: Serialize, Rx: DeserializeOwned>(
+        self,
+        channel: Arc<Channel<Tx, Rx>>,
+        mut child: Child,
+        wrap: fn(Rx, Vec<OwnedFd>) -> Input,
+    ) {
+        loop {
+            let received = tokio::select! {
+                received = channel.receive() => received,
+                () = self.doom.notified() => {
+                    kill(&mut child);
+                    // It may have said something before.
+                    while let Some(Ok((message, descriptors))) = channel.receive().now_or_never() {
+                        if self.inputs.send(wrap(message, descriptors)).await.is_err() {
+                            return;
+                        }
+                    }
+                    break;
+                }
+            };
+            match received {
+                Ok((message, descriptors)) => {
+                    if self.inputs.send(wrap(message, descriptors)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(ChannelError::Closed) => break,
+                Err(error) => {
+                    error!(worker = self.kind.name(), %error, "worker cannot be understood and is ended");
+                    kill(&mut child);
+                    break;
+                }
+            }
+        }
+        // A process that closed its end but lives on holds sockets of devices.
+        let status = match tokio::time::timeout(LAST_BREATH, child.wait()).await {
+            Ok(status) => status,
+            Err(_) => {
+                kill(&mut child);
+                child.wait().await
+            }
+        };
+        let status = match status {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        // The supervisor may be gone already; then nobody needs to know.
+        let _ = self
+            .inputs
+            .send(Input::WorkerEnded {
+                kind: self.kind,
+                generation: self.generation,
+                status,
+            })
+            .await;
     }
 }
 
-async fn read<Tx: Serialize, Rx: DeserializeOwned>(
-    kind: Kind,
-    generation: u64,
-    channel: Arc<Channel<Tx, Rx>>,
-    mut child: Child,
-    inputs: mpsc::Sender<Input>,
-    wrap: fn(Rx, Vec<OwnedFd>) -> Input,
-) {
-    loop {
-        match channel.receive().await {
-            Ok((message, descriptors)) => {
-                if inputs.send(wrap(message, descriptors)).await.is_err() {
-                    return;
-                }
-            }
-            Err(ChannelError::Closed) => break,
-            Err(error) => {
-                error!(worker = kind.name(), %error, "worker cannot be understood and is ended");
-                if let Err(error) = child.start_kill() {
-                    debug!(%error, "worker is gone already");
-                }
-                break;
-            }
-        }
+fn kill(child: &mut Child) {
+    if let Err(error) = child.start_kill() {
+        debug!(%error, "worker is gone already");
     }
-    let status = match child.wait().await {
-        Ok(status) => status.to_string(),
-        Err(error) => error.to_string(),
-    };
-    // The supervisor may be gone already; then nobody needs to know.
-    let _ = inputs
-        .send(Input::WorkerEnded {
-            kind,
-            generation,
-            status,
-        })
-        .await;
 }
 
 /// Why a worker cannot begin or go on.
@@ -232,6 +293,8 @@ pub(super) fn executable() -> bool {
     Path::new("/proc/self/exe").exists()
 }
 
+/// For a worker whose end of the channel is closed to be gone.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 /// Messages that may wait for one worker.
 const QUEUE: usize = 65_536;
 /// Level of the log, in the grammar of `tracing`.

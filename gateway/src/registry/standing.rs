@@ -152,6 +152,25 @@ impl Registry {
         Ok(before)
     }
 
+    /// Changes the standing of a device for the life of this process, when it cannot be written, and returns the
+    /// one before. The next [`Self::set`] that succeeds writes it too.
+    pub fn hold(
+        &mut self,
+        device: &DeviceName,
+        standing: Standing,
+        why: &str,
+        wall: Timestamp,
+    ) -> Standing {
+        let before = self.standing(device);
+        let entry = Entry {
+            standing,
+            why: why.to_owned(),
+            since: wall,
+        };
+        self.devices.insert(device.clone(), entry);
+        before
+    }
+
     fn save(&self, devices: &BTreeMap<DeviceName, Entry>) -> Result<(), RegistryError> {
         let path = self.directory.join(FILE);
         let new = self.directory.join("registry.json.new");
@@ -303,5 +322,22 @@ mod tests {
                 .is_err()
         );
         assert_eq!(registry.standing(&name("a")), Standing::Active);
+    }
+
+    #[test]
+    fn what_is_held_is_written_as_soon_as_the_disk_takes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut registry = Registry::open(directory.path()).unwrap();
+        let wall = Timestamp::UNIX_EPOCH;
+        let before = registry.hold(&name("a"), Standing::Quarantined, "", wall);
+        assert_eq!(before, Standing::Active);
+        assert_eq!(registry.standing(&name("a")), Standing::Quarantined);
+        let again = Registry::open(directory.path()).unwrap();
+        assert_eq!(again.standing(&name("a")), Standing::Active);
+        registry
+            .set(&name("b"), Standing::Revoked, "", wall)
+            .unwrap();
+        let again = Registry::open(directory.path()).unwrap();
+        assert_eq!(again.standing(&name("a")), Standing::Quarantined);
     }
 }

@@ -1,0 +1,368 @@
+//! The real gateway in namespaces of its own: it becomes ready, its workers die and come back, it dies and comes back.
+//!
+//! The test runs itself again inside `unshare`, so that it needs no root and leaves nothing behind.
+
+#![allow(clippy::disallowed_methods, reason = "tests measure time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail with them"
+)]
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const LAZARET: &str = env!("CARGO_BIN_EXE_lazaret");
+const INSIDE: &str = "LAZARET_DAEMON_TEST";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const WORLD: &str = "
+mount -t tmpfs tmpfs /run
+mkdir -p /run/wireguard /run/conf /run/state
+chmod 755 /run
+ip link set lo up
+ip link add lan0 type veth peer name lan1
+ip link set lan1 up
+ip addr add 10.20.0.1/16 dev lan0
+ip link set lan0 up
+";
+
+const CONFIG: &str = r#"schema = 1
+[gateway]
+name = "test"
+state_dir = "/run/state"
+runtime_dir = "/run/lazaret"
+[tunnel.wireguard]
+listen = "[::]:51820"
+interface = "lz-wg"
+private_key_file = "wireguard.key"
+networks = ["10.64.0.0/16"]
+[hospital]
+interface = "lan0"
+mode = "snat"
+[audit]
+directory = "/run/state/audit"
+[service.his]
+address = "10.20.2.10:2575"
+protocol = "hl7"
+[service.console]
+address = "10.20.0.5"
+ports = ["tcp/3389"]
+[device.ecg]
+wireguard = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+addresses = ["10.64.0.1"]
+roles = ["ecg-home"]
+hl7_sender = "ECG^CARDIO"
+[rule.results]
+from = ["role:ecg-home"]
+to = ["his"]
+hl7 = { send = ["ORU^R01"] }
+"#;
+
+const RULE: &str = r#"
+[rule.consoles]
+from = ["role:ecg-home"]
+to = ["console"]
+"#;
+
+//= C4
+//= C8
+#[test]
+fn the_gateway_lives_through_the_death_of_its_processes() {
+    if std::env::var_os(INSIDE).is_none() {
+        return again("the_gateway_lives_through_the_death_of_its_processes");
+    }
+    prepare();
+    let mut gateway = Gateway::start();
+    let status = status();
+    assert_eq!(status["gateway"], "test");
+    assert_eq!(status["table"], "as-planned");
+    assert_eq!(status["journal"], "writable");
+    assert!(!lazaret(&["run"]).status.success(), "there is one already");
+
+    let table = table();
+    for worker in ["tunnel-wireguard", "relay-hl7", "relay-dicom", "audit"] {
+        let before = pid_of(worker).unwrap();
+        kill(before, rustix::process::Signal::KILL);
+        until(worker, || {
+            pid_of(worker).is_some_and(|pid| pid != before && restarts_of(worker) == 1)
+        });
+        assert_eq!(self::table(), table, "the table stays");
+    }
+    until("the journal is writable again", || {
+        self::status()["journal"] == "writable"
+    });
+
+    // A worker that cannot be started leaves no process behind, and comes when it can.
+    let (key, away) = ("/run/conf/wireguard.key", "/run/conf/away");
+    std::fs::rename(key, away).unwrap();
+    kill(
+        pid_of("tunnel-wireguard").unwrap(),
+        rustix::process::Signal::KILL,
+    );
+    until("attempts fail", || restarts_of("tunnel-wireguard") >= 4);
+    assert_eq!(children(gateway.pid()).len(), 3);
+    std::fs::rename(away, key).unwrap();
+    until("it comes back", || pid_of("tunnel-wireguard").is_some());
+
+    let workers: Vec<i32> = children(gateway.pid());
+    assert_eq!(workers.len(), 4);
+    gateway.end(rustix::process::Signal::KILL);
+    until("orphans end by themselves", || {
+        workers.iter().all(|pid| is_gone(*pid))
+    });
+    assert_eq!(
+        self::table(),
+        table,
+        "rules stay when all processes are dead"
+    );
+    assert_eq!(lazaret(&["status"]).status.code(), Some(6));
+
+    // Over stale sockets, an old table and a journal without an end.
+    let mut gateway = Gateway::start();
+    assert_eq!(self::status()["table"], "as-planned");
+    let ended = gateway.end(rustix::process::Signal::TERM);
+    assert_eq!(ended.code(), Some(0));
+    let verify = lazaret(&["audit", "verify"]);
+    assert!(verify.status.success(), "{}", said(&verify));
+    let journal = journal();
+    assert!(journal.matches("\"worker-died\"").count() >= 7);
+    for (event, times) in [("\"gateway-started\"", 2), ("\"gateway-stopped\"", 1)] {
+        assert_eq!(journal.matches(event).count(), times, "{event}");
+    }
+}
+
+//= C4
+#[test]
+fn a_policy_is_applied_whole_or_not_and_undone_unless_confirmed() {
+    if std::env::var_os(INSIDE).is_none() {
+        return again("a_policy_is_applied_whole_or_not_and_undone_unless_confirmed");
+    }
+    prepare();
+    let mut gateway = Gateway::start();
+    let (before, table) = (status()["config"].clone(), table());
+
+    write(&format!("{CONFIG}[rule.broken"));
+    let wrong = lazaret(&["apply"]);
+    assert_eq!(wrong.status.code(), Some(3), "{}", said(&wrong));
+    assert_eq!(
+        (&status()["config"], self::table()),
+        (&before, table.clone())
+    );
+
+    write(&format!("{CONFIG}{RULE}"));
+    let applied = lazaret(&["apply", "--confirm", "2s"]);
+    assert!(applied.status.success(), "{}", said(&applied));
+    assert!(self::table().contains("3389"));
+    assert_eq!(lazaret(&["apply"]).status.code(), Some(2), "one at a time");
+    assert_eq!(diff(), 0);
+    // The files may break meanwhile: what was in force comes back all the same.
+    write("broken");
+    until("nobody confirmed", || status()["config"] == before);
+    assert_eq!(self::table(), table);
+    assert_eq!(status()["confirm_seconds"], Value::Null);
+    assert_eq!(lazaret(&["confirm"]).status.code(), Some(7));
+    write(&format!("{CONFIG}{RULE}"));
+    assert_eq!(diff(), 1, "the files are not what is in force");
+
+    let applied = lazaret(&["apply", "--confirm", "1m"]);
+    assert!(applied.status.success(), "{}", said(&applied));
+    assert!(lazaret(&["confirm"]).status.success());
+    assert!(self::table().contains("3389"));
+
+    // Quarantine is there at once, outlives a reload, and ends with release.
+    assert!(lazaret(&["device", "quarantine", "ecg"]).status.success());
+    assert!(quarantine().contains("10.64.0.1"));
+    write(CONFIG);
+    kill(gateway.pid(), rustix::process::Signal::HUP);
+    until("SIGHUP applies", || status()["config"] == before);
+    assert!(quarantine().contains("10.64.0.1"));
+    assert!(lazaret(&["device", "release", "ecg"]).status.success());
+    assert!(!quarantine().contains("10.64.0.1"));
+    assert_eq!(self::table(), table);
+    assert_eq!(gateway.end(rustix::process::Signal::TERM).code(), Some(0));
+}
+
+/// Runs a test of this file in namespaces of its own.
+fn again(test: &str) {
+    let status = Command::new("unshare")
+        .args(["-Urnmp", "--mount-proc", "--kill-child", "--fork"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .env_remove("NOTIFY_SOCKET")
+        .status()
+        .expect("unshare must be installed");
+    assert!(status.success(), "inside the namespaces: {status}");
+}
+
+fn prepare() {
+    let output = run(Command::new("sh").args(["-ec", WORLD]));
+    assert!(output.status.success(), "{}", said(&output));
+    let key = "/run/conf/wireguard.key";
+    std::fs::write(key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=\n").unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(key, owner_only).unwrap();
+    write(CONFIG);
+}
+
+fn write(config: &str) {
+    std::fs::write("/run/conf/lazaret.toml", config).unwrap();
+}
+
+/// The supervisor, and a service manager that hears that it is ready, and then listens no more.
+struct Gateway(Child, UnixDatagram);
+
+impl Gateway {
+    /// Starts the supervisor and waits until it says that it is ready.
+    fn start() -> Self {
+        let path = Path::new("/run/notify");
+        if path.exists() {
+            std::fs::remove_file(path).unwrap();
+        }
+        let manager = UnixDatagram::bind(path).unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        let child = Command::new(LAZARET)
+            .args(["run", "--config", "/run/conf"])
+            .env("NOTIFY_SOCKET", path)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let gateway = Self(child, manager);
+        let mut block = [0; 256];
+        loop {
+            let length = gateway.1.recv(&mut block).expect("ready in time");
+            let states = String::from_utf8_lossy(&block[..length]).into_owned();
+            if states.lines().any(|state| state == "READY=1") {
+                return gateway;
+            }
+        }
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).unwrap()
+    }
+
+    fn end(&mut self, signal: rustix::process::Signal) -> std::process::ExitStatus {
+        kill(self.pid(), signal);
+        let mut ended = None;
+        until("the supervisor ends", || {
+            ended = self.0.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _reaped_already = self.0.wait();
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn run(command: &mut Command) -> Output {
+    command
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn lazaret(arguments: &[&str]) -> Output {
+    run(Command::new(LAZARET)
+        .args(["--config", "/run/conf"])
+        .args(arguments))
+}
+
+fn said(output: &Output) -> String {
+    let text = [&*output.stdout, &*output.stderr].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let output = lazaret(&[&["--json"], arguments].concat());
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)))
+}
+
+fn status() -> Value {
+    json(&["status"])
+}
+
+/// How many things differ between the files and what is in force.
+fn diff() -> usize {
+    json(&["diff"])["changes"].as_array().unwrap().len()
+}
+
+fn worker(name: &str) -> Value {
+    let status = status();
+    let workers = status["workers"].as_array().unwrap();
+    workers.iter().find(|w| w["name"] == name).unwrap().clone()
+}
+
+fn pid_of(name: &str) -> Option<i32> {
+    i32::try_from(worker(name)["pid"].as_i64()?).ok()
+}
+
+fn restarts_of(name: &str) -> u64 {
+    worker(name)["restarts"].as_u64().unwrap()
+}
+
+/// The table without counters, which move.
+fn table() -> String {
+    let output = run(Command::new("nft").args(["-s", "list", "table", "inet", "lazaret"]));
+    assert!(output.status.success(), "{}", said(&output));
+    said(&output)
+}
+
+fn quarantine() -> String {
+    let table = table();
+    let sets = table
+        .split("set ")
+        .filter(|set| set.starts_with("quarantine"));
+    sets.map(|set| set.split('}').next().unwrap()).collect()
+}
+
+fn journal() -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir("/run/state/audit").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "jsonl") {
+            all.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+    all
+}
+
+fn kill(pid: i32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = std::fs::read_to_string(path).unwrap();
+    text.split_whitespace()
+        .map(|c| c.parse().unwrap())
+        .collect()
+}
+
+/// Gone, or a zombie that nobody waits for.
+fn is_gone(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| {
+        stat.rsplit(')').next().unwrap().trim().starts_with('Z')
+    })
+}
