@@ -34,6 +34,12 @@ pub fn allowed<'p>(
     if command.direction == Direction::Response {
         return Ok(None);
     }
+    if let Some(refusal) = &command.bad_instance {
+        return Err(Denied {
+            status: status::INVALID_INSTANCE,
+            refusal: refusal.clone(),
+        });
+    }
     check_context(command, context)?;
     check_role(command, context, from)?;
     let mut nearest = "no rule allows this service";

@@ -11,7 +11,7 @@ mod respond;
 use bytes::Bytes;
 
 use super::uid::{AeTitle, Uid};
-use crate::Warning;
+use crate::{Refusal, Warning};
 use dictionary::Presence;
 
 pub use allowed::{Denied, allowed};
@@ -124,6 +124,8 @@ pub struct Command {
     pub(super) message_id: u16,
     pub(super) sop_class: Option<Uid>,
     pub(super) sop_instance: Option<Uid>,
+    /// Why the instance of a C-STORE request is none: answered by status, so that the association lives on.
+    pub(super) bad_instance: Option<Refusal>,
     pub(super) has_data_set: bool,
     pub(super) status: Option<u16>,
     pub(super) move_destination: Option<AeTitle>,

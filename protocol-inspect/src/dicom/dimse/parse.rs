@@ -41,17 +41,25 @@ impl Command {
         let type_id = [EVENT_TYPE, ACTION_TYPE]
             .into_iter()
             .find(|element| set.has(*element));
+        let instance = set.uid(
+            AFFECTED_INSTANCE,
+            REQUESTED_INSTANCE,
+            profile,
+            &mut warnings,
+        );
+        let is_store = service == Service::CStore && direction == Direction::Request;
+        let (sop_instance, bad_instance) = match instance {
+            Ok(instance) => (instance, None),
+            Err(refusal) if is_store => (None, Some(refusal)),
+            Err(refusal) => return Err(refusal),
+        };
         Ok(Self {
             service,
             direction,
             message_id: set.number(id)?,
             sop_class: set.uid(AFFECTED_CLASS, REQUESTED_CLASS, profile, &mut warnings)?,
-            sop_instance: set.uid(
-                AFFECTED_INSTANCE,
-                REQUESTED_INSTANCE,
-                profile,
-                &mut warnings,
-            )?,
+            sop_instance,
+            bad_instance,
             has_data_set,
             status: match direction {
                 Direction::Response => Some(set.number(STATUS)?),
@@ -225,7 +233,14 @@ impl<'a> Elements<'a> {
                 }
                 Some(CommandVr::Ui) => {
                     let optional = presence(service, direction, element) != Presence::Required;
-                    if !(value.is_empty() && optional) {
+                    let is_store = service == Service::CStore && direction == Direction::Request;
+                    let answered_by_status = is_store && element == AFFECTED_INSTANCE;
+                    let judged = if value.is_empty() {
+                        !optional
+                    } else {
+                        !answered_by_status
+                    };
+                    if judged {
                         Uid::in_element(value, || at(element), profile, warnings)?;
                     }
                 }

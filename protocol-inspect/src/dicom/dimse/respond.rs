@@ -18,6 +18,8 @@ pub mod status {
     pub const DATA_SET_MISMATCH: u16 = 0xa900;
     /// Error: cannot understand.
     pub const CANNOT_UNDERSTAND: u16 = 0xc000;
+    /// Invalid SOP instance: the UID breaks the rules of UIDs (PS3.7 C.5.6).
+    pub const INVALID_INSTANCE: u16 = 0x0117;
     /// Refused: SOP class not supported.
     pub const SOP_CLASS_NOT_SUPPORTED: u16 = 0x0122;
     /// Refused: not authorized.
