@@ -86,6 +86,11 @@ fn read(path: &Path) -> Result<Source, Vec<crate::error::ConfigError>> {
         let message = format!("cannot read {}: {why}", path.display());
         ConfigErrors::without_place(message).errors().to_vec()
     };
+    // Opening a pipe would wait for a writer, perhaps for ever.
+    let meta = fs::metadata(path).map_err(|error| failed(&error))?;
+    if !meta.is_file() {
+        return Err(failed(&"it is not a regular file"));
+    }
     let file = fs::File::open(path).map_err(|error| failed(&error))?;
     let mut bytes = Vec::new();
     let read = file.take(LONGEST).read_to_end(&mut bytes);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::dicom::{peer_program, peer_script};
 use crate::lab::{Lab, Place};
 use crate::process::{Output, Process};
 use crate::site::Site;
@@ -128,6 +129,22 @@ impl<'a> Device<'a> {
         let _ = self.ip(&line);
     }
 
+    /// Puts packets into the tunnel as they are, past the kernel's own idea of a packet.
+    ///
+    /// # Panics
+    /// When the packets cannot be handed over.
+    pub fn inject(&self, packets: &[Vec<u8>]) {
+        let lines: Vec<String> = packets.iter().map(|packet| hex(packet)).collect();
+        let file = self
+            .lab
+            .directory()
+            .join(format!("{}-packets", self.interface));
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        let (python, script) = (peer_program("python"), peer_script("inner.py"));
+        let file = file.display().to_string();
+        let _ = self.run(&[&python, &script, &self.interface, &file]).ok();
+    }
+
     /// Moves the device to another outer address, as a mobile network does.
     pub fn roam(&self) {
         let (v4, _) = self.place.outside();
@@ -163,6 +180,34 @@ impl<'a> Device<'a> {
         })
     }
 
+    /// A TCP connection through the tunnel from an address of a machine behind the device.
+    ///
+    /// # Errors
+    /// Refused, reset or timed out after two seconds.
+    pub fn tcp_from(&self, from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
+        self.lab.inside(self.place, || {
+            use rustix::net::{AddressFamily as Family, SocketType, bind, connect, socket};
+            let family = if from.is_ipv4() {
+                Family::INET
+            } else {
+                Family::INET6
+            };
+            let socket = socket(family, SocketType::STREAM, None)?;
+            bind(&socket, &SocketAddr::new(from, 0))?;
+            rustix::net::sockopt::set_socket_timeout(
+                &socket,
+                rustix::net::sockopt::Timeout::Send,
+                Some(Duration::from_secs(2)),
+            )?;
+            connect(&socket, &to)?;
+            let stream = TcpStream::from(socket);
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(wait::SOON))?;
+            stream.set_write_timeout(Some(wait::SOON))?;
+            Ok(stream)
+        })
+    }
+
     /// An MLLP connection through the tunnel.
     ///
     /// # Panics
@@ -180,7 +225,7 @@ impl<'a> Device<'a> {
 
     /// Sends a file with the client of python-hl7; what it printed, the answer, without framing.
     pub fn mllp_send(&self, to: SocketAddr, file: &Path) -> Output {
-        let program = crate::dicom::peer_program("mllp_send");
+        let program = peer_program("mllp_send");
         let (port, file) = (to.port().to_string(), file.display().to_string());
         let mut said = self.run(&[
             &program,
@@ -232,4 +277,8 @@ pub fn wan4() -> SocketAddr {
 /// The gateway as seen from outside, over IPv6.
 pub fn wan6() -> SocketAddr {
     (Place::Gateway.outside().1, 51820).into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -22,7 +22,7 @@ impl Images {
         Self { folder }
     }
 
-    /// `us.dcm`, `us-implicit.dcm`, `us-large.dcm`, `ct.dcm`, `mr.dcm`, ….
+    /// `us.dcm`, `us-implicit.dcm`, `us-medium.dcm` (5 MiB), `us-large.dcm` (16 MiB), `ct.dcm`, `mr.dcm`, ….
     pub fn path(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
@@ -64,6 +64,22 @@ impl Device<'_> {
             &study,
         ];
         self.dcmtk("movescu", calling, called, &keys)
+    }
+
+    /// DCMTK `getscu` from the PACS, at study level; images go to a folder.
+    pub fn getscu(&self, calling: &str, called: &str, folder: &Path, study: &str) -> Output {
+        let study = format!("StudyInstanceUID={study}");
+        let folder = folder.display().to_string();
+        let keys = [
+            "-S",
+            "-od",
+            &folder,
+            "-k",
+            "QueryRetrieveLevel=STUDY",
+            "-k",
+            &study,
+        ];
+        self.dcmtk("getscu", calling, called, &keys)
     }
 
     /// A pynetdicom peer that breaks one thing: `tests/peers/modality.py SCRIPT CALLING CALLED FILE`.

@@ -6,6 +6,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+
 use crate::dicom::{peer_program, peer_script};
 use crate::lab::{HIS, Lab, PACS, Place};
 use crate::process::Process;
@@ -174,6 +176,11 @@ impl Archive {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// Forgets what it was asked.
+    pub fn forget(&self) {
+        let _ = std::fs::remove_file(self.folder.join("asked"));
+    }
+
     /// What it does from the next request on (pynetdicom only): `ok`, `hang`, `abort`, `refuse`.
     ///
     /// # Panics
@@ -186,6 +193,11 @@ impl Archive {
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
+
+    /// Ends it without a word.
+    pub fn kill9(&self) {
+        self.process.signal(Signal::KILL);
+    }
 }
 
 /// The configuration of `dcmqrscp`: one area, read and write, everybody may ask.
@@ -195,7 +207,7 @@ fn query_configuration(folder: &Path, port: u16) -> String {
     let path = folder.join("dcmqrscp.cfg");
     let text = format!(
         "NetworkTCPPort = {port}\nMaxPDUSize = 16384\nMaxAssociations = 16\n\
-         HostTable BEGIN\nHostTable END\nVendorTable BEGIN\nVendorTable END\n\
+         HostTable BEGIN\nstore2 = (STORE2, 10.20.1.10, 11113)\nother = (OTHER, 10.20.1.10, 11113)\nHostTable END\nVendorTable BEGIN\nVendorTable END\n\
          AETable BEGIN\nPACS1 {} RW (200, 1024mb) ANY\nAETable END\n",
         area.display()
     );

@@ -3,7 +3,7 @@
 usage: modality.py HOST PORT SCRIPT CALLING CALLED FILE
 
 SCRIPT: store (breaks nothing), class-mismatch, instance-mismatch, traversal, group-2, unordered, odd-length,
-deep, claims-2g, truncated, raw-pdu:HEX (bytes instead of an association).
+deep, claims-2g, truncated, contexts (proposes many), raw-pdu:HEX (bytes instead of an association).
 Prints one line an event: `accepted`, `rejected RESULT SOURCE REASON`, `context ID RESULT`, `status XXXX`, `aborted`.
 """
 
@@ -20,6 +20,18 @@ from pynetdicom.dimse_primitives import C_STORE
 
 HOST, PORT, SCRIPT, CALLING, CALLED, FILE = sys.argv[1:7]
 PORT = int(PORT)
+
+
+OTHERS = [
+    "1.2.840.10008.1.1",
+    "1.2.840.10008.5.1.4.1.1.2",
+    "1.2.840.10008.5.1.4.1.1.4",
+    "1.2.840.10008.5.1.4.1.2.2.1",
+    "1.2.840.10008.5.1.4.1.2.2.2",
+    "1.2.840.10008.5.1.4.1.2.1.3",
+    "1.2.840.10008.1.20.1",
+    "1.2.3.4.5",
+]
 
 
 def encoded(dataset):
@@ -83,9 +95,11 @@ def main():
     ae = AE(CALLING)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
     ae.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+    for uid in OTHERS if SCRIPT == "contexts" else []:
+        ae.add_requested_context(uid)
     assoc = ae.associate(HOST, PORT, ae_title=CALLED)
     for context in assoc.accepted_contexts + assoc.rejected_contexts:
-        print("context", context.context_id, context.result)
+        print("context", context.context_id, context.result, context.abstract_syntax.name)
     if assoc.is_rejected:
         answer = assoc.acceptor.primitive
         print("rejected", answer.result, answer.result_source, answer.diagnostic)
@@ -96,6 +110,7 @@ def main():
     print("accepted")
     # Answers are ours to read, not the association's own thread's.
     assoc._reactor_checkpoint.clear()
+    context = next(c.context_id for c in assoc.accepted_contexts if c.abstract_syntax == dataset.SOPClassUID)
     request = C_STORE()
     request.MessageID = 1
     request.Priority = 2
@@ -108,7 +123,7 @@ def main():
     if SCRIPT == "traversal":
         request._AffectedSOPInstanceUID = "../../../../tmp/x"
     request.DataSet = io.BytesIO(broken(encoded(dataset)))
-    assoc.dimse.send_msg(request, assoc.accepted_contexts[0].context_id)
+    assoc.dimse.send_msg(request, context)
     _, response = assoc.dimse.get_msg(block=True)
     if response is None:
         print("aborted")
@@ -119,7 +134,7 @@ def main():
     request.AffectedSOPInstanceUID = dataset.SOPInstanceUID
     request.MessageID = 2
     request.DataSet = io.BytesIO(encoded(dataset))
-    assoc.dimse.send_msg(request, assoc.accepted_contexts[0].context_id)
+    assoc.dimse.send_msg(request, context)
     _, response = assoc.dimse.get_msg(block=True)
     print("again aborted" if response is None else f"again {response.Status:04X}")
     assoc.release()
