@@ -3,7 +3,7 @@
 usage: modality.py HOST PORT SCRIPT CALLING CALLED FILE
 
 SCRIPT: store (breaks nothing), class-mismatch, instance-mismatch, traversal, group-2, unordered, odd-length,
-deep, claims-2g, truncated, contexts (proposes many), raw-pdu:HEX (bytes instead of an association).
+deep, claims-2g, truncated, contexts (proposes many), raw-pdu:HEX (bytes instead of an association), inside:HEX[*COUNT] (bytes inside of an association, so many times).
 Prints one line an event: `accepted`, `rejected RESULT SOURCE REASON`, `context ID RESULT`, `status XXXX`, `aborted`.
 """
 
@@ -87,7 +87,50 @@ def raw(text):
         print("answer " + got.hex() if got else "closed")
 
 
+def item(kind, body):
+    return struct.pack(">BBH", kind, 0, len(body)) + body
+
+
+def request():
+    """An association request for ultrasound images and verification."""
+    contexts = b"".join(
+        item(0x20, bytes([number, 0, 0, 0]) + item(0x30, uid) + item(0x40, b"1.2.840.10008.1.2"))
+        for number, uid in [(1, b"1.2.840.10008.5.1.4.1.1.6.1"), (3, b"1.2.840.10008.1.1")]
+    )
+    user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.826.0.1.3680043.10.5200.9")
+    titles = CALLED.ljust(16).encode() + CALLING.ljust(16).encode()
+    items = item(0x10, b"1.2.840.10008.3.1.1.1") + contexts + item(0x50, user)
+    body = struct.pack(">HH", 1, 0) + titles + bytes(32) + items
+    return struct.pack(">BBI", 1, 0, len(body)) + body
+
+
+def inside(text):
+    text, _, count = text.partition("*")
+    with socket.create_connection((HOST, PORT), timeout=10) as stream:
+        stream.sendall(request())
+        answer = stream.recv(65536)
+        print("answer", answer[:1].hex())
+        stream.settimeout(20)
+        sent = 0
+        try:
+            for _ in range(int(count or 1)):
+                stream.sendall(bytes.fromhex(text))
+                sent += len(text) // 2
+        except (ConnectionError, TimeoutError) as error:
+            print("sending ended", type(error).__name__, sent)
+        try:
+            got = stream.recv(65536)
+            print("then", got.hex() if got else "closed")
+        except ConnectionError:
+            print("then reset")
+        except TimeoutError:
+            print("then nothing")
+
+
 def main():
+    if SCRIPT.startswith("inside:"):
+        inside(SCRIPT.split(":")[1])
+        return
     if SCRIPT.startswith("raw-pdu:"):
         raw(SCRIPT.split(":")[1])
         return

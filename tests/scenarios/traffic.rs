@@ -150,7 +150,7 @@ fn both_kinds_of_traffic_survive_the_death_of_each_worker() {
                 })
                 .1;
                 let [message, image] = traffic.wait_after(name, killed);
-                println!(
+                eprintln!(
                     "kill -9 {name}: new process after {back:.1?}, HL7 silent for {message:.1?}, DICOM for {image:.1?}"
                 );
             }
@@ -186,7 +186,7 @@ fn both_kinds_of_traffic_survive_the_death_of_the_supervisor() {
             next = Some(Gateway::start(lab, &clinic.site));
             let ready = started.elapsed();
             let [message, image] = traffic.wait_after("a new supervisor", started);
-            println!(
+            eprintln!(
                 "kill -9 supervisor: rules unchanged; restarted: ready after {ready:.1?}, HL7 silent for {message:.1?}, DICOM for {image:.1?}"
             );
         });
@@ -227,7 +227,7 @@ fn nothing_is_missing(clinic: &Clinic<'_>, archive: &Archive, traffic: &Traffic,
         "{} stored, {acknowledged} acknowledged",
         stored.len()
     );
-    println!(
+    eprintln!(
         "acknowledged and found: {} messages of {}, {acknowledged} images of {}",
         messages.len(),
         received.len(),

@@ -141,16 +141,10 @@ fn spoofed_sources_of_both_families_are_dropped_and_reported() {
                 packets.push(ipv6(source, to.parse().unwrap(), 6, &syn(3389)));
             }
         }
-        let spoofed = packets.len();
+        let spoofed = u64::try_from(packets.len()).unwrap();
         clinic.ecg.inject(&packets);
-        let reported = |records: Vec<serde_json::Value>| -> u64 {
-            let spoofed = records
-                .iter()
-                .filter(|r| text(r, "event") == "source-spoofed");
-            spoofed.filter_map(|r| r["packets"].as_u64()).sum()
-        };
         wait::for_true("all are reported", wait::SOON, || {
-            usize::try_from(reported(clinic.gateway.journal())).unwrap() >= spoofed
+            reported(&clinic.gateway.journal()) >= spoofed
         });
         assert!(four.received().is_empty() && six.received().is_empty());
         let (seen, at_desk) = (watch.stop(), at_desk.stop());
@@ -177,6 +171,16 @@ fn spoofed_sources_of_both_families_are_dropped_and_reported() {
             "AA"
         );
     });
+}
+
+/// How many packets with a foreign source the journal tells of.
+fn reported(records: &[serde_json::Value]) -> u64 {
+    let spoofed = records
+        .iter()
+        .filter(|record| text(record, "event") == "source-spoofed");
+    spoofed
+        .filter_map(|record| record["packets"].as_u64())
+        .sum()
 }
 
 fn udp4(from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
