@@ -2,7 +2,7 @@
 //!
 //! [`Framer`] cuts the stream into [`Frame`]s, [`judge`](fn@judge) says of each frame whether it may pass,
 //! [`answer`] judges what the destination says to it, and [`ack`] speaks for the gateway itself.
-//! The grammar of messages, segments and data types is not known here.
+//! [`grammar`] holds what the standard says of messages, segments and data types; none of them reads it yet.
 
 pub mod ack;
 pub mod answer;
@@ -11,6 +11,7 @@ mod check;
 mod delimiters;
 mod escape;
 mod finding;
+pub mod grammar;
 mod header;
 mod judge;
 mod message;

@@ -1,0 +1,60 @@
+"""Writes PROVENANCE.md."""
+import collections
+
+REASONS = {
+    "absent-version": "a source lacks the version",
+    "malformed": "hl7apy 1.3.5 lacks the wrapper that says sequence; the fields are there",
+    "empty-segment": "withdrawn with the version, and the source has no fields; the segment is known, its fields are not judged",
+    "missing-segment": "a structure names it, the leading source does not define it",
+    "missing-type": "a field names it, the leading source does not define it",
+    "structure-any": "hl7apy lacks the place for any segment of the master file, hl7types has it",
+    "structure-alone": "2.7.1 differs here from its neighbours; hl7types alone, which keeps one of several equal siblings",
+    "structure-choice": "the other source has no notion of a choice or of any segment, and flattens it",
+    "structure-cardinality": "same segments in the same order, other cardinality or nesting; not decided by a third source",
+    "structure-segments": "other segments; not decided by a third source",
+    "event-from-dictionary": "the event is only in hl7v2-dictionary, with the same segments as a known structure",
+    "event-without-structure": "the structure that the event would use is not carried in this version",
+    "type": "the sources name different data types",
+    "required": "the sources disagree; required only by majority, because a false refusal is the greater harm",
+    "repeats": "the sources disagree; the looser stands, except that a number beats no number",
+    "table": "the sources name different tables; a majority decides, else the leading source",
+    "no-codes": "the table is HL7's, but the sources have no codes (external lists, and all versions before 2.3.1)",
+    "code-range": "the source writes a range; it is spelt out",
+    "code-cut": "the source cuts codes after twelve characters; the whole codes of later versions stand",
+    "code-open": "not a code but a remark or a pattern",
+}
+
+
+def text(versions, counts, notes, size):
+    classes = collections.Counter(row[0] for row in set(notes.rows))
+    columns = list(next(iter(counts.values())))
+    lines = [
+        "# Where the grammar tables come from", "",
+        "Written by `generate`; do not edit. Facts only: names, order, cardinalities, types, lengths, table numbers and codes.",
+        "No text of the standard is in the tables. HL7 is a registered trademark of Health Level Seven International.", "",
+        "| source | version | licence | taken |", "|---|---|---|---|",
+        "| hl7apy (Python) | 1.3.5 | MIT | structures, fields, types, table numbers, codes; leads |",
+        "| hl7types (Python) | 0.9.5 | MIT | events, usage; cross-check; version 2.7.1 |",
+        "| hl7v2-dictionary (npm) | 1.8.0 | MIT | lengths, usage, repetition limits; cross-check |", "",
+        "The licences cover the work of the packages' authors, not the rights of Health Level Seven in its standard.", "",
+        f"## Counts ({size} bytes)", "",
+        "| version | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, row in counts.items():
+        lines.append(f"| {name} | " + " | ".join(str(row[c]) for c in columns) + " |")
+    total = {c: sum(row[c] for row in counts.values()) for c in columns}
+    lines.append("| all | " + " | ".join(str(total[c]) for c in columns) + " |")
+    lines += ["", "## Structures compared", "", "| version | same in hl7types | differs | same in hl7v2-dictionary | differs |", "|---|---|---|---|---|"]
+    for v in versions:
+        c = v.checked
+        lines.append(f"| {v.name} | {c['hl7types same']} | {c['hl7types differs']} | {c['hl7v2-dictionary same']} | {c['hl7v2-dictionary differs']} |")
+    lines += ["", "## Exceptions", "", "Each one, with what was taken, is a line of `exceptions.tsv`.", "", "| class | count | reason |", "|---|---|---|"]
+    for name in REASONS:
+        if classes[name]:
+            lines.append(f"| {name} | {classes[name]} | {REASONS[name]} |")
+    assert set(classes) <= set(REASONS), set(classes) - set(REASONS)
+    lines += ["", "## What the tables do not say", "",
+              "- Lengths are normative up to 2.6; for 2.7, 2.7.1 and 2.8 the numbers are kept, for 2.8.1 and 2.8.2 there are none.",
+              "- Codes begin with 2.3.1. Who defines a table is told by the data types that draw on it (ID, CNE: HL7; IS: user).",
+              "- Fields kept for backward compatibility (B) are marked from 2.7 on; before, they count as optional.",
+              "- The condition of a conditional field (C) is not in any source.", ""]
+    return "\n".join(lines)
