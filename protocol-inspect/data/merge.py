@@ -180,9 +180,13 @@ def events(out, types, other, notes):
         out.events[name] = name
     for event, structure in types.events.items():
         event, structure = event.upper(), structure.upper()
-        if event in out.events:
+        if event in out.structures and event != structure:
+            same = structure in out.structures and plain(out.structures[event]) == plain(out.structures[structure])
+            notes.add("event-twice", out.name, event, structure if same else event)
+            out.events[event] = structure if same else event
+        elif event in out.events:
             continue
-        if structure in out.structures:
+        elif structure in out.structures:
             out.events[event] = structure
         elif structure in types.messages:
             notes.add("event-without-structure", out.name, event, "not carried")

@@ -13,6 +13,7 @@ REASONS = {
     "structure-cardinality": "same segments in the same order, other cardinality or nesting; not decided by a third source",
     "structure-segments": "other segments; not decided by a third source",
     "event-from-dictionary": "the event is only in hl7v2-dictionary, with the same segments as a known structure",
+    "event-twice": "hl7apy has a structure of the event's own, hl7types shares one; shared where both are equal",
     "event-without-structure": "the structure that the event would use is not carried in this version",
     "type": "the sources name different data types",
     "required": "the sources disagree; required only by majority, because a false refusal is the greater harm",

@@ -72,7 +72,7 @@ class Hl7apy:
                 out.append(("S", name, low, high, []))
             else:
                 group = self.module.GROUPS[name]
-                short = re.sub(r"^[A-Z0-9]{3}_[A-Z0-9]{3}_", "", name)
+                short = re.sub(r"^[A-Z0-9]{3}_[A-Z0-9]{3}_", "", name).replace("TIIMING", "TIMING")
                 out.append(("C" if group[0] == "choice" else "G", short, low, high, self.nodes(owner, group)))
         return out
 
@@ -114,7 +114,7 @@ class Hl7types:
             if name in ("Any", "Hxx", "Zxx"):
                 out.append(("A", "", low, 0 if many else 1, []))
             elif group.is_file():
-                short = re.sub(r"^[A-Z0-9]{3}_[A-Z0-9]{3}_", "", name)
+                short = re.sub(r"^[A-Z0-9]{3}_[A-Z0-9]{3}_", "", name).replace("TIIMING", "TIMING")
                 out.append(("G", short, low, 0 if many else 1, self.nodes(group)))
             else:
                 out.append(("S", name, low, 0 if many else 1, []))

@@ -63,10 +63,7 @@ impl Version {
     /// Whether the lengths of its fields bind; from 2.7 on they are hints.
     #[must_use]
     pub fn lengths_bind(self) -> bool {
-        !matches!(
-            self.name(),
-            "2.7" | "2.7.1" | "2.8" | "2.8.1" | "2.8.2"
-        )
+        !matches!(self.name(), "2.7" | "2.7.1" | "2.8" | "2.8.1" | "2.8.2")
     }
 
     /// The structure of MSH-9.1 and MSH-9.2. An acknowledgement has one structure whatever it answers;
@@ -152,9 +149,11 @@ impl Version {
     fn part<const N: usize>(self, section: &'static [[u8; N]], index: usize) -> &'static [[u8; N]] {
         let (_, ranges) = self.0.split_at(8);
         match ranges.as_chunks::<4>().0.get(index) {
-            Some(&[a, b, c, d]) => {
-                blob::slice(section, u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
-            }
+            Some(&[a, b, c, d]) => blob::slice(
+                section,
+                u16::from_le_bytes([a, b]),
+                u16::from_le_bytes([c, d]),
+            ),
             None => &[],
         }
     }

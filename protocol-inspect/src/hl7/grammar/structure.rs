@@ -7,8 +7,8 @@ use std::fmt;
 
 use super::{SegmentId, blob};
 
-/// Deepest nesting of groups in any structure.
-pub const MAX_DEPTH: usize = 8;
+/// Deepest nesting in any structure: the outermost nodes are the first level.
+pub const MAX_DEPTH: usize = 9;
 
 /// The structure of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
