@@ -1,9 +1,10 @@
 """Makes one version out of what three sources say of it, and notes every place where they differ.
 
-hl7apy leads (for 2.7.1, which it lacks, hl7types does); a field is required only where two sources say so,
+hl7apy leads (for 2.7.1, which it lacks, hl7types does); a field is required only where every source says so,
 because a false "required" refuses good messages and a missed one does not.
 """
 import collections
+import functools
 import re
 
 import sources
@@ -12,10 +13,16 @@ from writer import PRIMITIVES
 OPAQUE = {"varies", "CM", "NUL", "WD"}
 ALIASES = {"Varies": "varies", "VARIES": "varies", "VARIABLE": "varies", "varies": "varies", "Any": "varies",
            "wd": "WD", "None": "NUL", None: "NUL", "-": "NUL", "*": "varies", "CE_NO_TABLE": "CE"}
+CORRECTED = {(v, place): "C" for v in ("2.8.1", "2.8.2") for place in ("OBX.2", "OBX.4")}
 # Before 2.3 ID stood for user-defined tables as well, so it says nothing of who defines the table.
 ID_MEANS_HL7 = {v for v in sources.VERSIONS if v not in ("2.1", "2.2")}
 RANGE = re.compile(r"([A-Z]?)(\d+) ?(?:\.\.\.|_) ?\1(\d+)")
 LOOSE = re.compile(r"\.\.\.|…|<|>| _|and higher|etc|micriobo|Timings|[^\x20-\x7e]", re.I)
+
+
+@functools.cache
+def hl7apy(version):
+    return sources.Hl7apy(version)
 
 
 class Version:
@@ -49,7 +56,7 @@ def version(name, site, dictionary, notes):
     lead = sources.Hl7apy("2.7" if name == "2.7.1" else name)
     other = dictionary.get(name, {"segments": {}, "types": {}, "messages": {}})
     if name == "2.7.1":
-        near = [lead.messages, sources.Hl7apy("2.8").messages, sources.Hl7apy("2.6").messages]
+        near = [lead.messages, hl7apy("2.8").messages, hl7apy("2.6").messages]
         lead.messages = {n: restore(n, nodes, near, notes) for n, nodes in types.messages.items()}
         lead.segments = {n: fields or lead.segments.get(n, {}) for n, fields in types.segments.items()}
         lead.types = {n: fields for n, fields in types.types.items() if fields}
@@ -62,10 +69,13 @@ def version(name, site, dictionary, notes):
     compare_structures(out, types, other, notes)
     events(out, types, other, notes)
     for kind, mine in (("segments", lead.segments), ("types", lead.types)):
-        theirs = getattr(types, kind)
+        theirs = getattr(hl7apy("2.7") if name == "2.7.1" else types, kind)
         target = getattr(out, kind)
         for owner, fields in sorted(mine.items()):
-            target[owner] = layout(out, owner, fields, theirs.get(owner, {}), other[kind].get(owner, {}), notes)
+            second, third = theirs.get(owner, {}), other[kind].get(owner, {})
+            if kind == "types" and name in ("2.5", "2.5.1"):
+                fields, second = settled(owner, fields, second, third, out, notes)
+            target[owner] = layout(out, owner, fields, second, third, notes)
     for owner in sorted(referenced(out.structures) - set(out.segments)):
         borrowed = types.segments.get(owner, {})
         out.segments[owner] = layout(out, owner, borrowed, {}, other["segments"].get(owner, {}), notes)
@@ -227,6 +237,19 @@ def layout(out, owner, mine, second, third, notes):
     return fields
 
 
+def settled(owner, fields, second, third, out, notes):
+    """In 2.5 the standard began to say which components are required; only the dictionary has it, and 2.6 confirms it."""
+    later = hl7apy("2.6").types.get(owner, {})
+    fields, second = dict(fields), dict(second)
+    for number, field in fields.items():
+        said = (third.get(str(number)) or {}).get("usage")
+        if said == "R" and later.get(number, {}).get("usage") == "R":
+            fields[number] = field | {"usage": "R"}
+            second.pop(number, None)
+            notes.add("required-later", out.name, f"{owner}.{number}", "required")
+    return fields, second
+
+
 def kind(field, others, out, place, notes):
     taken = ALIASES.get(field["type"], field["type"])
     votes = {ALIASES.get(f["type"], f["type"]) for f in others}
@@ -237,15 +260,18 @@ def kind(field, others, out, place, notes):
 
 def usage(field, second, third, out, place, notes):
     letters = [f["usage"] for f in (field, second, third) if f and f["usage"]]
-    if field["usage"] in ("W", "X") or "X" in letters:
+    if field["usage"] in ("W", "X"):
         return "X" if "X" in letters else "W"
-    required = letters.count("R")
-    if required and required * 2 <= len(letters) and len(letters) > 1:
-        notes.add("required", out.name, place, "not required: " + "/".join(letters))
-    elif required and required < len(letters):
-        notes.add("required", out.name, place, "required: " + "/".join(letters))
-    if required * 2 > len(letters):
+    if "X" in letters:
+        notes.add("not-used", out.name, place, "/".join(letters))
+        letters = [letter for letter in letters if letter != "X"]
+    if (out.name, place) in CORRECTED:
+        notes.add("corrected", out.name, place, CORRECTED[out.name, place])
+        return CORRECTED[out.name, place]
+    if set(letters) == {"R"}:
         return "R"
+    if "R" in letters:
+        notes.add("required", out.name, place, "not required: " + "/".join(letters))
     return next((letter for letter in ("B", "C") if letter in letters), "O")
 
 

@@ -1,3 +1,5 @@
+//! Walks the whole blob; a few structures and segments are snapshots to be read against the standard.
+
 use std::fmt::Write as _;
 
 use super::*;
@@ -60,7 +62,12 @@ fn structures_look_as_in_the_standard() {
 #[test]
 fn fields_look_as_in_the_standard() {
     let mut out = String::new();
-    for (v, name) in [("2.5.1", "PID"), ("2.3", "OBX"), ("2.7", "OBR")] {
+    for (v, name) in [
+        ("2.5.1", "PID"),
+        ("2.3", "OBX"),
+        ("2.7", "OBR"),
+        ("2.8", "OBX"),
+    ] {
         writeln!(out, "{name} {v}").unwrap();
         for (index, f) in segment(version(v), name.as_bytes())
             .fields()
