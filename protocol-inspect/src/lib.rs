@@ -23,7 +23,6 @@
 )]
 
 mod limits;
-mod reader;
 mod verdict;
 pub mod dicom;
 pub mod hl7;

@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use super::batch::Batch;
+use crate::channel::watch;
 
 /// A device that lasts as long as this value or a worker with its descriptor.
 pub struct TunDevice {
@@ -82,15 +83,6 @@ pub fn open(
         name: name.to_owned(),
         cause,
     })
-}
-
-/// Lets the runtime watch a descriptor.
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe, for types that may close early; an owned descriptor does not"
-)]
-pub(super) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(descriptor)
 }
 
 /// The worker's end, for use inside a tokio runtime.

@@ -15,8 +15,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::batch::{Batch, Train};
-use super::device::watch;
 use super::peer::Path;
+use crate::channel::watch;
 
 /// Binds the sockets for an address; to be called where the privileges are.
 ///
