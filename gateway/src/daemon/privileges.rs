@@ -63,6 +63,7 @@ pub(super) fn limit_supervisor() -> Result<(), SealError> {
             cause,
         });
     }
+    limit_bounding_set(held.permitted)?;
     rustix::thread::set_capabilities_secure_bits(
         CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED,
     )
@@ -74,7 +75,29 @@ pub(super) fn limit_supervisor() -> Result<(), SealError> {
         inheritable: CapabilitySet::empty(),
     };
     rustix::thread::set_capabilities(None, sets).map_err(step("limit the capabilities"))?;
+    rustix::thread::set_no_new_privs(true).map_err(step("set no_new_privs"))?;
     no_core_dumps()
+}
+
+/// What is not in the bounding set cannot come back by any execution, of a worker or of `nft`.
+fn limit_bounding_set(permitted: CapabilitySet) -> Result<(), SealError> {
+    // Without it (under a strict service manager) the manager has limited the set.
+    if !permitted.contains(CapabilitySet::SETPCAP) {
+        return Ok(());
+    }
+    for number in 0..u64::BITS {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        if SUPERVISOR.contains(one) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(one) {
+            Ok(()) => {}
+            // The first number that this kernel does not know.
+            Err(rustix::io::Errno::INVAL) => return Ok(()),
+            Err(errno) => return Err(step("limit the bounding set")(errno)),
+        }
+    }
+    Ok(())
 }
 
 /// For every worker, before it reads anything from anybody.
