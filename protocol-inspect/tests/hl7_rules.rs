@@ -7,9 +7,9 @@ use protocol_inspect::hl7::{
     Answer, Fault, Frame, Header, Policy, Profile, Refused, Rule, Verdict, judge,
 };
 
-const GOOD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1\r";
-const BAD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|\\1\r";
-const SOFT: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1";
+const GOOD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1\rOBR|1\r";
+const BAD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|\\1\rOBR|1\r";
+const SOFT: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1\rOBR|1";
 
 fn rule(name: &str, send: &[&str]) -> Rule {
     Rule {
@@ -71,7 +71,9 @@ fn types_triggers_and_versions_are_those_of_the_rule() {
         let said = say(GOOD, &policy(vec![rule("r", &[send])]));
         assert_eq!(said == "r (0 warnings)", accepted, "{send}: {said}");
     }
-    let ack = GOOD.replace("ORU^R01", "ACK");
+    let ack = GOOD
+        .replace("ORU^R01", "ACK")
+        .replace("PID|1\rOBR|1", "MSA|AA|M0");
     assert_eq!(
         say(&ack, &policy(vec![rule("r", &["ACK"])])),
         "r (0 warnings)"

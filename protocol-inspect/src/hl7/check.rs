@@ -30,6 +30,7 @@ pub(crate) fn examine(
                 charset(&message, msh, default_charset, &mut findings);
             }
             structure(&message, &mut findings);
+            super::structure::judge(&message, &mut findings);
             for segment in message.segments() {
                 if findings.firm.is_none() {
                     walk(segment, limits, &mut findings);
@@ -172,7 +173,7 @@ fn message_type(msh: &Segment<'_>, version: Option<Version>, findings: &mut Find
 }
 
 /// The message type at the start of `ORU_R01` or `ACK`.
-fn structure_code(structure: &[u8]) -> Option<&[u8]> {
+pub(super) fn structure_code(structure: &[u8]) -> Option<&[u8]> {
     let mut parts = structure.split(|b| *b == b'_');
     let prefix = parts.next()?;
     token(prefix)?;

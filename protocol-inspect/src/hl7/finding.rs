@@ -20,6 +20,8 @@ pub(crate) struct Finding {
 /// Who refuses for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Weight {
+    /// Nobody refuses for it, and only the strict profile tells it.
+    Hint,
     /// Nobody refuses for it.
     Notice,
     /// The strict profile only.
@@ -154,7 +156,7 @@ impl Findings {
                 self.content = self.content.saturating_add(1);
                 self.others.push(finding);
             }
-            Weight::Strict | Weight::Notice => self.others.push(finding),
+            Weight::Strict | Weight::Notice | Weight::Hint => self.others.push(finding),
         }
     }
 
@@ -167,7 +169,7 @@ impl Findings {
         match weight {
             Weight::Firm => self.firm.is_none(),
             Weight::Content => self.content < MOST,
-            Weight::Strict | Weight::Notice => {
+            Weight::Strict | Weight::Notice | Weight::Hint => {
                 self.others.len().saturating_sub(self.content) < MOST
             }
         }

@@ -113,7 +113,12 @@ fn choose(frame: Frame, header: &Header, findings: &Findings, policy: &Policy) -
                 return Verdict::Accept(Accepted {
                     permit: frame.permit(),
                     rule: rule.name.clone(),
-                    warnings: findings.others.iter().map(Finding::warning).collect(),
+                    warnings: findings
+                        .others
+                        .iter()
+                        .filter(|other| tells(rule, other))
+                        .map(Finding::warning)
+                        .collect(),
                 });
             }
             Err(miss) => {
@@ -128,7 +133,7 @@ fn choose(frame: Frame, header: &Header, findings: &Findings, policy: &Policy) -
             warnings: findings
                 .others
                 .iter()
-                .filter(|other| **other != *finding)
+                .filter(|other| **other != *finding && tells(rule, other))
                 .map(Finding::warning)
                 .collect(),
             ..Refused::from_finding(&finding, Some(rule))
@@ -140,6 +145,11 @@ fn choose(frame: Frame, header: &Header, findings: &Findings, policy: &Policy) -
             Fault::Rule,
         ),
     })
+}
+
+/// Whether the profile of a rule speaks of such a finding.
+fn tells(rule: &Rule, finding: &Finding) -> bool {
+    finding.weight > Weight::Hint || rule.profile == Profile::Strict
 }
 
 /// How far a message came with a rule, and what stopped it.

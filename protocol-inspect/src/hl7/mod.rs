@@ -2,7 +2,7 @@
 //!
 //! [`Framer`] cuts the stream into [`Frame`]s, [`judge`](fn@judge) says of each frame whether it may pass,
 //! [`answer`] judges what the destination says to it, and [`ack`] speaks for the gateway itself.
-//! [`grammar`] holds what the standard says of messages, segments and data types; none of them reads it yet.
+//! [`grammar`] holds what the standard says of messages, segments and data types.
 
 pub mod ack;
 pub mod answer;
@@ -20,6 +20,7 @@ mod offline;
 mod place;
 mod policy;
 mod segment;
+mod structure;
 mod timestamp;
 
 pub use answer::Answer;
