@@ -26,17 +26,19 @@ impl Slow<'_> {
         if node.min == 0 {
             ends.extend(&from);
         }
+        if node.max == 1 {
+            return ends;
+        }
         // A turn that takes nothing leads nowhere new, so this ends.
-        while node.max != 1 {
+        loop {
             let fresh: BTreeSet<usize> = ends.difference(&all).copied().collect();
             if fresh.is_empty() {
-                break;
+                return ends;
             }
             all.extend(&fresh);
             let more = self.once(node, &fresh);
             ends.extend(more);
         }
-        ends
     }
 
     fn once(&mut self, node: Node, from: &BTreeSet<usize>) -> BTreeSet<usize> {
@@ -80,6 +82,15 @@ fn fast(plan: &Plan, names: &[SegmentId]) -> (Option<(usize, Fault)>, usize) {
 
 fn structures() -> impl Iterator<Item = (Version, Structure)> {
     Version::all().flat_map(|v| v.structures().map(move |s| (v, s)))
+}
+
+/// The same without those that an older version has in the same form.
+fn different_structures() -> impl Iterator<Item = (Version, Structure)> {
+    let mut seen = BTreeSet::new();
+    structures().filter(move |(_, structure)| {
+        let nodes = structure.nodes();
+        seen.insert((nodes.start(), nodes.len()))
+    })
 }
 
 /// The segments of a structure: of each choice the first, and of what is optional everything or nothing.
@@ -162,7 +173,7 @@ fn every_single_fault_is_told_where_it_shows() {
         }
     };
     let foreign = SegmentId(*b"QQQ");
-    for (version, structure) in structures() {
+    for (version, structure) in different_structures() {
         let plan = Plan::new(structure).unwrap();
         for names in samples(structure) {
             for index in 1..names.len() {
@@ -195,7 +206,7 @@ fn agrees_with_the_slow_matcher_on_random_messages() {
         usize::try_from(state % u64::try_from(below).unwrap()).unwrap()
     };
     let (mut accepted, mut refused) = (0, 0);
-    for (version, structure) in structures() {
+    for (version, structure) in different_structures() {
         let plan = Plan::new(structure).unwrap();
         let mut names = Vec::new();
         names_of(structure.nodes(), &mut names);
@@ -229,12 +240,10 @@ fn agrees_with_the_slow_matcher_on_random_messages() {
 #[test]
 fn ten_thousand_segments_cost_no_more_than_promised() {
     let mut worst = 0;
-    let mut seen = BTreeSet::new();
-    for (version, structure) in structures() {
+    for (version, structure) in different_structures() {
         let mut names = Vec::new();
         names_of(structure.nodes(), &mut names);
-        let deep = names.len() > 60 || structure.name().as_str().starts_with("OML");
-        if !deep || !seen.insert((structure.name(), names.len())) {
+        if names.len() < 75 && structure.name().as_str() != "OML_O21" {
             continue;
         }
         let plan = Plan::new(structure).unwrap();
