@@ -33,14 +33,19 @@ fn main() {
     let long = observation(1, &"72.5~".repeat(40_000).replacen('~', "^", 4_000));
     let escaped = observation(1, &"a\\T\\".repeat(50_000));
     println!("message              bytes  judge MB/s  split MB/s  ratio");
+    let orders =
+        "OBR|1|||8867-4^Heart rate^LN\rOBX|1|NM|8867-4^Heart rate^LN||72|/min\rNTE|1||steady\r"
+            .repeat(2_000);
     for (name, body) in [
         ("ORU 1 KB", small),
+        ("ORU 200 KB, groups", orders),
         ("ORU 200 KB, lines", many),
         ("ORU 200 KB, one line", long),
         ("ORU 250 KB, escapes", escaped),
     ] {
-        let text =
-            format!("MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101120000||ORU^R01|1|P|2.5\rPID|1\r{body}");
+        let text = format!(
+            "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101120000||ORU^R01|1|P|2.5\rPID|1\rOBR|1\r{body}"
+        );
         let judged = rate(text.len(), || {
             let judgement = judge(Frame::around(text.as_bytes()), &policy, None);
             black_box(judgement.header.is_some());

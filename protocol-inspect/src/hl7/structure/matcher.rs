@@ -14,7 +14,8 @@
 //! What may follow a place is found by one look at each later sibling of it and of the groups around it, and is kept.
 //! With `p` places and `n` segments that is at most `p` looks for each of `p` places, and per segment one look at each
 //! place of the set and one at each place that may follow: no more than `p² + 2pn` steps, with `p ≤ 128` whatever
-//! the sender does; for real messages the set has one place. After a fault a segment is skipped or placed further on,
+//! the sender does; for real messages the set has one place,
+//! and a step that was just taken from it is taken again with one look. After a fault a segment is skipped or placed further on,
 //! never tried again; the search for what is missing looks at each place at most `p` times and happens
 //! at most once a fault, and whoever calls stops after a few of those. Nothing is allocated; recursion is as deep as groups are nested.
 
@@ -34,6 +35,8 @@ pub(super) struct Walk<'p> {
     /// Where the segment before may have stood.
     at: u128,
     next: [Option<Next>; MOST],
+    /// Steps that were taken lately, found by the lowest place of the set: messages repeat themselves.
+    last: [(u128, SegmentId, u128); KEPT],
     steps: usize,
 }
 
@@ -331,12 +334,21 @@ impl<'p> Walk<'p> {
             plan,
             at: bit(1),
             next: [None; MOST],
+            last: [(0, NOBODY, 0); KEPT],
             steps: 0,
         }
     }
 
     /// Takes the next segment. Local segments may stand anywhere; one that a site defines in a place for any segment takes that place.
     pub(super) fn take(&mut self, name: SegmentId) -> Result<(), Fault> {
+        let slot = numbers(self.at).next().unwrap_or_default() % KEPT;
+        if let Some((at, last, to)) = self.last.get(slot)
+            && (*at, *last) == (self.at, name)
+        {
+            self.at = *to;
+            self.steps = self.steps.saturating_add(1);
+            return Ok(());
+        }
         let next = self.next();
         self.steps = self.steps.saturating_add(weight(next.segments));
         let placed = self.plan.named(next.segments, name);
@@ -345,6 +357,9 @@ impl<'p> Walk<'p> {
             return Ok(());
         }
         if placed != 0 {
+            if let Some(last) = self.last.get_mut(slot) {
+                *last = (self.at, name, placed);
+            }
             self.at = placed;
             return Ok(());
         }
@@ -464,6 +479,9 @@ fn weight(set: u128) -> usize {
 
 /// Most places of a plan: as many as a set has bits. The largest structure has 127, and its own makes 128.
 const MOST: usize = 128;
+
+/// How many steps are kept to be taken again.
+const KEPT: usize = 8;
 
 const NOBODY: SegmentId = SegmentId([0; 3]);
 
