@@ -153,7 +153,7 @@ fn the_largest_legal_floods_pass() {
         "A01\r".repeat(9_999),
         format!("PID{}\r", "|".repeat(512)),
         format!("PID|{}\r", "~".repeat(9_999)),
-        format!("PID|{}\r", "x\\F\\".repeat(500_000)),
+        format!("PID|||1||{}\r", "x\\F\\".repeat(500_000)),
     ] {
         let reports = inspect_offline(format!("{head}{body}").as_bytes(), false, Profile::Standard);
         assert!(reports.iter().all(|r| r.refusal.is_none()), "{reports:?}");

@@ -7,9 +7,10 @@ use protocol_inspect::hl7::{
     Answer, Fault, Frame, Header, Policy, Profile, Refused, Rule, Verdict, judge,
 };
 
-const GOOD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1\rOBR|1\r";
-const BAD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|\\1\rOBR|1\r";
-const SOFT: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1\rOBR|1";
+const GOOD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||1||X\rOBR|1|||X\r";
+const BAD: &str =
+    "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||\\1||X\rOBR|1|||X\r";
+const SOFT: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||1||X\rOBR|1|||X";
 
 fn rule(name: &str, send: &[&str]) -> Rule {
     Rule {
@@ -142,7 +143,7 @@ fn profile_and_shadow_weigh_the_content() {
     let (mut strict, mut shadow) = (standard.clone(), standard.clone());
     strict.rules[0].profile = Profile::Strict;
     shadow.rules[0].shadow = true;
-    let broken = "r: PID-1 (byte 60): has an escape character without its end encoding Content";
+    let broken = "r: PID-3 (byte 63): has an escape character without its end encoding Content";
     assert_eq!(say(BAD, &standard), broken);
     assert_eq!(say(BAD, &shadow), "r (1 warnings)");
     assert_eq!(say(SOFT, &standard), "r (1 warnings)");

@@ -1,5 +1,5 @@
 //! Examines one message as deep as it can be done without the grammar:
-//! the header's fields, the character set, the counts, the escape sequences.
+//! the header's fields, the character set, the counts, the escape sequences; then hands the fields to `fields`.
 //!
 //! In: the content of a frame. Out: findings, heaviest first where it matters.
 //! Knows nothing of rules; what a finding leads to is for `judge.rs`.
@@ -7,6 +7,7 @@
 
 use super::charset::{Charset, Named};
 use super::escape;
+use super::fields;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::header::{Condition, Version, token};
 use super::message::{Message, too_large};
@@ -35,6 +36,9 @@ pub(crate) fn examine(
                 if findings.firm.is_none() {
                     walk(segment, limits, &mut findings);
                 }
+            }
+            if findings.firm.is_none() {
+                fields::judge(&message, &mut findings);
             }
         }
         Err(finding) => findings.add(finding),
@@ -517,12 +521,12 @@ mod tests {
     #[test]
     fn weaker_findings_do_not_crowd_out_stronger_ones() {
         let soft = "\\P\\".repeat(100);
-        let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rPID|{soft}\\Q\\\r");
+        let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rPID|||1||{soft}\\Q\\\r");
         let findings = examine(text.as_bytes(), &Limits::default(), "ASCII", None);
         let refusal = findings.first(Weight::Content).unwrap().refusal();
         assert_eq!(
             refusal.to_string(),
-            "PID-1 (byte 347): is not an escape sequence"
+            "PID-5 (byte 352): is not an escape sequence"
         );
         assert_eq!(findings.others.len(), 17);
     }

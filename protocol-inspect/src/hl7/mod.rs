@@ -10,6 +10,7 @@ mod charset;
 mod check;
 mod delimiters;
 mod escape;
+mod fields;
 mod finding;
 pub mod grammar;
 mod header;
