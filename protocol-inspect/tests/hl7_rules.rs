@@ -7,10 +7,12 @@ use protocol_inspect::hl7::{
     Answer, Fault, Frame, Header, Policy, Profile, Refused, Rule, Verdict, judge,
 };
 
-const GOOD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||1||X\rOBR|1|||X\r";
+const GOOD: &str =
+    "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||1||X\rOBR|1|||X\r";
 const BAD: &str =
     "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||\\1||X\rOBR|1|||X\r";
-const SOFT: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||1||X\rOBR|1|||X";
+const SOFT: &str =
+    "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||1||X\rOBR|1|||X";
 
 fn rule(name: &str, send: &[&str]) -> Rule {
     Rule {
@@ -74,7 +76,7 @@ fn types_triggers_and_versions_are_those_of_the_rule() {
     }
     let ack = GOOD
         .replace("ORU^R01", "ACK")
-        .replace("PID|1\rOBR|1", "MSA|AA|M0");
+        .replace("PID|1||1||X\rOBR|1|||X", "MSA|AA|M0");
     assert_eq!(
         say(&ack, &policy(vec![rule("r", &["ACK"])])),
         "r (0 warnings)"
