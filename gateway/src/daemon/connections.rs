@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -29,6 +30,8 @@ pub(super) struct Connection {
     pub(super) opened: Instant,
     pub(super) forwarded: u64,
     pub(super) refused: u64,
+    /// The spool that the relay has for it, to see how much is in use.
+    pub(super) spool: Option<OwnedFd>,
     /// A connect is under way: a relay gets one at a time.
     pub(super) connecting: bool,
     /// When the relay was told to end it: it gets nothing more for it.
@@ -137,6 +140,7 @@ impl Connections {
             opened: now,
             forwarded: 0,
             refused: 0,
+            spool: None,
             connecting: false,
             ended: None,
         };
@@ -211,6 +215,18 @@ impl Connections {
         all.filter(|connection| connection.ended.is_some_and(overdue))
             .map(|connection| connection.relay)
             .collect()
+    }
+
+    /// Bytes in the spools of all connections.
+    pub(super) fn spooled(&self) -> u64 {
+        let spools = self
+            .live
+            .values()
+            .filter_map(|connection| connection.spool.as_ref());
+        let sizes = spools.filter_map(|spool| rustix::fs::fstat(spool).ok());
+        sizes
+            .filter_map(|stat| u64::try_from(stat.st_size).ok())
+            .sum()
     }
 
     /// Forgets what a dead relay worked on.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
@@ -175,14 +176,24 @@ impl Supervisor {
         if self.own(kind, id).is_none() {
             return;
         }
-        let directory = self.config.gateway.state_dir.join(super::ground::SPOOLS);
-        let file = spool_file::create(&directory);
-        if let Err(error) = &file {
-            warn!(%error, "no spool file can be made");
+        let file = self
+            .spool_file()
+            .inspect_err(|error| warn!(%error, "no spool file can be made"));
+        let copy = file.as_ref().ok().and_then(|file| file.try_clone().ok());
+        if let Some(connection) = self.own(kind, id) {
+            connection.spool = copy;
         }
         if let Some(relay) = self.workers.relay(kind) {
             relay.send(ToRelay::Spool { id }, file.into_iter().collect());
         }
+    }
+
+    //= C7
+    fn spool_file(&self) -> io::Result<OwnedFd> {
+        if self.connections.spooled() >= self.config.limits.spool {
+            return Err(io::Error::other("limits.spool is reached"));
+        }
+        spool_file::create(&self.config.gateway.state_dir.join(super::ground::SPOOLS))
     }
 
     fn decided(&mut self, kind: Kind, id: ConnectionId, decision: Decision) {
