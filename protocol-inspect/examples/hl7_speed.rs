@@ -8,22 +8,19 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use protocol_inspect::Limits;
-use protocol_inspect::hl7::{Frame, Policy, Profile, Rule, judge};
+use protocol_inspect::hl7::{Frame, Policy, Rule, judge};
 
 fn main() {
     let policy = Policy {
-        limits: Limits::default(),
         default_charset: "UNICODE UTF-8".to_owned(),
         senders: vec![("ECG".to_owned(), "CARDIO".to_owned())],
         rules: vec![Rule {
             name: "results".to_owned(),
             send: vec!["ORU^R01".to_owned()],
-            versions: Vec::new(),
             bind_sender: true,
-            profile: Profile::Standard,
-            shadow: false,
+            ..Rule::default()
         }],
+        ..Policy::default()
     };
     let observation = |n: usize, value: &str| {
         format!("OBX|{n}|NM|8867-4^Heart rate^LN||{value}|/min|60-100|N|||F|||20260101120000\r")

@@ -109,6 +109,8 @@ pub enum Reason {
     Structure,
     /// A field or element lacks a required value or has a wrong one.
     Field,
+    /// A document inside of a field or element is not of a kind that is carried.
+    Embedded,
     /// Sender broke the protocol's state machine.
     Sequence,
     /// Legal, but not carried by this gateway.
@@ -134,6 +136,7 @@ impl Reason {
             Self::Encoding => "encoding",
             Self::Structure => "structure",
             Self::Field => "field",
+            Self::Embedded => "embedded",
             Self::Sequence => "sequence",
             Self::Unsupported => "unsupported",
             Self::Forbidden => "forbidden",

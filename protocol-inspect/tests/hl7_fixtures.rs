@@ -9,21 +9,21 @@ use protocol_inspect::{Refusal, Report};
 
 #[test]
 fn accepts_what_is_right() {
-    insta::assert_snapshot!(verdicts("accept", Profile::Standard, |report| {
+    insta::assert_snapshot!(verdicts("accept", &Profile::standard(), |report| {
         report.refusal.is_none()
     }));
 }
 
 #[test]
 fn refuses_what_is_wrong() {
-    insta::assert_snapshot!(verdicts("refuse", Profile::Standard, |report| {
+    insta::assert_snapshot!(verdicts("refuse", &Profile::standard(), |report| {
         report.refusal.is_some()
     }));
 }
 
 #[test]
 fn the_strict_profile_refuses_what_the_standard_refuses() {
-    insta::assert_snapshot!(verdicts("accept", Profile::Strict, |_| true));
+    insta::assert_snapshot!(verdicts("accept", &Profile::strict(), |_| true));
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn a_stream_of_frames_gets_a_verdict_each() {
         stream.extend_from_slice(b"\x1c\r");
     }
     let said = |stream: &[u8]| -> Vec<String> {
-        inspect_offline(stream, true, Profile::Standard)
+        inspect_offline(stream, true, &Profile::standard())
             .iter()
             .map(line)
             .collect()
@@ -54,7 +54,7 @@ fn a_stream_of_frames_gets_a_verdict_each() {
 fn verdicts_do_not_quote_the_message() {
     for directory_name in ["accept", "refuse"] {
         for path in files(directory_name) {
-            let reports = inspect_offline(&fixture(&path), false, Profile::Strict);
+            let reports = inspect_offline(&fixture(&path), false, &Profile::strict());
             let said = format!("{reports:?}");
             for value in ["ANNA", "4711", "HEART", "19700101", "KLINGON"] {
                 assert!(!said.contains(value), "{}: {value}", path.display());
@@ -80,10 +80,10 @@ fn judges_the_corpus() {
     let (mut refused, mut strictly) = (0, 0);
     for path in &paths {
         let bytes = std::fs::read(path).unwrap();
-        for report in inspect_offline(&bytes, false, Profile::Strict) {
+        for report in inspect_offline(&bytes, false, &Profile::strict()) {
             strictly += usize::from(report.refusal.is_some());
         }
-        for report in inspect_offline(&bytes, false, Profile::Standard) {
+        for report in inspect_offline(&bytes, false, &Profile::standard()) {
             refused += usize::from(report.refusal.is_some());
             if report.refusal.is_some() || !report.warnings.is_empty() {
                 let name = path.file_name().unwrap_or_default().display();
@@ -101,7 +101,7 @@ fn judges_the_corpus() {
     );
 }
 
-fn verdicts(name: &str, profile: Profile, right: impl Fn(&Report) -> bool) -> String {
+fn verdicts(name: &str, profile: &Profile, right: impl Fn(&Report) -> bool) -> String {
     let mut out = String::new();
     for path in files(name) {
         let stem = path.file_stem().unwrap_or_default().display();

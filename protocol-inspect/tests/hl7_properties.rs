@@ -15,11 +15,9 @@ fn policy(limits: Limits) -> Policy {
         rules: vec![Rule {
             name: "any".into(),
             send: vec!["*".into()],
-            versions: vec![],
-            bind_sender: false,
-            profile: Profile::Standard,
-            shadow: false,
+            ..Rule::default()
         }],
+        ..Policy::default()
     }
 }
 
@@ -86,7 +84,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), raw: bool) {
-        let _ = inspect_offline(&bytes, raw, Profile::Strict);
+        let _ = inspect_offline(&bytes, raw, &Profile::strict());
     }
 
     #[test]
@@ -98,9 +96,9 @@ proptest! {
         let mut content = b"MSH".to_vec();
         content.extend(delimiters);
         content.extend(&tail);
-        let _ = inspect_offline(&content, false, Profile::Standard);
+        let _ = inspect_offline(&content, false, &Profile::standard());
         let message = [b"MSH|^~\\&".as_slice(), &tail].concat();
-        let _ = inspect_offline(&message, false, Profile::Strict);
+        let _ = inspect_offline(&message, false, &Profile::strict());
         let mut framer = Framer::new(1 << 20);
         framer.receive(b"\x0b");
         framer.receive(&message);
@@ -136,7 +134,11 @@ fn floods_are_refused_by_name() {
             "hl7_segment: segment length: 2097156 is more than 2097152",
         ),
     ] {
-        let reports = inspect_offline(format!("{head}{body}").as_bytes(), false, Profile::Standard);
+        let reports = inspect_offline(
+            format!("{head}{body}").as_bytes(),
+            false,
+            &Profile::standard(),
+        );
         let said: Vec<String> = reports
             .iter()
             .filter_map(|r| r.refusal.as_ref())
@@ -155,7 +157,11 @@ fn the_largest_legal_floods_pass() {
         format!("PID|{}\r", "~".repeat(9_999)),
         format!("PID|||1||{}\r", "x\\F\\".repeat(500_000)),
     ] {
-        let reports = inspect_offline(format!("{head}{body}").as_bytes(), false, Profile::Standard);
+        let reports = inspect_offline(
+            format!("{head}{body}").as_bytes(),
+            false,
+            &Profile::standard(),
+        );
         assert!(reports.iter().all(|r| r.refusal.is_none()), "{reports:?}");
     }
 }

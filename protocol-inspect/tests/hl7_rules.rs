@@ -1,7 +1,6 @@
 //! Rules, acknowledgements and answers: each refusal beside its accepted twin.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use protocol_inspect::Limits;
 use protocol_inspect::hl7::ack::{self, Stamp};
 use protocol_inspect::hl7::{
     Answer, Fault, Frame, Header, Policy, Profile, Refused, Rule, Verdict, judge,
@@ -18,19 +17,17 @@ fn rule(name: &str, send: &[&str]) -> Rule {
     Rule {
         name: name.into(),
         send: send.iter().map(|s| (*s).to_owned()).collect(),
-        versions: vec![],
         bind_sender: true,
-        profile: Profile::Standard,
-        shadow: false,
+        ..Rule::default()
     }
 }
 
 fn policy(rules: Vec<Rule>) -> Policy {
     Policy {
-        limits: Limits::default(),
         default_charset: "ASCII".into(),
         senders: vec![("ECG".into(), "CARDIO".into())],
         rules,
+        ..Policy::default()
     }
 }
 
@@ -143,7 +140,7 @@ fn the_rule_that_came_nearest_says_why() {
 fn profile_and_shadow_weigh_the_content() {
     let standard = policy(vec![rule("r", &["ORU^R01"])]);
     let (mut strict, mut shadow) = (standard.clone(), standard.clone());
-    strict.rules[0].profile = Profile::Strict;
+    strict.rules[0].profiles = vec![Profile::strict()];
     shadow.rules[0].shadow = true;
     let broken = "r: PID-3 (byte 63): has an escape character without its end encoding Content";
     assert_eq!(say(BAD, &standard), broken);
@@ -213,7 +210,7 @@ fn acknowledgements_echo_nothing_that_could_be_structure() {
 fn every_acknowledgement_of_ours_passes_our_own_judgement() {
     let open = policy(vec![Rule {
         bind_sender: false,
-        profile: Profile::Strict,
+        profiles: vec![Profile::strict()],
         ..rule("r", &["*"])
     }]);
     for version in [
@@ -315,7 +312,7 @@ fn refusals_without_a_place_are_the_gateways_own() {
 #[test]
 fn a_time_far_from_the_present_warns_under_every_profile() {
     let mut strict = rule("r", &["ORU^R01"]);
-    strict.profile = Profile::Strict;
+    strict.profiles = vec![Profile::strict()];
     for rule in [rule("r", &["ORU^R01"]), strict] {
         for (now, warnings) in [(1_767_225_600, 0), (1_767_225_600 + 30 * 86_400, 1)] {
             let frame = Frame::around(GOOD.as_bytes());

@@ -82,10 +82,10 @@ impl Inspect {
         match self {
             Self::Hl7(files) => {
                 let profile = match files.profile {
-                    Profile::Standard => hl7::Profile::Standard,
-                    Profile::Strict => hl7::Profile::Strict,
+                    Profile::Standard => hl7::Profile::standard(),
+                    Profile::Strict => hl7::Profile::strict(),
                 };
-                hl7::inspect_offline(bytes, files.raw, profile)
+                hl7::inspect_offline(bytes, files.raw, &profile)
             }
             Self::Dicom(files) => {
                 let profile = match files.profile {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use protocol_inspect::{Limits, Permit, Spoken};
+use protocol_inspect::{Permit, Spoken};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::message::{FromRelay, ToRelay};
@@ -360,10 +360,8 @@ async fn tcp() -> (TcpStream, OwnedFd) {
 pub(super) fn policy() -> ConnectionPolicy {
     ConnectionPolicy {
         protocol: ProtocolPolicy::Hl7(protocol_inspect::hl7::Policy {
-            limits: Limits::default(),
             default_charset: "ASCII".to_owned(),
-            senders: Vec::new(),
-            rules: Vec::new(),
+            ..protocol_inspect::hl7::Policy::default()
         }),
         timing: Timing {
             receive_ms: 1_000,

@@ -97,11 +97,12 @@ fn hl7_policy<'a>(
             send: hl7.send.iter().cloned().collect(),
             versions: hl7.versions.iter().cloned().collect(),
             bind_sender: hl7.bind_sender,
-            profile: match rule.profile.unwrap_or_default().max(profile) {
-                lazaret_config::Profile::Standard => hl7::Profile::Standard,
-                lazaret_config::Profile::Strict => hl7::Profile::Strict,
-            },
+            profiles: vec![match rule.profile.unwrap_or_default().max(profile) {
+                lazaret_config::Profile::Standard => hl7::Profile::standard(),
+                lazaret_config::Profile::Strict => hl7::Profile::strict(),
+            }],
             shadow: rule.shadow || shadow,
+            ..hl7::Rule::default()
         });
     }
     let policy = hl7::Policy {
@@ -109,6 +110,7 @@ fn hl7_policy<'a>(
         default_charset: device.default_charset.clone(),
         senders: device.hl7_senders.clone(),
         rules: compiled,
+        ..hl7::Policy::default()
     };
     (!used.is_empty()).then_some((ProtocolPolicy::Hl7(policy), used))
 }

@@ -43,7 +43,10 @@ fn the_rules_of_the_device_become_its_policy() {
         (rule.name.as_str(), &rule.send[..]),
         ("results", &["ORU^R01".to_owned()][..])
     );
-    assert_eq!((rule.profile, rule.shadow), (hl7::Profile::Strict, false));
+    assert_eq!(
+        (&rule.profiles[0], rule.shadow),
+        (&hl7::Profile::strict(), false)
+    );
 }
 
 #[test]

@@ -467,6 +467,7 @@ fn status_of(fault: &Refusal) -> u16 {
         | Reason::Encoding
         | Reason::Structure
         | Reason::Field
+        | Reason::Embedded
         | Reason::Sequence
         | Reason::Unsupported
         | Reason::Destination => status::CANNOT_UNDERSTAND,

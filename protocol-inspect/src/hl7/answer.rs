@@ -63,11 +63,10 @@ impl Answer {
     /// What weighs as much as `refused` or more is refused.
     fn examine(frame: Frame, policy: &Policy, refused: Weight) -> Result<Self, Refusal> {
         let content = frame.content();
-        let findings = check::examine(content, &policy.limits, &policy.default_charset, None);
-        if let Some(finding) = findings.firm {
-            return Err(finding.refusal());
-        }
-        if let Some(finding) = findings.first(refused) {
+        let message =
+            Message::read(content, &policy.limits).map_err(|finding| finding.refusal())?;
+        let findings = check::examine(&message, policy, None);
+        if let Some(finding) = findings.firm.as_ref().or(findings.first(refused)) {
             return Err(finding.refusal());
         }
         let (code, acknowledged) = msa(frame.content(), policy)?;

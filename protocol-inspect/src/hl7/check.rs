@@ -12,36 +12,27 @@ use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::header::{Condition, Version, token};
 use super::message::{Message, too_large};
 use super::place::Place;
+use super::policy::Policy;
 use super::segment::Segment;
 use super::timestamp;
 use crate::{LimitReached, Limits, Reason};
 
-/// Examines the content of a frame; `now` is the present in seconds since 1970, if it matters.
-pub(crate) fn examine(
-    content: &[u8],
-    limits: &Limits,
-    default_charset: &str,
-    now: Option<i64>,
-) -> Findings {
+/// Examines a message by itself, whatever the rules say; `now` is the present in seconds since 1970, if it matters.
+pub(crate) fn examine(message: &Message<'_>, policy: &Policy, now: Option<i64>) -> Findings {
     let mut findings = Findings::default();
-    match Message::read(content, limits) {
-        Ok(message) => {
-            if let Some(msh) = message.segments().next() {
-                header(msh, now, &mut findings);
-                charset(&message, msh, default_charset, &mut findings);
-            }
-            structure(&message, &mut findings);
-            super::structure::judge(&message, &mut findings);
-            for segment in message.segments() {
-                if findings.firm.is_none() {
-                    walk(segment, limits, &mut findings);
-                }
-            }
-            if findings.firm.is_none() {
-                fields::judge(&message, &mut findings);
-            }
+    if let Some(msh) = message.segments().next() {
+        header(msh, now, &mut findings);
+        charset(message, msh, &policy.default_charset, &mut findings);
+    }
+    structure(message, &mut findings);
+    super::structure::judge(message, &mut findings);
+    for segment in message.segments() {
+        if findings.firm.is_none() {
+            walk(segment, &policy.limits, &mut findings);
         }
-        Err(finding) => findings.add(finding),
+    }
+    if findings.firm.is_none() {
+        fields::judge(message, &mut findings);
     }
     findings
 }
@@ -484,6 +475,20 @@ fn table_value(field: usize, detail: &str) -> Finding {
 /// Longest MSH-10 of the newest version; longer ones are refused by all profiles, because we must echo it.
 const LONGEST_CONTROL_ID: usize = 199;
 
+/// The findings in one message of a test.
+#[cfg(test)]
+pub(super) fn findings_of(text: &str, limits: &Limits) -> Findings {
+    let policy = Policy {
+        limits: limits.clone(),
+        default_charset: "ASCII".to_owned(),
+        ..Policy::default()
+    };
+    match Message::read(text.as_bytes(), limits) {
+        Ok(message) => examine(&message, &policy, None),
+        Err(finding) => panic!("{}", finding.refusal()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -506,7 +511,7 @@ mod tests {
             let steps = |count: usize| {
                 let tail = unit.repeat(count);
                 let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rPID|{tail}\r");
-                examine(text.as_bytes(), &limits, "ASCII", None).steps
+                findings_of(&text, &limits).steps
             };
             // Places of the few findings that are kept are looked for from the start of the segment.
             let length = unit.len() * 20_000;
@@ -522,7 +527,7 @@ mod tests {
     fn weaker_findings_do_not_crowd_out_stronger_ones() {
         let soft = "\\P\\".repeat(100);
         let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rPID|||1||{soft}\\Q\\\r");
-        let findings = examine(text.as_bytes(), &Limits::default(), "ASCII", None);
+        let findings = findings_of(&text, &Limits::default());
         let refusal = findings.first(Weight::Content).unwrap().refusal();
         assert_eq!(
             refusal.to_string(),

@@ -4,12 +4,14 @@
 //! a code of table 0357 and a [`Place`] to the sender, and a [`Fault`] that chooses the acknowledgement.
 
 use super::place::Place;
+use super::policy::Level;
 use crate::{Reason, Refusal, Warning};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     pub(crate) weight: Weight,
+    pub(crate) level: Level,
     pub(crate) reason: Reason,
     pub(crate) place: Place,
     pub(crate) detail: String,
@@ -107,6 +109,7 @@ impl Finding {
     ) -> Self {
         Self {
             weight,
+            level: level_of(reason, code),
             reason,
             place,
             detail: detail.into(),
@@ -125,12 +128,45 @@ impl Finding {
         Self::new(Weight::Firm, reason, place, detail, code, fault)
     }
 
+    /// The same at another level than follows from its reason and code.
+    pub(crate) fn at_level(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+
     pub(crate) fn refusal(&self) -> Refusal {
         Refusal::new(self.reason, self.place.to_string(), self.detail.clone())
     }
 
     pub(crate) fn warning(&self) -> Warning {
         self.refusal().into()
+    }
+}
+
+/// The level at which most findings of a reason and code are made.
+fn level_of(reason: Reason, code: ErrorCode) -> Level {
+    match reason {
+        Reason::Encoding | Reason::Framing => Level::Encoding,
+        Reason::Structure => Level::Structure,
+        Reason::Embedded => Level::Embedded,
+        Reason::Field
+        | Reason::Sequence
+        | Reason::Unsupported
+        | Reason::Forbidden
+        | Reason::Identity
+        | Reason::Limit
+        | Reason::Rate
+        | Reason::Destination => match code {
+            ErrorCode::SegmentSequence => Level::Structure,
+            ErrorCode::DataType => Level::DataTypes,
+            ErrorCode::TableValue => Level::Tables,
+            ErrorCode::RequiredField
+            | ErrorCode::MessageType
+            | ErrorCode::EventCode
+            | ErrorCode::ProcessingId
+            | ErrorCode::VersionId
+            | ErrorCode::UnknownKey
+            | ErrorCode::Internal => Level::Fields,
+        },
     }
 }
 

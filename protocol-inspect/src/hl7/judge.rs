@@ -7,9 +7,10 @@
 use super::check;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::header::Header;
+use super::message::Message;
 use super::mllp::Frame;
 use super::place::Place;
-use super::policy::{Policy, Profile, Rule};
+use super::policy::{Policy, Rule, Severity};
 use crate::{Permit, Reason, Refusal, Warning};
 
 /// What was read of a message, and what is said of it.
@@ -63,16 +64,13 @@ pub struct Refused {
 #[must_use]
 pub fn judge(frame: Frame, policy: &Policy, now: Option<i64>) -> Judgement {
     let header = Header::read(frame.content(), policy.limits.hl7_segment);
-    let findings = check::examine(
-        frame.content(),
-        &policy.limits,
-        &policy.default_charset,
-        now,
-    );
-    let verdict = match (&findings.firm, &header) {
-        (Some(finding), _) => Verdict::Refuse(Refused::from_finding(finding, None)),
-        (None, Some(header)) => choose(frame, header, &findings, policy),
-        (None, None) => Verdict::Refuse(Refused::from_finding(&unreadable(), None)),
+    let verdict = match decide(frame.content(), header.as_ref(), policy, now) {
+        Ok((rule, warnings)) => Verdict::Accept(Accepted {
+            permit: frame.permit(),
+            rule,
+            warnings,
+        }),
+        Err(refused) => Verdict::Refuse(*refused),
     };
     Judgement { header, verdict }
 }
@@ -105,38 +103,44 @@ impl Refused {
 }
 
 /// One rule must accept the whole message; if none does, the one that came furthest says why.
-fn choose(frame: Frame, header: &Header, findings: &Findings, policy: &Policy) -> Verdict {
-    let mut nearest: Option<(Miss, &Rule)> = None;
+fn decide(
+    content: &[u8],
+    header: Option<&Header>,
+    policy: &Policy,
+    now: Option<i64>,
+) -> Result<(String, Vec<Warning>), Box<Refused>> {
+    let message = Message::read(content, &policy.limits)
+        .map_err(|finding| Box::new(Refused::from_finding(&finding, None)))?;
+    let findings = check::examine(&message, policy, now);
+    let firm = findings.firm.as_ref();
+    if let Some(finding) = firm {
+        return Err(Box::new(Refused::from_finding(finding, None)));
+    }
+    let header = header.ok_or_else(|| Box::new(Refused::from_finding(&unreadable(), None)))?;
+    let mut nearest: Option<Box<Miss<'_>>> = None;
     for rule in &policy.rules {
-        match try_rule(rule, header, findings, policy) {
-            Ok(()) => {
-                return Verdict::Accept(Accepted {
-                    permit: frame.permit(),
-                    rule: rule.name.clone(),
-                    warnings: findings
-                        .others
-                        .iter()
-                        .filter(|other| tells(rule, other))
-                        .map(Finding::warning)
-                        .collect(),
-                });
-            }
+        let case = Case {
+            message: &message,
+            header,
+            policy,
+            rule,
+        };
+        match case.decide(&findings) {
+            Ok(warnings) => return Ok((rule.name.clone(), warnings)),
             Err(miss) => {
-                if nearest.as_ref().is_none_or(|((best, _), _)| miss.0 > *best) {
-                    nearest = Some((miss, rule));
+                if nearest.as_ref().is_none_or(|best| miss.step > best.step) {
+                    nearest = Some(miss);
                 }
             }
         }
     }
-    Verdict::Refuse(match nearest {
-        Some(((_, finding), rule)) => Refused {
-            warnings: findings
-                .others
-                .iter()
-                .filter(|other| **other != *finding && tells(rule, other))
+    Err(Box::new(match nearest {
+        Some(miss) => Refused {
+            warnings: told(miss.rule, &findings, &miss.own)
+                .filter(|other| **other != miss.finding)
                 .map(Finding::warning)
                 .collect(),
-            ..Refused::from_finding(&finding, Some(rule))
+            ..Refused::from_finding(&miss.finding, Some(miss.rule))
         },
         None => Refused::without_place(
             Reason::Forbidden,
@@ -144,16 +148,25 @@ fn choose(frame: Frame, header: &Header, findings: &Findings, policy: &Policy) -
             "no rule allows any",
             Fault::Rule,
         ),
-    })
+    }))
 }
 
-/// Whether the profile of a rule speaks of such a finding.
-fn tells(rule: &Rule, finding: &Finding) -> bool {
-    finding.weight > Weight::Hint || rule.profile == Profile::Strict
+/// A message before one rule.
+pub(crate) struct Case<'m> {
+    pub(crate) message: &'m Message<'m>,
+    pub(crate) header: &'m Header,
+    pub(crate) policy: &'m Policy,
+    pub(crate) rule: &'m Rule,
 }
 
 /// How far a message came with a rule, and what stopped it.
-type Miss = (Step, Box<Finding>);
+struct Miss<'m> {
+    step: Step,
+    finding: Finding,
+    rule: &'m Rule,
+    /// What is wrong in the eyes of this rule alone.
+    own: Findings,
+}
 
 /// The questions to a rule, in their order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,35 +177,65 @@ enum Step {
     Content,
 }
 
-fn try_rule(
-    rule: &Rule,
-    header: &Header,
-    findings: &Findings,
-    policy: &Policy,
-) -> Result<(), Miss> {
-    let content = match rule.profile {
-        Profile::Standard => Weight::Content,
-        Profile::Strict => Weight::Strict,
-    };
-    // A header that is wrong in itself is said to be wrong, and not to be forbidden.
-    let broken_header = findings
-        .others
-        .iter()
-        .find(|f| f.fault == Fault::Header && f.weight >= content);
-    if let Some(finding) = broken_header
-        && !rule.shadow
-    {
-        return Err((Step::Content, Box::new(finding.clone())));
+impl<'m> Case<'m> {
+    /// The warnings under this rule, if it lets the message pass. `general` is what is wrong whatever the rule.
+    fn decide(&self, general: &Findings) -> Result<Vec<Warning>, Box<Miss<'m>>> {
+        let miss = |step, finding: &Finding, own| {
+            Box::new(Miss {
+                step,
+                finding: finding.clone(),
+                rule: self.rule,
+                own,
+            })
+        };
+        // A header that is wrong in itself is said to be wrong, and not to be forbidden.
+        let broken_header = general
+            .others
+            .iter()
+            .find(|f| f.fault == Fault::Header && self.refuses(f));
+        if let Some(finding) = broken_header {
+            return Err(miss(Step::Content, finding, Findings::default()));
+        }
+        rule_allows(self.rule, self.header)
+            .map_err(|(step, finding)| miss(step, &finding, Findings::default()))?;
+        sender_is_own(self.rule, self.header, self.policy)
+            .map_err(|finding| miss(Step::Sender, &finding, Findings::default()))?;
+        let own = self.examine();
+        let refused = own
+            .firm
+            .iter()
+            .chain(general.others.iter().filter(|f| self.refuses(f)))
+            .chain(own.others.iter().filter(|f| self.refuses(f)))
+            .next();
+        match refused.cloned() {
+            Some(finding) => Err(miss(Step::Content, &finding, own)),
+            None => Ok(told(self.rule, general, &own)
+                .map(Finding::warning)
+                .collect()),
+        }
     }
-    rule_allows(rule, header)?;
-    sender_is_own(rule, header, policy).map_err(|finding| (Step::Sender, Box::new(finding)))?;
-    match findings.first(content) {
-        Some(finding) if !rule.shadow => Err((Step::Content, Box::new(finding.clone()))),
-        Some(_) | None => Ok(()),
+
+    /// What depends on the rule.
+    fn examine(&self) -> Findings {
+        Findings::default()
+    }
+
+    fn refuses(&self, finding: &Finding) -> bool {
+        !self.rule.shadow && self.rule.severity(finding.level, finding.weight) == Severity::Refuse
     }
 }
 
-fn rule_allows(rule: &Rule, header: &Header) -> Result<(), Miss> {
+/// The findings of which a rule speaks.
+fn told<'f>(
+    rule: &'f Rule,
+    general: &'f Findings,
+    own: &'f Findings,
+) -> impl Iterator<Item = &'f Finding> {
+    let all = general.others.iter().chain(&own.others);
+    all.filter(|f| rule.severity(f.level, f.weight) > Severity::Ignore)
+}
+
+fn rule_allows(rule: &Rule, header: &Header) -> Result<(), (Step, Box<Finding>)> {
     let forbidden = |field, detail: &'static str, code| {
         Box::new(Finding::new(
             Weight::Firm,

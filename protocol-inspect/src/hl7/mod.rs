@@ -33,5 +33,5 @@ pub use message::Message;
 pub use mllp::{Frame, Framer};
 pub use offline::inspect_offline;
 pub use place::Place;
-pub use policy::{Policy, Profile, Rule};
+pub use policy::{Base, Embedded, Level, LocalSegment, Patients, Policy, Profile, Rule, Severity};
 pub use segment::Segment;

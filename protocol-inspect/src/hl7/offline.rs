@@ -4,23 +4,20 @@ use super::header::Header;
 use super::judge::{Verdict, judge};
 use super::mllp::{Frame, Framer};
 use super::policy::{Policy, Profile, Rule};
-use crate::{LimitReached, Limits, Reason, Refusal, Report};
+use crate::{LimitReached, Reason, Refusal, Report};
 
 /// Judges one message, or with `raw` a stream of MLLP frames; one report each.
 #[must_use]
-pub fn inspect_offline(bytes: &[u8], raw: bool, profile: Profile) -> Vec<Report> {
+pub fn inspect_offline(bytes: &[u8], raw: bool, profile: &Profile) -> Vec<Report> {
     let policy = Policy {
-        limits: Limits::default(),
         default_charset: "ASCII".to_owned(),
-        senders: Vec::new(),
         rules: vec![Rule {
             name: "offline".to_owned(),
             send: vec!["*".to_owned()],
-            versions: Vec::new(),
-            bind_sender: false,
-            profile,
-            shadow: false,
+            profiles: vec![profile.clone()],
+            ..Rule::default()
         }],
+        ..Policy::default()
     };
     if !raw {
         let max = policy.limits.hl7_message;

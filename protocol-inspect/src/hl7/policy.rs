@@ -1,11 +1,15 @@
 //! What one device may say to one service in HL7 v2. Compiled by the gateway from its configuration.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use super::finding::Weight;
 use crate::Limits;
 
 /// What holds for one connection between one device and one HL7 service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// The bounds of this connection.
     pub limits: Limits,
@@ -13,6 +17,10 @@ pub struct Policy {
     pub default_charset: String,
     /// `MSH-3^MSH-4` pairs that belong to this device; each compared as a whole, MSH-4 may be empty.
     pub senders: Vec<(String, String)>,
+    /// Identifiers of the device itself (EUI-64, serial number), which OBX-18 and PRT-10 are compared with.
+    pub device_ids: Vec<String>,
+    /// The patients that this device measures, for rules that bind them.
+    pub patients: Patients,
     /// The rules of which one must accept the whole message. Never empty.
     pub rules: Vec<Rule>,
 }
@@ -26,30 +34,166 @@ impl Policy {
     }
 }
 
-/// One rule, as far as HL7 is concerned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Patients, known by keyed hashes of their identifiers alone.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patients {
+    /// The key of the hashes.
+    pub key: Vec<u8>,
+    /// HMAC-SHA-256 of each identifier.
+    pub hashes: Vec<[u8; 32]>,
+}
+
+// The key lets anybody who has it guess identifiers.
+impl fmt::Debug for Patients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Patients({})", self.hashes.len())
+    }
+}
+
+/// One rule, as far as HL7 is concerned. The default allows nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// The name of the rule in the configuration.
     pub name: String,
     /// Allowed message types, `ORU^R01` (MSH-9.1^MSH-9.2); `*` in the place of the trigger allows all of the type.
     pub send: Vec<String>,
+    /// Message types that the destination may answer with, other than acknowledgements.
+    pub receive: Vec<String>,
     /// Allowed values of MSH-12.1; empty allows all that the library knows (2.1 to 2.8.2).
     pub versions: Vec<String>,
     /// Whether MSH-3 and MSH-4 must be the device's own.
     pub bind_sender: bool,
-    /// How strict the content is judged.
-    pub profile: Profile,
+    /// Whether every patient of the message must be one of the device's.
+    pub bind_patient: bool,
+    /// Whether batches (FHS, BHS) are carried.
+    pub batches: bool,
+    /// Character sets of table 0211 that are carried although a delimiter can be part of a character in them.
+    pub charsets: Vec<String>,
+    /// The local (Z) segments that are carried; `None` if the rule lists none.
+    pub local_segments: Option<Vec<LocalSegment>>,
+    /// What may be embedded in OBX-5.
+    pub embedded: Embedded,
+    /// How strict the content is judged. All of them must be satisfied; with none it is [`Base::Standard`].
+    pub profiles: Vec<Profile>,
     /// Content verdicts only warn; framing and identity are still enforced.
     pub shadow: bool,
 }
 
+/// A local segment that is carried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalSegment {
+    /// Its name, `ZPD`.
+    pub name: String,
+    /// Its longest, in bytes, name included.
+    pub max_bytes: usize,
+}
+
+/// What may be embedded in a message as ED or RP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embedded {
+    /// Kinds of documents that are carried; empty carries the harmless ones.
+    pub kinds: Vec<String>,
+    /// Hosts to which a reference pointer may point; empty carries no pointer.
+    pub hosts: Vec<String>,
+}
+
 /// How strict the content is judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// `standard`, `strict` or the name in the configuration.
+    pub name: String,
+    /// What holds where the profile says nothing else.
+    pub base: Base,
+    /// What a finding of a level leads to, instead of what the base says.
+    pub levels: BTreeMap<Level, Severity>,
+}
+
+/// The profiles that need no configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Profile {
+pub enum Base {
     /// Refuses what is wrong beyond doubt.
     #[default]
     Standard,
     /// Refuses all that the standard refuses.
     Strict,
+}
+
+/// What is judged, from the outside in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Delimiters, escape sequences, character set.
+    Encoding,
+    /// Segments: which, in what order, how many.
+    Structure,
+    /// Fields: required, repeated, withdrawn, too many.
+    Fields,
+    /// Values by their data types.
+    DataTypes,
+    /// Lengths.
+    Lengths,
+    /// Codes by their tables.
+    Tables,
+    /// Documents inside of fields.
+    Embedded,
+    /// What a profile of this site asks for beyond the standard.
+    Site,
+}
+
+/// What a finding leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Nobody is told.
+    Ignore,
+    /// The message passes, and the record says what was found.
+    Warn,
+    /// The message does not pass.
+    Refuse,
+}
+
+impl Rule {
+    /// What a finding leads to under the strictest of the rule's profiles.
+    pub(crate) fn severity(&self, level: Level, weight: Weight) -> Severity {
+        let of = |profile: &Profile| profile.severity(level, weight);
+        let standard = || Profile::default().severity(level, weight);
+        self.profiles.iter().map(of).max().unwrap_or_else(standard)
+    }
+}
+
+impl Profile {
+    /// Refuses what is wrong beyond doubt.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self {
+            name: "standard".to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Refuses all that the standard refuses.
+    #[must_use]
+    pub fn strict() -> Self {
+        Self {
+            name: "strict".to_owned(),
+            base: Base::Strict,
+            ..Self::default()
+        }
+    }
+
+    fn severity(&self, level: Level, weight: Weight) -> Severity {
+        let by_base = match (weight, self.base) {
+            (Weight::Firm | Weight::Content, _) | (Weight::Strict, Base::Strict) => {
+                Severity::Refuse
+            }
+            (Weight::Strict | Weight::Notice, _) | (Weight::Hint, Base::Strict) => Severity::Warn,
+            (Weight::Hint, Base::Standard) => Severity::Ignore,
+        };
+        match (weight, self.levels.get(&level)) {
+            (Weight::Strict | Weight::Content, Some(severity)) => *severity,
+            (Weight::Notice | Weight::Hint, Some(Severity::Ignore)) => Severity::Ignore,
+            (Weight::Firm | Weight::Notice | Weight::Hint, _) | (_, None) => by_base,
+        }
+    }
 }

@@ -195,6 +195,7 @@ impl DicomSession {
             | Reason::Encoding
             | Reason::Structure
             | Reason::Field
+            | Reason::Embedded
             | Reason::Sequence
             | Reason::Unsupported
             | Reason::Forbidden

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use protocol_inspect::hl7::ack::{self, Stamp};
 use protocol_inspect::hl7::{Fault, Frame, Framer, Header, Policy, Refused};
-use protocol_inspect::{Limits, Permit, Reason, Refusal};
+use protocol_inspect::{Permit, Reason, Refusal};
 
 use self::inbound::{Arrival, Inbound};
 use self::outstanding::Outstanding;
@@ -501,10 +501,8 @@ fn hl7_policy(policy: &ConnectionPolicy) -> Option<Policy> {
 /// What holds when a policy of another protocol arrives here: no rule, so nothing passes.
 fn nothing_allowed() -> Policy {
     Policy {
-        limits: Limits::default(),
         default_charset: "ASCII".to_owned(),
-        senders: Vec::new(),
-        rules: Vec::new(),
+        ..Policy::default()
     }
 }
 

@@ -17,6 +17,7 @@ use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::grammar::{self, Usage, Version};
 use super::message::Message;
 use super::place::Place;
+use super::policy::Level;
 use super::segment::Segment;
 use crate::Reason;
 use datatype::{Parts, Shape, Types, bit};
@@ -304,10 +305,10 @@ impl<'w, 'a> Walk<'w, 'a> {
             return;
         }
         if let Err((weight, detail)) = primitive::judge(primitive, value) {
-            self.add(weight, self.at, detail, ErrorCode::DataType);
+            self.add(weight, self.at, detail, Level::DataTypes);
         } else if primitive == grammar::Primitive::Id && self.types.is_unlisted(table, value) {
             let detail = "is not a code of its table";
-            self.add(Weight::Strict, self.at, detail, ErrorCode::TableValue);
+            self.add(Weight::Strict, self.at, detail, Level::Tables);
         }
     }
 
@@ -330,7 +331,7 @@ impl<'w, 'a> Walk<'w, 'a> {
                 byte: self.component_start,
                 ..self.at
             };
-            self.add(Weight::Strict, at, TOO_LONG, ErrorCode::DataType);
+            self.add(Weight::Strict, at, TOO_LONG, Level::Lengths);
         }
         if let Some(subs) = self.part_shape.parts() {
             self.missing_parts(subs, self.subcomponents, |number, at| At {
@@ -358,7 +359,7 @@ impl<'w, 'a> Walk<'w, 'a> {
             .types
             .is_too_long(self.segment, (self.repetition_start, end), field)
         {
-            self.add(Weight::Strict, whole, TOO_LONG, ErrorCode::DataType);
+            self.add(Weight::Strict, whole, TOO_LONG, Level::Lengths);
         }
         if let Some(parts) = self.shape.parts() {
             self.missing_parts(parts, self.components, |number, at| At {
@@ -394,20 +395,20 @@ impl<'w, 'a> Walk<'w, 'a> {
             let open_end = self.grammar.field(last).is_some_and(datatype::goes_on);
             if self.at.field > last && !open_end {
                 let detail = "stands behind the last field of its segment";
-                self.add(Weight::Strict, whole, detail, ErrorCode::DataType);
+                self.add(Weight::Strict, whole, detail, Level::Fields);
             }
             return;
         };
         if field.usage == Usage::Withdrawn {
-            self.add(Weight::Notice, whole, "is withdrawn", ErrorCode::DataType);
+            self.add(Weight::Notice, whole, "is withdrawn", Level::Fields);
         } else if field.usage == Usage::NotUsed {
             let detail = "must not be valued";
-            self.add(Weight::Strict, whole, detail, ErrorCode::DataType);
+            self.add(Weight::Strict, whole, detail, Level::Fields);
         }
         let too_many = field.repeats > 0 && self.at.repetition > usize::from(field.repeats);
         if too_many && !datatype::goes_on(field) {
             let detail = "has more repetitions than allowed";
-            self.add(Weight::Strict, whole, detail, ErrorCode::DataType);
+            self.add(Weight::Strict, whole, detail, Level::Fields);
         }
         let untyped =
             self.segment.name() == "OBX" && self.at.field == 5 && self.value_type.is_empty();
@@ -461,7 +462,13 @@ impl<'w, 'a> Walk<'w, 'a> {
 
     fn missing(&mut self, at: At) {
         let detail = "is required and missing";
-        self.add(Weight::Strict, at, detail, ErrorCode::RequiredField);
+        self.add_coded(
+            Weight::Strict,
+            at,
+            detail,
+            Level::Fields,
+            ErrorCode::RequiredField,
+        );
     }
 
     /// Says it of the first component that is too many, not of each.
@@ -473,7 +480,7 @@ impl<'w, 'a> Walk<'w, 'a> {
                 ..self.at
             };
             let detail = "stands behind the last component of its data type";
-            self.add(Weight::Strict, at, detail, ErrorCode::DataType);
+            self.add(Weight::Strict, at, detail, Level::DataTypes);
         }
     }
 
@@ -481,7 +488,7 @@ impl<'w, 'a> Walk<'w, 'a> {
         let from = bit(first).wrapping_sub(1);
         if (self.subcomponents & !from).count_ones() <= 1 {
             let detail = "stands behind the last subcomponent of its data type";
-            self.add(Weight::Strict, self.at, detail, ErrorCode::DataType);
+            self.add(Weight::Strict, self.at, detail, Level::DataTypes);
         }
     }
 
@@ -493,19 +500,29 @@ impl<'w, 'a> Walk<'w, 'a> {
         }
     }
 
-    fn add(&mut self, weight: Weight, at: At, detail: &'static str, code: ErrorCode) {
+    fn add(&mut self, weight: Weight, at: At, detail: &'static str, level: Level) {
+        let code = if level == Level::Tables {
+            ErrorCode::TableValue
+        } else {
+            ErrorCode::DataType
+        };
+        self.add_coded(weight, at, detail, level, code);
+    }
+
+    fn add_coded(
+        &mut self,
+        weight: Weight,
+        at: At,
+        detail: &'static str,
+        level: Level,
+        code: ErrorCode,
+    ) {
         if !self.findings.wants(weight) {
             return;
         }
         let place = self.place(at);
-        self.findings.add(Finding::new(
-            weight,
-            Reason::Field,
-            place,
-            detail,
-            code,
-            Fault::Content,
-        ));
+        let finding = Finding::new(weight, Reason::Field, place, detail, code, Fault::Content);
+        self.findings.add(finding.at_level(level));
     }
 
     fn place(&self, at: At) -> Place {

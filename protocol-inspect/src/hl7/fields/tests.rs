@@ -239,7 +239,7 @@ fn judged(version: Version, segment: grammar::Segment, values: &[String]) -> Vec
         "MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|{version}\r{name}|{}\r",
         values.join("|")
     );
-    let findings = check::examine(text.as_bytes(), &Limits::default(), "ASCII", None);
+    let findings = check::findings_of(&text, &Limits::default());
     assert!(findings.firm.is_none(), "{text}");
     let mut all = findings.others;
     // One segment alone is no structure: that is judged elsewhere.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::matcher::{Fault, Plan, Walk};
 use super::*;
 use crate::Limits;
-use crate::hl7::check::examine;
+use crate::hl7::check::findings_of;
 use crate::hl7::grammar::{Node, NodeKind, Nodes};
 
 /// Where in the names each reading of a node can end, and the furthest segment that any reading takes.
@@ -355,6 +355,6 @@ fn faults_without_end_are_not_told_without_end() {
         "MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\r{}",
         "QQQ\r".repeat(1_000)
     );
-    let findings = examine(text.as_bytes(), &Limits::default(), "ASCII", None);
+    let findings = findings_of(&text, &Limits::default());
     assert!(findings.others.len() < 16);
 }

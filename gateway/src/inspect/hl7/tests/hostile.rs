@@ -193,7 +193,8 @@ fn nothing_that_a_sender_writes_can_shape_what_we_say() {
             framer.receive(&said);
             let frame = framer.poll().unwrap().unwrap();
             assert!(framer.poll().is_none() && framer.buffered() == 0);
-            let read = Message::parse(frame.content(), &Limits::default()).unwrap();
+            let read =
+                Message::parse(frame.content(), &protocol_inspect::Limits::default()).unwrap();
             let names: Vec<_> = read.segments().map(|s| s.name()).collect();
             assert_eq!(names, ["MSH", "MSA", "ERR"], "{value:?}");
             let msa = read.segments().nth(1).unwrap();

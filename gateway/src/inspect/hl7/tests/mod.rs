@@ -6,7 +6,7 @@
 
 mod hostile;
 
-use protocol_inspect::hl7::{Profile, Rule};
+use protocol_inspect::hl7::Rule;
 
 use super::*;
 use crate::inspect::Rate;
@@ -506,17 +506,15 @@ impl Script {
 fn policy() -> ConnectionPolicy {
     ConnectionPolicy {
         protocol: ProtocolPolicy::Hl7(Policy {
-            limits: Limits::default(),
             default_charset: "ASCII".into(),
             senders: vec![("ECG".into(), "CARDIO".into())],
             rules: vec![Rule {
                 name: "ecg".into(),
                 send: vec!["ORU^R01".into()],
-                versions: vec![],
                 bind_sender: true,
-                profile: Profile::Standard,
-                shadow: false,
+                ..Rule::default()
             }],
+            ..Policy::default()
         }),
         timing: Timing {
             receive_ms: 30_000,
