@@ -13,7 +13,7 @@ use super::worker::{Kind, Worker};
 use crate::audit::event::{Event, Keyed};
 use crate::audit::message::{FromAudit, ToAudit};
 use crate::flow::{Clock, ConnectionId, Flow};
-use crate::forward::message::{FromRelay, ToRelay};
+use crate::forward::message::{Decided, FromRelay, ToRelay};
 use crate::forward::spool_file;
 use crate::inspect::{Decision, EndReason, Outcome, Subject};
 use crate::segment::denied::DeniedPacket;
@@ -102,7 +102,11 @@ impl Supervisor {
             }
             FromRelay::Connect { id } => self.connect(kind, id),
             FromRelay::Spool { id } => self.spool(kind, id),
-            FromRelay::Decided { id, decision } => self.decided(kind, id, *decision),
+            FromRelay::Decided(decisions) => {
+                for Decided { id, decision } in decisions {
+                    self.decided(kind, id, decision);
+                }
+            }
             FromRelay::Closed {
                 id,
                 forwarded,

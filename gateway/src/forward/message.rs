@@ -77,13 +77,8 @@ pub enum FromRelay {
         /// Which connection.
         id: ConnectionId,
     },
-    /// A decision to record.
-    Decided {
-        /// Which connection.
-        id: ConnectionId,
-        /// What was decided.
-        decision: Box<Decision>,
-    },
+    /// Decisions to record, in their order.
+    Decided(Vec<Decided>),
     /// The connection is over.
     Closed {
         /// Which connection.
@@ -97,4 +92,13 @@ pub enum FromRelay {
         /// Bytes to the hospital.
         sent: u64,
     },
+}
+
+/// What was decided on a connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Decided {
+    /// Which connection.
+    pub id: ConnectionId,
+    /// What was decided.
+    pub decision: Decision,
 }

@@ -7,6 +7,7 @@ pub mod worker;
 mod pump;
 mod leg;
 pub mod rate;
+mod decided;
 pub mod spool;
 pub mod spool_file;
 #[cfg(test)]

@@ -302,7 +302,7 @@ impl Supervisor {
     pub(super) async fn hear_beside_decisions(&self) -> FromRelay {
         loop {
             let message = self.hear().await;
-            if !matches!(message, FromRelay::Decided { .. }) {
+            if !matches!(message, FromRelay::Decided(_)) {
                 return message;
             }
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::message::{FromRelay, ToRelay};
+use super::message::{Decided, FromRelay, ToRelay};
 use super::script::{Supervisor, policy, with_relay};
 use super::worker::RelayError;
 use crate::channel::ChannelError;
@@ -43,8 +43,11 @@ async fn decisions_come_in_order_and_always_fit_a_packet() {
         let (id, mut device) = supervisor.open(policy()).await;
         device.write_all(b"bad\none\n").await.unwrap();
         let outcome = async || {
-            let FromRelay::Decided { decision, .. } = supervisor.hear().await else {
+            let FromRelay::Decided(decisions) = supervisor.hear().await else {
                 panic!("not a decision");
+            };
+            let [Decided { decision, .. }] = &*decisions else {
+                panic!("not one decision");
             };
             decision.outcome
         };

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
+use super::decided::Decisions;
 use super::leg::{Leg, refuse};
 use super::message::{FromRelay, ToRelay};
 use super::pump::{Note, Opening, Pump, Totals};
@@ -68,12 +69,16 @@ pub async fn run(
         tasks: JoinSet::new(),
         leaving: None,
     };
-    LocalSet::new().run_until(worker.run()).await
+    let tasks = LocalSet::new();
+    let shared = Rc::clone(&worker.shared);
+    tasks.spawn_local(async move { shared.decisions.run(&shared.channel).await });
+    tasks.run_until(worker.run()).await
 }
 
 /// What all connections of the process share.
 pub(super) struct Shared {
     pub(super) channel: Channel<FromRelay, ToRelay>,
+    pub(super) decisions: Decisions,
     pub(super) clock: Arc<dyn Clock>,
     /// Whether decisions can be recorded.
     pub(super) journal: Cell<bool>,
@@ -98,6 +103,7 @@ impl Shared {
         let tight = memory / 2;
         Self {
             channel,
+            decisions: Decisions::default(),
             clock,
             journal: Cell::new(true),
             scratch: RefCell::new(vec![0; READ].into()),
@@ -106,6 +112,12 @@ impl Shared {
             tight,
             share: tight / connections.max(1),
         }
+    }
+
+    /// Tells the supervisor, after all that was decided before.
+    pub(super) async fn tell(&self, message: &FromRelay) -> Result<(), ChannelError> {
+        self.decisions.flush(&self.channel).await?;
+        self.channel.send(message, &[]).await
     }
 
     /// Replaces what one connection holds by a new figure. True when it must go to keep the bound.
@@ -251,7 +263,7 @@ impl Worker {
         };
         self.tasks.spawn_local(async move {
             let totals = Pump::new(Rc::clone(&shared), opening).run().await?;
-            shared.channel.send(&closed(id, totals), &[]).await?;
+            shared.tell(&closed(id, totals)).await?;
             Ok(Some(id))
         });
     }

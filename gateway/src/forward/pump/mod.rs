@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::leg::{Condition, Leg, Outgoing};
-use super::message::FromRelay;
+use super::message::{Decided, FromRelay};
 use super::spool::{Spool, SpoolError};
 use super::worker::Shared;
 use crate::channel::ChannelError;
@@ -193,8 +193,7 @@ impl Pump {
             return Ok(());
         }
         self.asked = true;
-        let ask = FromRelay::Connect { id: self.id };
-        self.shared.channel.send(&ask, &[]).await
+        self.shared.tell(&FromRelay::Connect { id: self.id }).await
     }
 
     fn send(&mut self, to: Side, outgoing: Outgoing) {
@@ -219,8 +218,7 @@ impl Pump {
             return Ok(());
         }
         self.unspooled = Some(bytes);
-        let ask = FromRelay::Spool { id: self.id };
-        self.shared.channel.send(&ask, &[]).await
+        self.shared.tell(&FromRelay::Spool { id: self.id }).await
     }
 
     fn spool_result(&mut self, result: Result<(), SpoolError>) {
@@ -233,11 +231,14 @@ impl Pump {
 
     async fn record(&mut self, decision: Decision) -> Result<(), ChannelError> {
         self.totals.count(&decision);
-        let decided = FromRelay::Decided {
+        let decided = Decided {
             id: self.id,
-            decision: Box::new(record::bounded(decision)),
+            decision: record::bounded(decision),
         };
-        self.shared.channel.send(&decided, &[]).await
+        self.shared
+            .decisions
+            .add(&self.shared.channel, decided)
+            .await
     }
 
     fn close(&mut self, side: Side, reset: bool) {
