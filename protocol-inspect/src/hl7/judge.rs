@@ -7,6 +7,7 @@
 use super::check;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::header::Header;
+use super::identity;
 use super::message::Message;
 use super::mllp::Frame;
 use super::place::Place;
@@ -124,6 +125,7 @@ fn decide(
             header,
             policy,
             rule,
+            now,
         };
         match case.decide(&findings) {
             Ok(warnings) => return Ok((rule.name.clone(), warnings)),
@@ -157,6 +159,8 @@ pub(crate) struct Case<'m> {
     pub(crate) header: &'m Header,
     pub(crate) policy: &'m Policy,
     pub(crate) rule: &'m Rule,
+    /// The present in seconds since 1970, if it matters.
+    pub(crate) now: Option<i64>,
 }
 
 /// How far a message came with a rule, and what stopped it.
@@ -217,7 +221,9 @@ impl<'m> Case<'m> {
 
     /// What depends on the rule.
     fn examine(&self) -> Findings {
-        Findings::default()
+        let mut findings = Findings::default();
+        identity::judge(self, &mut findings);
+        findings
     }
 
     fn refuses(&self, finding: &Finding) -> bool {

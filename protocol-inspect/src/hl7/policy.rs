@@ -34,13 +34,27 @@ impl Policy {
     }
 }
 
-/// Patients, known by keyed hashes of their identifiers alone.
+/// Patients, known by keyed hashes of their identifiers alone. The default knows nobody.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patients {
     /// The key of the hashes.
-    pub key: Vec<u8>,
-    /// HMAC-SHA-256 of each identifier.
-    pub hashes: Vec<[u8; 32]>,
+    pub(super) key: Vec<u8>,
+    /// What [`patient_hash`](super::patient_hash) makes of each identifier, ascending.
+    pub(super) hashes: Vec<[u8; 32]>,
+}
+
+impl Patients {
+    /// Patients by the hashes of their identifiers under a key.
+    #[must_use]
+    pub fn new(key: &[u8], hashes: impl IntoIterator<Item = [u8; 32]>) -> Self {
+        let mut hashes: Vec<_> = hashes.into_iter().collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        Self {
+            key: key.to_vec(),
+            hashes,
+        }
+    }
 }
 
 // The key lets anybody who has it guess identifiers.
@@ -65,6 +79,8 @@ pub struct Rule {
     pub bind_sender: bool,
     /// Whether every patient of the message must be one of the device's.
     pub bind_patient: bool,
+    /// How far MSH-7 may be from the present, in seconds; `None` warns of what is far and refuses nothing.
+    pub clock_window: Option<u32>,
     /// Whether batches (FHS, BHS) are carried.
     pub batches: bool,
     /// Character sets of table 0211 that are carried although a delimiter can be part of a character in them.

@@ -66,13 +66,38 @@ pub(crate) fn judge(value: &[u8]) -> Result<(), Complaint> {
 /// so the past is wide; a time without zone may be that of any zone.
 //= HL7 v2.5.1 2.15.9.7
 pub(crate) fn far_from(value: &[u8], now: i64) -> Option<Complaint> {
-    let (first, last, zoned) = span(value)?;
+    let side = side(span(value)?, now, FUTURE, PAST)?;
+    Some(match side {
+        Side::Future => "is in the future",
+        Side::Past => "is more than seven days ago",
+    })
+}
+
+/// Why a time of sending is not within so many seconds of the present. What cannot be read is not.
+pub(crate) fn outside(value: &[u8], now: i64, window: u32) -> Option<Complaint> {
+    let Some(span) = span(value) else {
+        return Some("cannot be compared with the present");
+    };
+    let window = i64::from(window);
+    Some(match side(span, now, window, window)? {
+        Side::Future => "is further in the future than the rule allows",
+        Side::Past => "is longer ago than the rule allows",
+    })
+}
+
+/// On which side of the present.
+enum Side {
+    Future,
+    Past,
+}
+
+/// On which side of a window around the present all of a span is; `None` if a part is inside.
+fn side((first, last, zoned): (i64, i64, bool), now: i64, future: i64, past: i64) -> Option<Side> {
     let play = if zoned { 0 } else { WIDEST_ZONE };
-    if first > now.saturating_add(FUTURE).saturating_add(play) {
-        return Some("is in the future");
+    if first > now.saturating_add(future).saturating_add(play) {
+        return Some(Side::Future);
     }
-    let past = now.saturating_sub(PAST).saturating_sub(play);
-    (last < past).then_some("is more than seven days ago")
+    (last < now.saturating_sub(past).saturating_sub(play)).then_some(Side::Past)
 }
 
 /// The first second and the last that a well-formed time stamp can mean, and whether it names its zone.
@@ -217,6 +242,21 @@ mod tests {
         ] {
             assert_eq!(far_from(near.as_bytes(), now), None, "{near}");
             assert!(far_from(far.as_bytes(), now).is_some(), "{far}");
+        }
+    }
+
+    #[test]
+    fn a_window_has_an_inside_and_two_outsides() {
+        let now = 1_772_366_400;
+        for (inside, out) in [
+            ("20260301121000+0000", "20260301121001+0000"),
+            ("20260301115000+0000", "20260301114958+0000"),
+            // Without a zone it may be that of any.
+            ("20260302021000", "20260302021001"),
+            ("20260301", "not a time"),
+        ] {
+            assert_eq!(outside(inside.as_bytes(), now, 600), None, "{inside}");
+            assert!(outside(out.as_bytes(), now, 600).is_some(), "{out}");
         }
     }
 }
