@@ -9,6 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::field::basic::FilePath;
 use crate::model::{Gateway, Limits, Role};
 use crate::name::{DeviceName, InvalidName, RoleName, RuleName, ServiceName};
 use crate::problem::{At, Fault, Place, Problems};
@@ -31,6 +32,9 @@ pub(crate) struct Document {
     /// A file could not be parsed: names may be missing, so nothing can be said across tables.
     pub(crate) broken: bool,
     pub(crate) gateway: Option<Gateway>,
+    pub(crate) patient_key_file: Option<At<FilePath>>,
+    /// Whether `patient_key_file` is there, right or wrong.
+    pub(crate) has_patient_key: bool,
     pub(crate) wireguard: Option<RawWireGuard>,
     pub(crate) hospital: Option<RawHospital>,
     pub(crate) services: BTreeMap<ServiceName, RawService>,
@@ -128,7 +132,11 @@ impl Document {
         }
         self.gateway = main
             .table("gateway", "[gateway]", &gateway::KEYS)
-            .and_then(|section| gateway::read(&section));
+            .and_then(|section| {
+                self.patient_key_file = section.optional("patient_key_file");
+                self.has_patient_key = section.has("patient_key_file");
+                gateway::read(&section)
+            });
         self.wireguard = main
             .table("tunnel", "[tunnel]", &TUNNEL)
             .and_then(|tunnel| tunnel.table("wireguard", "[tunnel.wireguard]", &wireguard::KEYS))

@@ -27,4 +27,4 @@ pub use field::party::{InvalidParty, InvalidTarget};
 pub use model::*;
 pub use name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
 pub use secret::{Key, KeyFileError, read_key};
-pub use source::{Source, runtime_dir, sources};
+pub use source::{Source, patient_key_file, runtime_dir, sources};

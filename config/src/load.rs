@@ -7,7 +7,7 @@ use crate::decide::Index;
 use crate::document::{self, Document};
 use crate::error::ConfigErrors;
 use crate::excerpt::Lines;
-use crate::model::{Config, Origin, Party, Role};
+use crate::model::{Config, Origin, Party, PatientKey, Role};
 use crate::problem::{Place, Problems};
 use crate::source::{Source, sources};
 
@@ -31,16 +31,22 @@ impl Config {
         if !document.broken {
             check::check(&document, dir, &problems);
         }
+        let patient_key = check::secrets::patient_key(&document, dir, &problems);
         if let Some(errors) = problems.into_errors(sources) {
             return Err(errors);
         }
         // Without a problem every required part is there.
-        build(document, dir, sources)
+        build(document, patient_key, dir, sources)
             .ok_or_else(|| ConfigErrors::without_place("the configuration is empty".to_owned()))
     }
 }
 
-fn build(document: Document, dir: &Path, sources: &[Source]) -> Option<Config> {
+fn build(
+    document: Document,
+    patient_key: Option<PatientKey>,
+    dir: &Path,
+    sources: &[Source],
+) -> Option<Config> {
     let lines: Vec<Lines<'_>> = sources
         .iter()
         .map(|source| Lines::new(&source.text))
@@ -59,6 +65,7 @@ fn build(document: Document, dir: &Path, sources: &[Source]) -> Option<Config> {
         hospital: document.hospital?.into_model()?,
         audit: document.audit.into_model(&gateway.state_dir),
         gateway,
+        patient_key,
         limits: document.limits,
         roles: document
             .roles

@@ -3,18 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{DeviceName, RoleName, RuleName, ServiceName};
+use crate::secret::Key;
 
 /// A configuration that exists is right.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `[gateway]`.
     pub gateway: Gateway,
+    /// `patient_key_file` of `[gateway]` and the key in it, which a running gateway may change, unlike the rest of the table.
+    pub patient_key: Option<PatientKey>,
     /// `[tunnel.wireguard]`.
     pub wireguard: WireGuard,
     /// `[hospital]`.
@@ -55,6 +59,15 @@ pub struct Gateway {
     pub state_dir: PathBuf,
     /// Control socket. Default `/run/lazaret`.
     pub runtime_dir: PathBuf,
+}
+
+/// The key of the hashes by which patients are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatientKey {
+    /// The file, resolved against the configuration directory; regular, not readable by others.
+    pub file: PathBuf,
+    /// What was in it when the configuration was read.
+    pub key: Arc<Key>,
 }
 
 /// `[tunnel.wireguard]`.
@@ -186,8 +199,10 @@ pub struct Device {
     pub ae_title: Option<String>,
     /// Where it accepts associations.
     pub dicom_port: Option<u16>,
-    /// Patients that it may send for; `hmac:` values. Empty: any.
+    /// Patients that rules with `bind_patient` let it send for; `hmac:` values.
     pub patients: Vec<String>,
+    /// Identifiers of its own, which OBX-18 and PRT-10 are compared with. Empty: any.
+    pub device_ids: Vec<String>,
     /// Character set of HL7 messages that declare none. Default `ASCII`.
     pub default_charset: String,
 }
@@ -262,8 +277,10 @@ pub struct Hl7Rule {
     pub versions: BTreeSet<String>,
     /// MSH-3/4 must be the device's own. Default true.
     pub bind_sender: bool,
-    /// PID-3 must be one of the device's patients. Default false.
+    /// Every patient of a message must be one of the device's. Default false.
     pub bind_patient: bool,
+    /// How far MSH-7 may be from the present, in whole seconds; `None` refuses nothing.
+    pub clock_window: Option<Duration>,
 }
 
 /// `dicom = { … }` of a rule.

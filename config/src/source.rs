@@ -53,17 +53,23 @@ pub fn sources(dir: &Path) -> Result<Vec<Source>, ConfigErrors> {
 /// Where the control socket is: `[gateway] runtime_dir`, also when the rest of the configuration is broken or missing.
 #[must_use]
 pub fn runtime_dir(dir: &Path) -> PathBuf {
-    let text = read(&dir.join(MAIN)).map(|source| source.text);
-    let text = text.unwrap_or_default();
+    let written = gateway_text(dir, "runtime_dir").filter(|path| path.is_absolute());
+    written.unwrap_or_else(|| RUNTIME_DIR.into())
+}
+
+/// Where the key of the patients' hashes is, as far as it can be told without a right configuration.
+#[must_use]
+pub fn patient_key_file(dir: &Path) -> Option<PathBuf> {
+    gateway_text(dir, "patient_key_file").map(|file| dir.join(file))
+}
+
+/// A path of `[gateway]`, as it is written.
+fn gateway_text(dir: &Path, key: &str) -> Option<PathBuf> {
+    let text = read(&dir.join(MAIN)).ok()?.text;
     let (root, _) = DeTable::parse_recoverable(&text);
-    let gateway = root.get_ref().get("gateway");
-    let written = gateway
-        .and_then(|gateway| gateway.get_ref().as_table())
-        .and_then(|gateway| gateway.get("runtime_dir"))
-        .and_then(|value| value.get_ref().as_str())
-        .map(Path::new)
-        .filter(|path| path.is_absolute());
-    written.unwrap_or(Path::new(RUNTIME_DIR)).to_owned()
+    let gateway = root.get_ref().get("gateway")?;
+    let value = gateway.get_ref().as_table()?.get(key)?;
+    value.get_ref().as_str().map(PathBuf::from)
 }
 
 fn parts_in(dir: &Path) -> io::Result<Vec<PathBuf>> {

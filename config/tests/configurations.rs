@@ -158,6 +158,7 @@ fn keys() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, contents, mode) in [
         ("wireguard.key", KEY, 0o600),
+        ("patient.key", KEY, 0o600),
         ("clinic-router.psk", KEY, 0o400),
         ("dr-martin.psk", KEY, 0o600),
         ("open.key", KEY, 0o644),

@@ -217,7 +217,12 @@ fn directory(name: &str, more: &[(&str, &str)]) -> tempfile::TempDir {
             fs::copy(&path, target).unwrap();
         }
     }
-    for key in ["wireguard.key", "clinic-router.psk", "dr-martin.psk"] {
+    for key in [
+        "wireguard.key",
+        "patient.key",
+        "clinic-router.psk",
+        "dr-martin.psk",
+    ] {
         let path = dir.path().join(key);
         fs::write(&path, STANDARD.encode([7; 32])).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -252,12 +257,12 @@ const EXPLANATIONS: &[(&str, &str, &str)] = &[
     (
         "device:ecg-0042",
         "his-results#ORU^R01",
-        "ecg-results conf.d/10-cardiology.toml:18",
+        "ecg-results conf.d/10-cardiology.toml:19",
     ),
     (
         "role:ecg-home",
         "his-results",
-        "ecg-results conf.d/10-cardiology.toml:18",
+        "ecg-results conf.d/10-cardiology.toml:19",
     ),
     (
         "device:dr-martin",

@@ -4,7 +4,7 @@ mod devices;
 mod networks;
 mod overlap;
 mod rules;
-mod secrets;
+pub(crate) mod secrets;
 mod services;
 mod tests;
 

@@ -24,6 +24,7 @@ pub(super) fn check(document: &Document, members: &Members<'_>, problems: &Probl
         let protocols = to(document, rule, problems);
         fits(rule, &protocols, problems);
         bindings(rule, members, &protocols, problems);
+        patient_key(document, rule, problems);
     }
 }
 
@@ -152,6 +153,19 @@ fn bindings(rule: &RawRule, members: &Members<'_>, protocols: &Protocols, proble
         if dicom.is_some_and(|at| at.value.bind_sender) {
             lacks(|device| device.has_title, "ae_title", SENDER);
         }
+    }
+}
+
+/// Patients are known by hashes, which nobody can make without their key.
+fn patient_key(document: &Document, rule: &RawRule, problems: &Problems) {
+    let binding = rule.hl7.as_ref().filter(|at| at.value.bind_patient);
+    if let Some(at) = binding
+        && !document.has_patient_key
+    {
+        let fault = Fault::new("`bind_patient` needs `patient_key_file` of [gateway]").help(
+            "it names the key with which `lazaret patient hash` makes the hashes; `wg genkey` makes one",
+        );
+        problems.report(fault.at(at.place));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Words of HL7 v2: message types, versions, senders, character sets, patients.
+//! Words of HL7 v2: message types, versions, senders, character sets, patients, devices.
 
 use crate::problem::Fault;
 use crate::section::Text;
@@ -23,6 +23,10 @@ pub(crate) struct Charset(pub(crate) String);
 /// `hmac:` and 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Patient(pub(crate) String);
+
+/// An identifier of a device, such as an EUI-64; with `^` an entity identifier (EI) as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceId(pub(crate) String);
 
 /// Checks one message type, `ORU^R01`; with `wildcard` also `ORU^*`.
 pub(crate) fn message_type(text: &str, wildcard: bool) -> Result<(), Fault> {
@@ -143,6 +147,21 @@ impl Text for Patient {
     }
 }
 
+impl Text for DeviceId {
+    const WHAT: &'static str = "an identifier of a device like \"0012345678ABCDEF\"";
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let parts = text.split('^').count();
+        let sound = !text.contains(['|', '~']) && !text.chars().any(char::is_control);
+        let named = text.chars().any(|c| c != '^' && c != ' ');
+        if named && sound && parts <= 4 && text.len() <= 427 {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Fault::new("not an identifier of a device").help(
+            "write EI.1 of OBX-18, such as an EUI-64, or all of it with `^` between its parts",
+        ))
+    }
+}
+
 fn is_code(code: &str) -> bool {
     let local = code.len() == 3
         && code.starts_with('Z')
@@ -254,6 +273,16 @@ mod tests {
             assert!(MessageTypes::parse(bad).is_err(), "{bad}");
         }
         assert!(message_type("ORU^*", false).is_err());
+    }
+
+    #[test]
+    fn knows_devices() {
+        for good in ["0012345678ABCDEF", "00-12", "7^ACME^1.2.3^ISO", "SN 7"] {
+            assert!(DeviceId::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "^", " ", "7^a^b^c^d", "7|8", "7~8", "7\r"] {
+            assert!(DeviceId::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

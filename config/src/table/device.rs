@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::field::basic::FilePath;
 use crate::field::dicom::AeTitle;
-use crate::field::hl7::{Charset, Patient, Sender};
+use crate::field::hl7::{Charset, DeviceId, Patient, Sender};
 use crate::field::key::PublicKey;
 use crate::field::quantity::Keepalive;
 use crate::model::{Device, Identity, Origin};
@@ -30,6 +30,7 @@ pub(crate) const KEYS: Keys = Keys {
         "ae_title",
         "dicom_port",
         "patients",
+        "device_ids",
         "default_charset",
     ],
     later: &[
@@ -59,12 +60,14 @@ pub(crate) struct RawDevice {
     ae_title: Option<String>,
     dicom_port: Option<u16>,
     patients: Vec<String>,
+    device_ids: Vec<String>,
     default_charset: String,
 }
 
 pub(crate) fn read(section: &Section<'_>) -> RawDevice {
     let senders = section.one_or_more::<Sender>("hl7_sender", "leave the key out if it sends none");
-    let patients = section.list::<Patient>("patients", "leave the key out to allow any patient");
+    let patients = section.list::<Patient>("patients", "leave the key out if no rule binds them");
+    let ids = section.list::<DeviceId>("device_ids", "leave the key out to allow any");
     let charset = section.or("default_charset", Charset("ASCII".to_owned()));
     identified_once(section);
     RawDevice {
@@ -87,6 +90,7 @@ pub(crate) fn read(section: &Section<'_>) -> RawDevice {
         ae_title: section.optional::<AeTitle>("ae_title").map(|at| at.value.0),
         dicom_port: section.within("dicom_port", 1..=u16::MAX),
         patients: patients.into_iter().map(|at| at.value.0).collect(),
+        device_ids: ids.into_iter().map(|at| at.value.0).collect(),
         default_charset: charset.0,
     }
 }
@@ -156,6 +160,7 @@ impl RawDevice {
             ae_title: self.ae_title,
             dicom_port: self.dicom_port,
             patients: self.patients,
+            device_ids: self.device_ids,
             default_charset: self.default_charset,
         })
     }

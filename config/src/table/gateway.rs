@@ -1,4 +1,4 @@
-//! `[gateway]`: the name of the gateway and its directories.
+//! `[gateway]`: the name of the gateway, its directories, and the key of the patients' hashes.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use crate::section::{Keys, Section};
 
 pub(crate) const KEYS: Keys = Keys {
     table: "[gateway]",
-    known: &["name", "state_dir", "runtime_dir"],
+    known: &["name", "state_dir", "runtime_dir", "patient_key_file"],
     later: &[],
 };
 
-/// Reads the table; `None` if the name is missing or wrong.
+/// Reads the table but for `patient_key_file`; `None` if the name is missing or wrong.
 pub(crate) fn read(section: &Section<'_>) -> Option<Gateway> {
     let name = section.required::<GatewayName>("name");
     let directory = |key, default: &str| section.or(key, AbsolutePath(PathBuf::from(default))).0;

@@ -1,12 +1,13 @@
 //! `[rule.NAME]`: who may reach what, and say what there.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::field::basic::Verified;
 use crate::field::dicom::{AeTitle, Dimse, SopClass};
 use crate::field::hl7::{MessageTypes, Version};
 use crate::field::party::Source;
-use crate::field::quantity::{Bytes, Rate};
+use crate::field::quantity::{Bytes, Period, Rate};
 use crate::model::{DicomRule, Hl7Rule, Hours, Limit, Origin, Party, Priority, Profile, Rule};
 use crate::name::ServiceName;
 use crate::problem::{At, Fault, Place};
@@ -26,7 +27,13 @@ pub(crate) const KEYS: Keys = Keys {
 
 pub(crate) const HL7: Keys = Keys {
     table: "`hl7` of [rule.NAME]",
-    known: &["send", "versions", "bind_sender", "bind_patient"],
+    known: &[
+        "send",
+        "versions",
+        "bind_sender",
+        "bind_patient",
+        "clock_window",
+    ],
     later: &[(
         "receive",
         "answers come back on the connection of the message they answer",
@@ -110,8 +117,21 @@ fn hl7(section: &Section<'_>) -> At<Hl7Rule> {
             versions: versions.into_iter().map(|at| at.value.0).collect(),
             bind_sender: section.or("bind_sender", true),
             bind_patient: section.or("bind_patient", false),
+            clock_window: clock_window(section),
         },
     }
+}
+
+/// In whole seconds, because MSH-7 is compared in them.
+fn clock_window(section: &Section<'_>) -> Option<Duration> {
+    let least = Period(Duration::from_secs(1));
+    let most = Period(Duration::from_hours(24 * 366));
+    let Period(window) = section.within("clock_window", least..=most)?;
+    if window.subsec_millis() != 0 {
+        section.report("clock_window", Fault::new("must be whole seconds"));
+        return None;
+    }
+    Some(window)
 }
 
 fn dicom(section: &Section<'_>) -> At<DicomRule> {
