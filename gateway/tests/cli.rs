@@ -5,9 +5,10 @@
 )]
 
 use std::fs::Permissions;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use lazaret::control::message::{Failure, Request, Response};
 use lazaret::control::server;
@@ -61,6 +62,27 @@ impl Site {
             .current_dir(self.directory.path())
             .output()
             .unwrap();
+        Ran {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// With something on the standard input.
+    fn feed(&self, arguments: &str, input: &str) -> Ran {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lazaret"))
+            .arg("--config")
+            .arg(self.path("etc"))
+            .args(arguments.split(' '))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that does not listen is told by what it says.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         Ran {
             code: output.status.code().unwrap(),
             out: String::from_utf8(output.stdout).unwrap(),
@@ -360,4 +382,56 @@ fn small_things() {
     }
     assert_eq!(site.run("frobnicate").code, 2);
     assert_eq!(site.run("--help").code, 0);
+}
+
+/// The way of an operator: name a key, hash identifiers, list them, bind them.
+#[test]
+fn patients_are_hashed_and_bound_without_being_shown() {
+    let site = Site::new();
+    let line = "patient hash --authority NORD";
+    let ran = site.feed(line, "4711\n");
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""));
+    assert!(ran.err.contains("patient_key_file"), "{}", ran.err);
+
+    let bound = CLINIC
+        .replace(
+            "name = \"clinic-1\"\n",
+            "name = \"clinic-1\"\npatient_key_file = \"patient.key\"\n",
+        )
+        .replace("\"2.5.1\"] }", "\"2.5.1\"], bind_patient = true }");
+    site.write(&site.path("etc"), &bound);
+    let ran = site.feed(line, "4711\n");
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""));
+    assert!(ran.err.contains("cannot read the key file"), "{}", ran.err);
+
+    let key = site.path("etc").join("patient.key");
+    std::fs::copy(site.path("etc").join("wireguard.key"), &key).unwrap();
+    let ran = site.run("check");
+    assert_eq!(ran.code, 3, "{}", ran.out);
+    assert!(ran.err.contains("has no `patients`"), "{}", ran.err);
+    // The hashes are to be had although the configuration is not complete.
+    let ran = site.feed(line, "4711\n4712\n");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let hashes: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(hashes.len(), 2, "{}", ran.out);
+    let json = site.feed(&format!("--json {line}"), "4711\n4712\n").out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["patients"], serde_json::json!(hashes));
+    assert_ne!(site.feed("patient hash", "4711\n").out.trim(), hashes[0]);
+
+    let listed = format!("hl7_sender = \"ECG^CARDIO\"\npatients = {hashes:?}\n");
+    let complete = bound.replace("hl7_sender = \"ECG^CARDIO\"\n", &listed);
+    site.write(&site.path("etc"), &complete);
+    let ran = site.run("check");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let ran = site.run("explain ecg-0042 his-results");
+    assert!(
+        ran.out.contains("of the device's patients only"),
+        "{}",
+        ran.out
+    );
+
+    let ran = site.feed(line, "4711 \n");
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(!ran.err.contains("4711"), "{}", ran.err);
 }

@@ -83,6 +83,9 @@ fn comparable(mut config: Config, directory: &Path) -> Config {
         }
     };
     relative(&mut config.wireguard.private_key_file);
+    if let Some(patient) = &mut config.patient_key {
+        relative(&mut patient.file);
+    }
     for service in config.services.values_mut() {
         service.origin = nowhere();
     }
@@ -109,7 +112,10 @@ impl Difference {
     fn between(old: &Config, new: &Config) -> Self {
         let mut difference = Self::default();
         let sections = [
-            ("gateway", old.gateway != new.gateway),
+            (
+                "gateway",
+                old.gateway != new.gateway || old.patient_key != new.patient_key,
+            ),
             ("tunnel.wireguard", old.wireguard != new.wireguard),
             ("hospital", old.hospital != new.hospital),
             ("limits", old.limits != new.limits),
@@ -137,6 +143,7 @@ impl Difference {
                 ("ae_title", a.ae_title != b.ae_title),
                 ("dicom_port", a.dicom_port != b.dicom_port),
                 ("patients", a.patients != b.patients),
+                ("device_ids", a.device_ids != b.device_ids),
                 ("default_charset", a.default_charset != b.default_charset),
             ])
         });

@@ -15,6 +15,7 @@ mod exit;
 mod explain;
 mod flow;
 mod inspect;
+mod patient;
 mod run;
 #[cfg(test)]
 mod sample;
@@ -93,6 +94,9 @@ enum Command {
     /// Judge files as the gateway would
     #[command(subcommand)]
     Inspect(inspect::Inspect),
+    /// Make the hashes by which devices are bound to patients
+    #[command(subcommand)]
+    Patient(patient::Patient),
     /// Print a completion script
     Completion(completion::Completion),
     /// Print the version
@@ -165,6 +169,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Flow(flow) => flow.run(context),
         Command::Audit(audit) => audit.run(context),
         Command::Inspect(inspect) => inspect.run(context),
+        Command::Patient(patient) => patient.run(context),
         Command::Completion(completion) => completion.run(context),
         Command::Version => version::run(context),
         Command::Worker(worker) => worker.run(),

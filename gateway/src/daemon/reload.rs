@@ -19,7 +19,6 @@ use super::supervisor::Supervisor;
 use crate::audit::event::Event;
 use crate::control::message::Failure;
 use crate::flow::Clock;
-use crate::inspect::policy;
 
 /// A change on trial.
 pub(super) struct Unconfirmed {
@@ -37,9 +36,6 @@ pub enum ReloadError {
     /// It does not do what its own tests say.
     #[error("{}\n{} failed", .0.join("\n"), tests(.0.len()))]
     PolicyTest(Vec<String>),
-    /// It asks for what this version does not do.
-    #[error("{}", .0.join("\n"))]
-    Unsupported(Vec<String>),
     /// It changes what cannot change in a running gateway.
     #[error("{0} cannot change while the gateway runs: restart it")]
     Restart(&'static str),
@@ -62,7 +58,7 @@ impl ReloadError {
     #[must_use]
     pub fn failure(&self) -> Failure {
         match self {
-            Self::Configuration(_) | Self::Unsupported(_) => Failure::Configuration,
+            Self::Configuration(_) => Failure::Configuration,
             Self::PolicyTest(_) => Failure::PolicyTest,
             Self::Restart(_) | Self::OnTrial | Self::TooLong => Failure::Usage,
             Self::NothingOnTrial => Failure::Unknown,
@@ -81,7 +77,7 @@ pub struct Checked {
     pub config: Config,
 }
 
-/// Reads and checks the files of a directory: syntax, meaning, what this version can do, its own tests.
+/// Reads and checks the files of a directory: syntax, meaning, its own tests.
 ///
 /// # Errors
 /// What is wrong, or which tests fail.
@@ -92,10 +88,6 @@ pub fn check(directory: &Path) -> Result<Checked, ReloadError> {
 impl Checked {
     fn of(directory: &Path, sources: Vec<Source>) -> Result<Self, ReloadError> {
         let config = Config::from_sources(directory, &sources)?;
-        let unsupported = policy::unsupported(&config);
-        if !unsupported.is_empty() {
-            return Err(ReloadError::Unsupported(unsupported));
-        }
         let failures: Vec<String> = config.run_tests().iter().map(ToString::to_string).collect();
         if !failures.is_empty() {
             return Err(ReloadError::PolicyTest(failures));

@@ -24,7 +24,7 @@ pub fn compile(
     let owner = config.devices.get(device)?;
     let target = config.services.get(service)?;
     let mut rules = config.rules_for(device, service);
-    rules.retain(|(_, rule)| is_enforceable(rule) && rule.holds_at(now));
+    rules.retain(|(_, rule)| rule.holds_at(now));
     let (protocol, used) = match &target.protocol {
         ServiceProtocol::Hl7 { .. } => hl7_policy(config, owner, target, &rules)?,
         ServiceProtocol::Dicom { .. } => dicom_policy(config, owner, target, &rules)?,
@@ -56,24 +56,6 @@ pub fn connection_limit(config: &Config, device: &DeviceName, service: &ServiceN
     size(strictest.min(config.limits.connections_per_device))
 }
 
-/// What the rules ask for and this version cannot enforce, by name. Such a rule allows nothing.
-#[must_use]
-pub fn unsupported(config: &Config) -> Vec<String> {
-    let rules = config.rules.iter();
-    rules
-        .filter(|(_, rule)| !is_enforceable(rule))
-        .map(|(name, rule)| {
-            let (file, line) = (rule.origin.file.display(), rule.origin.line);
-            format!("{file}:{line}: rule.{name}: bind_patient is not supported yet")
-        })
-        .collect()
-}
-
-/// Patients are bound by PID-3, which is found by the message's structure.
-fn is_enforceable(rule: &Rule) -> bool {
-    !rule.hl7.as_ref().is_some_and(|hl7| hl7.bind_patient)
-}
-
 type Named<'a> = (&'a RuleName, &'a Rule);
 
 fn hl7_policy<'a>(
@@ -97,6 +79,9 @@ fn hl7_policy<'a>(
             send: hl7.send.iter().cloned().collect(),
             versions: hl7.versions.iter().cloned().collect(),
             bind_sender: hl7.bind_sender,
+            bind_patient: hl7.bind_patient,
+            clock_window: (hl7.clock_window)
+                .map(|window| u32::try_from(window.as_secs()).unwrap_or(u32::MAX)),
             profiles: vec![match rule.profile.unwrap_or_default().max(profile) {
                 lazaret_config::Profile::Standard => hl7::Profile::standard(),
                 lazaret_config::Profile::Strict => hl7::Profile::strict(),
@@ -109,10 +94,37 @@ fn hl7_policy<'a>(
         limits: limits(config, &used),
         default_charset: device.default_charset.clone(),
         senders: device.hl7_senders.clone(),
+        device_ids: device.device_ids.clone(),
+        patients: patients(config, device, &compiled),
         rules: compiled,
-        ..hl7::Policy::default()
     };
     (!used.is_empty()).then_some((ProtocolPolicy::Hl7(policy), used))
+}
+
+/// The key goes only where a rule needs it, and without it nobody is known.
+//= C10
+fn patients(config: &Config, device: &Device, rules: &[hl7::Rule]) -> hl7::Patients {
+    match &config.patient_key {
+        Some(patient) if rules.iter().any(|rule| rule.bind_patient) => {
+            let hashes = device.patients.iter().filter_map(|hash| digest(hash));
+            hl7::Patients::new(patient.key.as_bytes(), hashes)
+        }
+        Some(_) | None => hl7::Patients::default(),
+    }
+}
+
+/// The bytes of `hmac:` and 64 digits.
+fn digest(hash: &str) -> Option<[u8; 32]> {
+    let digits = hash.strip_prefix("hmac:")?.as_bytes();
+    let mut bytes = [0; 32];
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if pairs.len() != bytes.len() || !rest.is_empty() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 fn dicom_policy<'a>(

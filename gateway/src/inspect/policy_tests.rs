@@ -169,17 +169,34 @@ fn the_journal_is_needed_unless_the_site_says_no() {
     );
 }
 
+//= C10
 #[test]
-fn what_cannot_be_enforced_is_named_and_allows_nothing() {
+fn patients_and_their_key_go_where_a_rule_binds_them() {
     let mut config = clinic();
-    assert_eq!(unsupported(&config), [""; 0]);
+    let hl7 = |config: &Config| match compile_at(config, "ecg", "his", NOON).unwrap().protocol {
+        ProtocolPolicy::Hl7(hl7) => hl7,
+        ProtocolPolicy::Dicom(_) => panic!("not HL7"),
+    };
+    let free = hl7(&config);
+    assert_eq!(free.patients, hl7::Patients::default());
+    assert_eq!(free.device_ids, ["0012345678ABCDEF"]);
+    assert_eq!(free.rules[0].clock_window, None);
+
     let rule = config.rules.get_mut(&name("results")).unwrap();
-    rule.hl7.as_mut().unwrap().bind_patient = true;
-    assert_eq!(
-        unsupported(&config),
-        ["lazaret.toml:41: rule.results: bind_patient is not supported yet"]
-    );
-    assert!(compile_at(&config, "ecg", "his", NOON).is_none());
+    let said = rule.hl7.as_mut().unwrap();
+    said.bind_patient = true;
+    said.clock_window = Some(Duration::from_mins(10));
+    let bound = hl7(&config);
+    let key = config.patient_key.as_ref().unwrap().key.clone();
+    let mut hash = [0xab; 32];
+    hash[0] = 1;
+    assert_eq!(bound.patients, hl7::Patients::new(key.as_bytes(), [hash]));
+    assert!(bound.rules[0].bind_patient);
+    assert_eq!(bound.rules[0].clock_window, Some(600));
+
+    // A configuration like this does not load; if it did, nobody would be known.
+    config.patient_key = None;
+    assert_eq!(hl7(&config).patients, hl7::Patients::default());
 }
 
 const NOON: &str = "2026-11-20T11:00:00Z";
@@ -195,14 +212,15 @@ fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 /// The clinic, changed by the caller where the checks of a file would be in the way.
 fn clinic() -> Config {
     let directory = tempfile::tempdir().unwrap();
-    let key = directory.path().join("wireguard.key");
-    let options = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(key);
-    let text = "YCDDCMPKWTnsADpeZFtUZ4vtqKz9Ey/i6mFVdVWGWkY=\n";
-    std::io::Write::write_all(&mut options.unwrap(), text.as_bytes()).unwrap();
+    for file in ["wireguard.key", "patient.key"] {
+        let options = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(directory.path().join(file));
+        let text = "YCDDCMPKWTnsADpeZFtUZ4vtqKz9Ey/i6mFVdVWGWkY=\n";
+        std::io::Write::write_all(&mut options.unwrap(), text.as_bytes()).unwrap();
+    }
     let source = lazaret_config::Source {
         path: "lazaret.toml".into(),
         text: CLINIC.to_owned(),
@@ -213,6 +231,7 @@ fn clinic() -> Config {
 const CLINIC: &str = r#"schema = 1
 [gateway]
 name = "clinic"
+patient_key_file = "patient.key"
 [tunnel.wireguard]
 listen = "[::]:51820"
 interface = "lz-wg"
@@ -240,6 +259,8 @@ wireguard = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
 addresses = ["10.64.0.1"]
 roles = ["ecg-home"]
 hl7_sender = "ECG^CARDIO"
+patients = ["hmac:01ababababababababababababababababababababababababababababababab"]
+device_ids = ["0012345678ABCDEF"]
 [device.us]
 wireguard = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
 addresses = ["10.64.0.2"]

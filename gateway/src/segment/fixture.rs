@@ -84,6 +84,7 @@ pub(crate) fn device(config: &mut Config, name: &str, addresses: &[&str], roles:
         ae_title: None,
         dicom_port: None,
         patients: Vec::new(),
+        device_ids: Vec::new(),
         default_charset: "ASCII".to_owned(),
     };
     config.devices.insert(name.parse().unwrap(), device);

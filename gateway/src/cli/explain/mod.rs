@@ -113,6 +113,8 @@ struct Because {
     line: usize,
     hours: Option<String>,
     until: Option<String>,
+    /// Whether messages must be of the device's own patients.
+    binds_patient: bool,
 }
 
 impl Answer {
@@ -136,6 +138,9 @@ impl Because {
             line: origin.line,
             hours: rule.and_then(|rule| Some(rule.hours.as_ref()?.text.clone())),
             until: rule.and_then(|rule| Some(rule.until?.to_string())),
+            binds_patient: rule
+                .and_then(|rule| rule.hl7.as_ref())
+                .is_some_and(|hl7| hl7.bind_patient),
         }
     }
 }
@@ -276,6 +281,9 @@ fn render(answer: &Answer) -> String {
         }
         if let Some(until) = &because.until {
             text.push_str(&format!(", until {until}"));
+        }
+        if because.binds_patient {
+            text.push_str(", of the device's patients only");
         }
         table.row(["rule", &text]);
     }
