@@ -197,13 +197,38 @@ impl<'a> Gateway<'a> {
 
 /// The command, with or without a running gateway.
 pub fn lazaret(lab: &Lab, site: &Site, arguments: &[&str]) -> Said {
+    Output::of(command(lab, site, arguments), Duration::from_secs(60))
+}
+
+/// The hashes of patients, as an operator makes them.
+///
+/// # Panics
+/// When there is none for each.
+pub fn patient_hashes(lab: &Lab, site: &Site, authority: &str, patients: &[&str]) -> Vec<String> {
+    let file = site.root().join("patients");
+    std::fs::write(&file, patients.join("\n")).unwrap();
+    let input = std::fs::File::open(&file).unwrap();
+    // What is in no history is in no file either.
+    std::fs::remove_file(file).unwrap();
+    let line = ["patient", "hash", "--authority", authority];
+    let said = Output::fed(
+        command(lab, site, &line),
+        input.into(),
+        Duration::from_secs(60),
+    );
+    let hashes: Vec<String> = said.ok().out.lines().map(str::to_owned).collect();
+    assert_eq!(hashes.len(), patients.len());
+    hashes
+}
+
+fn command(lab: &Lab, site: &Site, arguments: &[&str]) -> Command {
     let mut command = lab.command(Place::Gateway, program());
     command
         .arg("--config")
         .arg(site.directory())
         .args(arguments)
         .env("NO_COLOR", "1");
-    Output::of(command, Duration::from_secs(60))
+    command
 }
 
 /// Reads what is told to the service manager, for as long as there is somebody to tell it.

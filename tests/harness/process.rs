@@ -154,10 +154,18 @@ impl Output {
     ///
     /// # Panics
     /// When it cannot be started or does not end in time.
-    pub fn of(mut command: Command, limit: Duration) -> Self {
+    pub fn of(command: Command, limit: Duration) -> Self {
+        Self::fed(command, Stdio::null(), limit)
+    }
+
+    /// The same, with a standard input.
+    ///
+    /// # Panics
+    /// When it cannot be started or does not end in time.
+    pub fn fed(mut command: Command, input: Stdio, limit: Duration) -> Self {
         let what = format!("{command:?}");
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
