@@ -11,19 +11,20 @@ use toml::de::{DeTable, DeValue};
 
 use crate::field::basic::FilePath;
 use crate::model::{Gateway, Limits, Role};
-use crate::name::{DeviceName, InvalidName, RoleName, RuleName, ServiceName};
+use crate::name::{DeviceName, InvalidName, ProfileName, RoleName, RuleName, ServiceName};
 use crate::problem::{At, Fault, Place, Problems};
 use crate::section::{Keys, Section, place};
 use crate::source::Source;
 use crate::table::audit::RawAudit;
 use crate::table::device::RawDevice;
 use crate::table::hospital::RawHospital;
+use crate::table::profile::RawProfile;
 use crate::table::rule::RawRule;
 use crate::table::service::RawService;
 use crate::table::test::RawTest;
 use crate::table::wireguard::RawWireGuard;
 use crate::table::{
-    audit, device, gateway, hospital, limits, role, rule, service, test, wireguard,
+    audit, device, gateway, hospital, limits, profile, role, rule, service, test, wireguard,
 };
 
 /// All tables of all files.
@@ -40,6 +41,7 @@ pub(crate) struct Document {
     pub(crate) services: BTreeMap<ServiceName, RawService>,
     pub(crate) devices: BTreeMap<DeviceName, RawDevice>,
     pub(crate) roles: BTreeMap<RoleName, At<Role>>,
+    pub(crate) profiles: BTreeMap<ProfileName, RawProfile>,
     pub(crate) rules: BTreeMap<RuleName, RawRule>,
     pub(crate) limits: Limits,
     pub(crate) audit: RawAudit,
@@ -50,13 +52,10 @@ pub(crate) struct Document {
 pub(crate) const MAIN: Keys = Keys {
     table: "lazaret.toml",
     known: &[
-        "schema", "gateway", "tunnel", "hospital", "service", "device", "role", "rule", "limits",
-        "audit", "test",
+        "schema", "gateway", "tunnel", "hospital", "service", "device", "role", "profile", "rule",
+        "limits", "audit", "test",
     ],
-    later: &[(
-        "profile",
-        "services and rules have the profiles `standard` and `strict`",
-    )],
+    later: &[],
 };
 
 /// `[tunnel]`, which only holds other tables.
@@ -69,7 +68,7 @@ pub(crate) const TUNNEL: Keys = Keys {
 /// A file of `conf.d` as a whole.
 const PART: Keys = Keys {
     table: "conf.d",
-    known: &["service", "device", "role", "rule", "test"],
+    known: &["service", "device", "role", "profile", "rule", "test"],
     later: MAIN.later,
 };
 
@@ -77,17 +76,49 @@ const PART: Keys = Keys {
 pub(crate) fn read(sources: &[Source], problems: &Problems) -> Document {
     let mut document = Document::default();
     for (file, source) in sources.iter().enumerate() {
-        let (root, errors) = DeTable::parse_recoverable(&source.text);
-        if errors.is_empty() {
-            document.read_file(file, root.get_ref(), problems);
-        } else {
-            document.broken = true;
-            for (number, error) in errors.iter().take(MAX_SYNTAX_ERRORS).enumerate() {
-                report_syntax(file, &source.text, error, number == 0, problems);
-            }
-        }
+        let is_toml = parse(file, source, problems, |root| {
+            document.read_file(file, root, problems);
+        });
+        document.broken |= !is_toml;
     }
     document
+}
+
+/// Reads the profiles of a file, and nothing else that is there.
+pub(crate) fn read_profiles(
+    source: &Source,
+    problems: &Problems,
+) -> BTreeMap<ProfileName, RawProfile> {
+    let mut profiles = BTreeMap::new();
+    let header = Place {
+        file: 0,
+        start: 0,
+        end: 0,
+    };
+    parse(0, source, problems, |root| {
+        let section = Section::new("this file".to_owned(), header, root, &MAIN, problems);
+        section.named("profile", &profile::KEYS, &mut profiles, profile::read);
+    });
+    crate::check::names_of_profiles(&profiles, problems);
+    profiles
+}
+
+/// Whether a file is TOML; says why not.
+fn parse(
+    file: usize,
+    source: &Source,
+    problems: &Problems,
+    read: impl FnOnce(&DeTable<'_>),
+) -> bool {
+    let (root, errors) = DeTable::parse_recoverable(&source.text);
+    if errors.is_empty() {
+        read(root.get_ref());
+        return true;
+    }
+    for (number, error) in errors.iter().take(MAX_SYNTAX_ERRORS).enumerate() {
+        report_syntax(file, &source.text, error, number == 0, problems);
+    }
+    false
 }
 
 impl Document {
@@ -115,6 +146,7 @@ impl Document {
             place: section.header,
             value: role::read(section),
         });
+        section.named("profile", &profile::KEYS, &mut self.profiles, profile::read);
         section.named("rule", &rule::KEYS, &mut self.rules, rule::read);
         self.tests
             .extend(section.tables("test", &test::KEYS, test::read));
@@ -213,7 +245,7 @@ impl<'a> Section<'a> {
     }
 
     /// Tables of a list, `[[test]]`.
-    fn tables<T>(&self, key: &str, keys: &Keys, read: impl Fn(&Self) -> T) -> Vec<T> {
+    pub(crate) fn tables<T>(&self, key: &str, keys: &Keys, read: impl Fn(&Self) -> T) -> Vec<T> {
         let Some((_, value)) = self.entry(key) else {
             return Vec::new();
         };
@@ -271,6 +303,11 @@ impl Header for RawRule {
         self.header
     }
 }
+impl Header for RawProfile {
+    fn header(&self) -> Place {
+        self.header
+    }
+}
 impl Header for At<Role> {
     fn header(&self) -> Place {
         self.place
@@ -283,7 +320,7 @@ fn misplaced(file: usize, root: &DeTable<'_>, problems: &Problems) {
         let name: &str = key.get_ref();
         if MAIN.known.contains(&name) && !PART.known.contains(&name) {
             let fault = Fault::new(format!("`{name}` belongs in lazaret.toml"))
-                .help("files in conf.d have services, devices, roles, rules and tests");
+                .help("files in conf.d have services, devices, roles, profiles, rules and tests");
             problems.report(fault.at(place(file, key)));
         }
     }
@@ -359,6 +396,9 @@ pub(crate) const TABLES: &[&Keys] = &[
     &service::KEYS,
     &device::KEYS,
     &role::KEYS,
+    &profile::KEYS,
+    &profile::MESSAGE,
+    &profile::OBSERVATION,
     &rule::KEYS,
     &rule::HL7,
     &rule::DICOM,

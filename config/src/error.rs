@@ -77,6 +77,13 @@ impl ConfigErrors {
         }
     }
 
+    /// Errors of which none was dropped yet; there is at least one.
+    pub(crate) fn all(mut errors: Vec<ConfigError>) -> Self {
+        let total = errors.len();
+        errors.truncate(Self::MAX);
+        Self { errors, total }
+    }
+
     /// The errors, at most [`Self::MAX`]; never empty.
     #[must_use]
     pub fn errors(&self) -> &[ConfigError] {

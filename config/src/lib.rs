@@ -12,6 +12,7 @@ mod check;
 mod load;
 mod name;
 mod model;
+mod profile;
 mod decide;
 mod explain;
 mod secret;
@@ -26,5 +27,9 @@ pub use field::net::InvalidPort;
 pub use field::party::{InvalidParty, InvalidTarget};
 pub use model::*;
 pub use name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
+pub use profile::{
+    ContentLevel, Decimal, FieldPath, Hl7Profile, MessageProfile, Observation, ProfileChoice,
+    Severity, profile_from_file,
+};
 pub use secret::{Key, KeyFileError, read_key};
 pub use source::{Source, patient_key_file, runtime_dir, sources};

@@ -88,6 +88,14 @@ fn build(
                 Some((name, raw.into_model(origin, dir)?))
             })
             .collect::<Option<_>>()?,
+        profiles: document
+            .profiles
+            .into_iter()
+            .map(|(name, raw)| {
+                let origin = origin(raw.header);
+                (name.clone(), raw.into_model(name, origin))
+            })
+            .collect(),
         rules: document
             .rules
             .into_iter()
@@ -106,6 +114,13 @@ fn build(
             .collect::<Option<_>>()?,
         index: Index::default(),
     };
+    undeclared_roles(&mut config);
+    config.index = Index::new(&config.devices, &config.rules);
+    Some(config)
+}
+
+/// Roles need no table.
+fn undeclared_roles(config: &mut Config) {
     for device in config.devices.values() {
         for role in &device.roles {
             if !config.roles.contains_key(role) {
@@ -120,6 +135,4 @@ fn build(
             config.roles.insert(role.clone(), Role::default());
         }
     }
-    config.index = Index::new(&config.devices, &config.rules);
-    Some(config)
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::name::{DeviceName, RoleName, RuleName, ServiceName};
+use crate::name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
+use crate::profile::{Hl7Profile, ProfileChoice};
 use crate::secret::Key;
 
 /// A configuration that exists is right.
@@ -29,6 +30,8 @@ pub struct Config {
     pub devices: BTreeMap<DeviceName, Device>,
     /// `[role.NAME]`, and every role that a device or rule names.
     pub roles: BTreeMap<RoleName, Role>,
+    /// `[profile.NAME]`.
+    pub profiles: BTreeMap<ProfileName, Hl7Profile>,
     /// `[rule.NAME]`.
     pub rules: BTreeMap<RuleName, Rule>,
     /// `[limits]`.
@@ -127,8 +130,8 @@ pub enum ServiceProtocol {
     Hl7 {
         /// TCP port.
         port: u16,
-        /// How strict; rules may be stricter.
-        profile: Profile,
+        /// How strict; holds beside that of the rule. Without either it is `standard`.
+        profile: Option<ProfileChoice>,
         /// Content verdicts only warn.
         shadow: bool,
     },
@@ -150,7 +153,7 @@ pub enum ServiceProtocol {
     },
 }
 
-/// How strict content is judged.
+/// How strict content is judged, without a table of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
@@ -249,8 +252,8 @@ pub struct Rule {
     pub limit: Limit,
     /// How important.
     pub priority: Priority,
-    /// How strict; the stricter of this and the service's holds.
-    pub profile: Option<Profile>,
+    /// How strict; both this and the service's hold, so the stricter counts.
+    pub profile: Option<ProfileChoice>,
     /// Content verdicts only warn.
     pub shadow: bool,
     /// Weekly hours; `None` is always.

@@ -225,6 +225,32 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The right entries of a table that may be missing, of which the keys are words too.
+    pub(crate) fn each<K: Text, V: Field>(&self, key: &str) -> Vec<(At<K>, V)> {
+        let Some(value) = self.table.get(key) else {
+            return Vec::new();
+        };
+        let Some(table) = value.get_ref().as_table() else {
+            let found = named(value.get_ref().type_str());
+            let fault = Fault::new(format!("expected a table, found {found}"));
+            let help = format!("write `{key} = {{ … }}`, each key {} in quotes", K::WHAT);
+            self.report(key, fault.help(help));
+            return Vec::new();
+        };
+        let entry = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+            let place = self.place(key);
+            let name =
+                K::parse(key.get_ref()).map_err(|fault| self.problems.report(fault.at(place)));
+            let value = self.read::<V>(value);
+            let key = At {
+                place,
+                value: name.ok()?,
+            };
+            Some((key, value?.value))
+        };
+        table.iter().filter_map(entry).collect()
+    }
+
     /// A table inside of this one.
     pub(crate) fn section(&self, key: &str, keys: &Keys) -> Option<Self> {
         let (name, value) = self.table.get_key_value(key)?;

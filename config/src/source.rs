@@ -87,7 +87,8 @@ fn parts_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn read(path: &Path) -> Result<Source, Vec<crate::error::ConfigError>> {
+/// Reads one file.
+pub(crate) fn read(path: &Path) -> Result<Source, Vec<crate::error::ConfigError>> {
     let failed = |why: &dyn std::fmt::Display| {
         let message = format!("cannot read {}: {why}", path.display());
         ConfigErrors::without_place(message).errors().to_vec()

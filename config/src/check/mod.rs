@@ -3,10 +3,13 @@
 mod devices;
 mod networks;
 mod overlap;
+mod profiles;
 mod rules;
 pub(crate) mod secrets;
 mod services;
 mod tests;
+
+pub(crate) use profiles::names as names_of_profiles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,6 +26,7 @@ pub(crate) fn check(document: &Document, dir: &Path, problems: &Problems) {
     networks::check(document, problems);
     let routers = devices::check(document, problems);
     services::check(document, &routers, problems);
+    profiles::check(document, problems);
     rules::check(document, &members, problems);
     overlap::check(document, problems);
     tests::check(document, &members, problems);

@@ -7,4 +7,5 @@ pub(crate) mod hours;
 pub(crate) mod key;
 pub(crate) mod net;
 pub(crate) mod party;
+pub(crate) mod path;
 pub(crate) mod quantity;

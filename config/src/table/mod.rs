@@ -5,6 +5,7 @@ pub(crate) mod device;
 pub(crate) mod gateway;
 pub(crate) mod hospital;
 pub(crate) mod limits;
+pub(crate) mod profile;
 pub(crate) mod role;
 pub(crate) mod rule;
 pub(crate) mod service;

@@ -8,9 +8,10 @@ use crate::field::dicom::{AeTitle, Dimse, SopClass};
 use crate::field::hl7::{MessageTypes, Version};
 use crate::field::party::Source;
 use crate::field::quantity::{Bytes, Period, Rate};
-use crate::model::{DicomRule, Hl7Rule, Hours, Limit, Origin, Party, Priority, Profile, Rule};
+use crate::model::{DicomRule, Hl7Rule, Hours, Limit, Origin, Party, Priority, Rule};
 use crate::name::ServiceName;
 use crate::problem::{At, Fault, Place};
+use crate::profile::ProfileChoice;
 use crate::section::{Keys, Section};
 
 pub(crate) const KEYS: Keys = Keys {
@@ -68,7 +69,7 @@ pub(crate) struct RawRule {
     pub(crate) inspected_only: Vec<(&'static str, Place)>,
     /// Whether all of it was understood.
     pub(crate) is_clear: bool,
-    profile: Option<Profile>,
+    pub(crate) profile: Option<At<ProfileChoice>>,
     shadow: bool,
     until: Option<jiff::civil::Date>,
 }
@@ -97,7 +98,7 @@ pub(crate) fn read(section: &Section<'_>) -> RawRule {
         priority: section.or("priority", Priority::Normal),
         hours: section.optional("hours").map(|at| at.value),
         inspected_only,
-        profile: section.optional("profile").map(|at| at.value),
+        profile: section.optional("profile"),
         shadow: section.or("shadow", false),
         until: section.optional("until").map(|at| at.value),
     };
@@ -194,7 +195,7 @@ impl RawRule {
             dicom: self.dicom.map(|at| at.value),
             limit: self.limit,
             priority: self.priority,
-            profile: self.profile,
+            profile: self.profile.map(|at| at.value),
             shadow: self.shadow,
             hours: self.hours,
             until: self.until,

@@ -2,8 +2,9 @@
 
 use crate::field::dicom::AeTitle;
 use crate::field::net::ServiceAddress;
-use crate::model::{Origin, Port, Profile, Service, ServiceProtocol, Transport};
+use crate::model::{Origin, Port, Service, ServiceProtocol, Transport};
 use crate::problem::{At, Fault, Place};
+use crate::profile::ProfileChoice;
 use crate::section::{Keys, Section, Text, not_carried, word};
 
 pub(crate) const KEYS: Keys = Keys {
@@ -34,7 +35,7 @@ pub(crate) struct RawService {
     /// Whether anything is wrong with the protocol or the ports.
     pub(crate) unclear: bool,
     pub(crate) ports: Vec<At<Port>>,
-    profile: Profile,
+    pub(crate) profile: Option<At<ProfileChoice>>,
     called_ae: Option<String>,
     shadow: bool,
 }
@@ -67,7 +68,7 @@ pub(crate) fn read(section: &Section<'_>) -> RawService {
         protocol,
         unclear: section.has("protocol") && protocol.is_none(),
         ports: section.list("ports", "it needs at least one, such as `tcp/22`"),
-        profile: section.or("profile", Profile::Standard),
+        profile: section.optional("profile"),
         called_ae: section
             .optional::<AeTitle>("called_ae")
             .map(|at| at.value.0),
@@ -151,16 +152,17 @@ impl RawService {
 
     /// `None` only if a problem was reported.
     pub(crate) fn into_model(self, origin: Origin) -> Option<Service> {
+        let profile = self.profile.map(|at| at.value);
         let protocol = match (self.protocol, self.address.as_ref()?.value) {
             (Some(Protocol::Hl7), ServiceAddress::WithPort(socket)) => ServiceProtocol::Hl7 {
                 port: socket.port(),
-                profile: self.profile,
+                profile,
                 shadow: self.shadow,
             },
             (Some(Protocol::Dicom), ServiceAddress::WithPort(socket)) => ServiceProtocol::Dicom {
                 port: socket.port(),
                 called_ae: self.called_ae,
-                profile: self.profile,
+                profile: profile.unwrap_or_default().base(),
                 shadow: self.shadow,
             },
             (None, ServiceAddress::Alone(_)) => ServiceProtocol::Plain {

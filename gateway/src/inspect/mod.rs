@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::flow::Side;
 
 pub mod policy;
+mod profile;
 
 /// What holds for one connection; compiled by the supervisor, carried out by the relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,8 @@ use lazaret_config::{
 };
 use protocol_inspect::{Limits, dicom, hl7};
 
-use super::{ConnectionPolicy, ProtocolPolicy, Rate, Timing};
+pub use super::profile::hl7_profile;
+use super::{ConnectionPolicy, ProtocolPolicy, Rate, Timing, profile};
 
 /// The policy of a new connection; `None` when no rule allows it now.
 //= C3
@@ -66,7 +67,7 @@ fn hl7_policy<'a>(
 ) -> Option<(ProtocolPolicy, Vec<&'a Rule>)> {
     let ServiceProtocol::Hl7 {
         profile, shadow, ..
-    } = service.protocol
+    } = &service.protocol
     else {
         return None;
     };
@@ -82,11 +83,8 @@ fn hl7_policy<'a>(
             bind_patient: hl7.bind_patient,
             clock_window: (hl7.clock_window)
                 .map(|window| u32::try_from(window.as_secs()).unwrap_or(u32::MAX)),
-            profiles: vec![match rule.profile.unwrap_or_default().max(profile) {
-                lazaret_config::Profile::Standard => hl7::Profile::standard(),
-                lazaret_config::Profile::Strict => hl7::Profile::strict(),
-            }],
-            shadow: rule.shadow || shadow,
+            profiles: profile::both(config, profile.as_ref(), rule.profile.as_ref()),
+            shadow: rule.shadow || *shadow,
             ..hl7::Rule::default()
         });
     }
@@ -152,7 +150,13 @@ fn dicom_policy<'a>(
             sop_classes: dicom.sop_classes.iter().cloned().collect(),
             move_destinations: dicom.move_destinations.iter().cloned().collect(),
             bind_sender: dicom.bind_sender,
-            profile: match rule.profile.unwrap_or_default().max(*profile) {
+            profile: match rule
+                .profile
+                .clone()
+                .unwrap_or_default()
+                .base()
+                .max(*profile)
+            {
                 lazaret_config::Profile::Standard => dicom::Profile::Standard,
                 lazaret_config::Profile::Strict => dicom::Profile::Strict,
             },

@@ -3,7 +3,7 @@
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use lazaret_config::{Day, Hours, Profile};
+use lazaret_config::{Day, Hours, Profile, ProfileChoice};
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn the_rules_of_the_device_become_its_policy() {
         connections: Some(2),
         message_size: Some(1 << 20),
     };
-    rule.profile = Some(Profile::Strict);
+    rule.profile = Some(ProfileChoice::Base(Profile::Strict));
     rule.priority = Priority::Critical;
     let policy = compile_at(&config, "ecg", "his", NOON).unwrap();
     assert_eq!(

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use lazaret_config::{
-    Config, Device, HospitalMode, Identity, Limit, Origin, Party, Port, Priority, Profile, Rule,
-    Service, ServiceProtocol, Source, Transport,
+    Config, Device, HospitalMode, Identity, Limit, Origin, Party, Port, Priority, Rule, Service,
+    ServiceProtocol, Source, Transport,
 };
 
 /// A gateway with networks and no devices. `lz0` is the tunnel, `lan0` the hospital.
@@ -94,7 +94,7 @@ pub(crate) fn device(config: &mut Config, name: &str, addresses: &[&str], roles:
 pub(crate) fn hl7(config: &mut Config, name: &str, address: &str, port: u16) {
     let protocol = ServiceProtocol::Hl7 {
         port,
-        profile: Profile::Standard,
+        profile: None,
         shadow: false,
     };
     service(config, name, address, protocol);

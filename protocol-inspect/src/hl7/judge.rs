@@ -12,6 +12,7 @@ use super::message::Message;
 use super::mllp::Frame;
 use super::place::Place;
 use super::policy::{Policy, Rule, Severity};
+use super::profile;
 use crate::{Permit, Reason, Refusal, Warning};
 
 /// What was read of a message, and what is said of it.
@@ -223,6 +224,7 @@ impl<'m> Case<'m> {
     fn examine(&self) -> Findings {
         let mut findings = Findings::default();
         identity::judge(self, &mut findings);
+        profile::judge(self, &mut findings);
         findings
     }
 

@@ -21,6 +21,7 @@ mod mllp;
 mod offline;
 mod place;
 mod policy;
+pub mod profile;
 mod segment;
 mod structure;
 mod timestamp;

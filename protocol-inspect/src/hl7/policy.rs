@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::finding::Weight;
+use super::profile::Constraints;
 use crate::Limits;
 
 /// What holds for one connection between one device and one HL7 service.
@@ -122,6 +123,8 @@ pub struct Profile {
     pub base: Base,
     /// What a finding of a level leads to, instead of what the base says.
     pub levels: BTreeMap<Level, Severity>,
+    /// What it asks for beyond the standard.
+    pub constraints: Constraints,
 }
 
 /// The profiles that need no configuration.

@@ -5,12 +5,13 @@
 mod asked;
 mod suggestion;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use clap::Args;
 use lazaret_config::{
-    Config, Explanation, Identity, Origin, Party, Profile, RuleName, Service, ServiceProtocol,
-    Target,
+    Config, Explanation, Identity, Origin, Party, Profile, ProfileChoice, RuleName, Service,
+    ServiceProtocol, Target,
 };
 use serde::Serialize;
 
@@ -219,14 +220,13 @@ fn carried(config: &Config, service: &Service, rules: &[&RuleName]) -> String {
             ""
         }
     };
-    let strictness = |own: Profile| {
-        let stricter = rules
-            .iter()
-            .filter_map(|rule| config.rules.get(*rule)?.profile);
-        match stricter.max().max(Some(own)) {
-            Some(Profile::Strict) => "strict",
-            Some(Profile::Standard) | None => "standard",
-        }
+    let of_rules = || {
+        let rules = rules.iter();
+        rules.filter_map(|rule| config.rules.get(*rule)?.profile.clone())
+    };
+    let strictest = |own: Profile| {
+        let all = of_rules().map(|choice| choice.base()).chain([own]);
+        ProfileChoice::Base(all.max().unwrap_or_default()).to_string()
     };
     match &service.protocol {
         ServiceProtocol::Hl7 {
@@ -236,7 +236,7 @@ fn carried(config: &Config, service: &Service, rules: &[&RuleName]) -> String {
         } => format!(
             "by the HL7 relay to {}, inspected ({}{})",
             SocketAddr::new(service.address, *port),
-            strictness(*profile),
+            profiles(profile.iter().cloned().chain(of_rules())),
             shadowed(*shadow)
         ),
         ServiceProtocol::Dicom {
@@ -247,7 +247,7 @@ fn carried(config: &Config, service: &Service, rules: &[&RuleName]) -> String {
         } => format!(
             "by the DICOM relay to {}, inspected ({}{})",
             SocketAddr::new(service.address, *port),
-            strictness(*profile),
+            strictest(*profile),
             shadowed(*shadow)
         ),
         ServiceProtocol::Plain { ports } => {
@@ -259,6 +259,19 @@ fn carried(config: &Config, service: &Service, rules: &[&RuleName]) -> String {
             )
         }
     }
+}
+
+/// The profiles that hold together; `strict` says more than `standard`.
+fn profiles(chosen: impl Iterator<Item = ProfileChoice>) -> String {
+    let mut chosen: BTreeSet<ProfileChoice> = chosen.collect();
+    if chosen.contains(&ProfileChoice::Base(Profile::Strict)) {
+        chosen.remove(&ProfileChoice::Base(Profile::Standard));
+    }
+    if chosen.is_empty() {
+        chosen.insert(ProfileChoice::default());
+    }
+    let names: Vec<String> = chosen.iter().map(ToString::to_string).collect();
+    names.join(" and ")
 }
 
 fn identified(config: &Config, party: &Party) -> Option<String> {

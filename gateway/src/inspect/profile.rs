@@ -1,0 +1,146 @@
+//! A profile of the configuration as the inspector knows it.
+//!
+//! Knows nothing of rules; which profiles hold for one is for `policy.rs`.
+
+use lazaret_config::{
+    ContentLevel, FieldPath, Hl7Profile, MessageProfile, Observation, Profile, ProfileChoice,
+    Severity,
+};
+use protocol_inspect::hl7;
+use protocol_inspect::hl7::profile::{
+    Constraint, Constraints, Decimal, MessageConstraints, Part, Pattern,
+};
+
+/// The profiles that hold where the service asks for one and the rule for another; the stricter counts.
+pub(super) fn both(
+    config: &lazaret_config::Config,
+    service: Option<&ProfileChoice>,
+    rule: Option<&ProfileChoice>,
+) -> Vec<hl7::Profile> {
+    let mut chosen: Vec<&ProfileChoice> = service.into_iter().chain(rule).collect();
+    chosen.sort();
+    chosen.dedup();
+    let is_base = |choice: &&ProfileChoice| matches!(choice, ProfileChoice::Base(_));
+    if chosen.iter().all(is_base) {
+        let strictest = chosen.last().copied().cloned().unwrap_or_default();
+        return vec![base(strictest.base())];
+    }
+    let compiled = chosen.into_iter().map(|choice| match choice {
+        ProfileChoice::Base(profile) => base(*profile),
+        ProfileChoice::Named(name) => match config.profiles.get(name) {
+            Some(profile) => hl7_profile(profile),
+            // A configuration that exists has it.
+            None => hl7::Profile::strict(),
+        },
+    });
+    compiled.collect()
+}
+
+fn base(profile: Profile) -> hl7::Profile {
+    match profile {
+        Profile::Standard => hl7::Profile::standard(),
+        Profile::Strict => hl7::Profile::strict(),
+    }
+}
+
+/// A `[profile.NAME]` as the inspector knows it.
+#[must_use]
+pub fn hl7_profile(profile: &Hl7Profile) -> hl7::Profile {
+    let levels = profile.severities.iter();
+    let mut observations: Vec<_> = profile.observations.iter().map(observation).collect();
+    observations.sort_by(|a, b| (&a.code, &a.system).cmp(&(&b.code, &b.system)));
+    hl7::Profile {
+        name: profile.name.to_string(),
+        base: base(profile.base).base,
+        levels: levels.map(|(l, s)| (level(*l), severity(*s))).collect(),
+        constraints: Constraints {
+            versions: profile.versions.iter().cloned().collect(),
+            charsets: profile.charsets.iter().cloned().collect(),
+            messages: profile.messages.iter().map(message).collect(),
+            observations,
+        },
+    }
+}
+
+fn level(level: ContentLevel) -> hl7::Level {
+    match level {
+        ContentLevel::Encoding => hl7::Level::Encoding,
+        ContentLevel::Structure => hl7::Level::Structure,
+        ContentLevel::Fields => hl7::Level::Fields,
+        ContentLevel::DataTypes => hl7::Level::DataTypes,
+        ContentLevel::Lengths => hl7::Level::Lengths,
+        ContentLevel::Tables => hl7::Level::Tables,
+        ContentLevel::Embedded => hl7::Level::Embedded,
+        ContentLevel::Site => hl7::Level::Site,
+    }
+}
+
+fn severity(severity: Severity) -> hl7::Severity {
+    match severity {
+        Severity::Ignore => hl7::Severity::Ignore,
+        Severity::Warn => hl7::Severity::Warn,
+        Severity::Refuse => hl7::Severity::Refuse,
+    }
+}
+
+fn message(message: &MessageProfile) -> MessageConstraints {
+    let mut compiled = MessageConstraints::of_types(message.types.iter().cloned().collect());
+    for segment in &message.segments {
+        compiled.allow_segment(segment);
+    }
+    for path in &message.require {
+        match path.field {
+            0 => compiled.require_segment(&path.segment),
+            _ => compiled.constrain(&path.segment, part(path), Constraint::Required),
+        }
+    }
+    for path in &message.forbid {
+        match path.field {
+            0 => compiled.forbid_segment(&path.segment),
+            _ => compiled.constrain(&path.segment, part(path), Constraint::Empty),
+        }
+    }
+    let values = message.values.iter();
+    let patterns = message.patterns.iter();
+    let repetitions = message.max_repetitions.iter();
+    let lengths = message.max_length.iter();
+    let each = (values.map(|(path, values)| (path, Constraint::OneOf(values.clone()))))
+        .chain(patterns.map(|(path, text)| (path, Constraint::Matches(Pattern::new(text)))))
+        .chain(repetitions.map(|(path, most)| (path, Constraint::Repetitions(size(*most)))))
+        .chain(lengths.map(|(path, most)| (path, Constraint::Length(size(*most)))));
+    for (path, constraint) in each {
+        compiled.constrain(&path.segment, part(path), constraint);
+    }
+    compiled
+}
+
+fn part(path: &FieldPath) -> Part {
+    Part {
+        field: path.field.into(),
+        component: path.component.into(),
+        subcomponent: path.subcomponent.into(),
+    }
+}
+
+fn size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn observation(observation: &Observation) -> hl7::profile::Observation {
+    let bound = |bound: &Option<lazaret_config::Decimal>| {
+        let text = bound.as_ref()?.as_str().to_owned();
+        Decimal::try_from(text).ok()
+    };
+    hl7::profile::Observation {
+        code: observation.code.clone(),
+        system: observation.system.clone(),
+        types: observation.types.iter().cloned().collect(),
+        units: observation.units.iter().cloned().collect(),
+        min: bound(&observation.min),
+        max: bound(&observation.max),
+    }
+}
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;
