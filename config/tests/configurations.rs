@@ -66,6 +66,56 @@ fn examples_load_and_their_tests_hold() {
 }
 
 #[test]
+fn a_profile_is_read_from_a_file_alone() {
+    let profile = |path: &Path, name| lazaret_config::profile_from_file(path, name);
+    let example = root("examples/profiles/ecg-home.toml");
+    let only = profile(&example, None).unwrap();
+    assert_eq!(only.name.as_str(), "ecg-home");
+    assert_eq!((only.origin.line, &only.origin.file), (5, &example));
+    assert_eq!((only.messages.len(), only.observations.len()), (1, 5));
+    assert_eq!(profile(&example, Some("ecg-home")).unwrap(), only);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.toml");
+    let failed = |text: &str, name| {
+        fs::write(&path, text).unwrap();
+        let shown = profile(&path, name).unwrap_err().to_string();
+        shown.replace(&dir.path().display().to_string(), "DIR")
+    };
+    let two = "[profile.a]\n[profile.b]\n[device.x]\nanything = 1\n";
+    for (text, name, told) in [
+        (
+            two,
+            None,
+            "DIR/p.toml holds 2 profiles: name one of `a`, `b`, such as DIR/p.toml#a",
+        ),
+        (
+            two,
+            Some("c"),
+            "there is no profile `c` in DIR/p.toml, but one of `a`, `b`",
+        ),
+        ("", None, "there is no table [profile.NAME] in DIR/p.toml"),
+        (
+            "[profile.strict]",
+            None,
+            "DIR/p.toml:1:10: `strict` is a profile that needs no table",
+        ),
+        (
+            "[profile.a]\nbases = 1",
+            None,
+            "DIR/p.toml:2:1: unknown key `bases` in [profile.a]",
+        ),
+        ("[profile.a", None, "DIR/p.toml:1:11: not TOML"),
+    ] {
+        let shown = failed(text, name);
+        assert!(shown.starts_with(told), "{shown}");
+    }
+    fs::write(&path, two).unwrap();
+    assert_eq!(profile(&path, Some("b")).unwrap().name.as_str(), "b");
+    let missing = profile(&dir.path().join("none.toml"), None).unwrap_err();
+    assert!(missing.to_string().starts_with("cannot read "), "{missing}");
+}
+
+#[test]
 fn a_test_that_does_not_hold_says_why() {
     let dir = keys();
     copy(&root("examples/minimal"), dir.path());

@@ -192,10 +192,15 @@ impl Text for Pattern {
         // Alone first: what is no expression by itself could become one between the anchors.
         for pattern in [text, &format!(r"\A(?:{text})\z")] {
             if let Err(error) = compile(pattern) {
-                let error = error.to_string();
-                let last = error.lines().last().unwrap_or_default().trim();
-                let why = last.strip_prefix("error: ").unwrap_or(last);
-                return Err(Fault::new(format!("not a regular expression: {why}"))
+                let message = if let regex::Error::CompiledTooBig(_) = error {
+                    "the regular expression is too large".to_owned()
+                } else {
+                    let error = error.to_string();
+                    let last = error.lines().last().unwrap_or_default().trim();
+                    let why = last.strip_prefix("error: ").unwrap_or(last);
+                    format!("not a regular expression: {why}")
+                };
+                return Err(Fault::new(message)
                     .help("the whole value must match it: there is no need for `^` and `$`"));
             }
         }

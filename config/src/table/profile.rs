@@ -135,7 +135,11 @@ fn message(section: &Section<'_>) -> MessageProfile {
         .chain(lengths.iter().map(|(at, _)| valued(at)))
         .chain(require.iter().cloned())
         .collect();
-    contradictions(section, &judged, &forbid, &segments);
+    contradictions(section, &judged, &forbid);
+    // A segment that was not understood may be the one.
+    if segments.len() == section.length_of("segments") {
+        listed(section, judged.iter().chain(&forbid), &segments);
+    }
     MessageProfile {
         types: types.into_iter().map(|at| at.value.0).collect(),
         segments: segments.into_iter().map(|at| at.value.0).collect(),
@@ -164,13 +168,8 @@ fn path(place: Place, path: &FieldPath) -> At<FieldPath> {
     }
 }
 
-/// What is judged and must be empty, or stands in a segment that must not be there.
-fn contradictions(
-    section: &Section<'_>,
-    judged: &[At<FieldPath>],
-    forbid: &[At<FieldPath>],
-    segments: &[At<SegmentName>],
-) {
+/// What is judged and must be empty.
+fn contradictions(section: &Section<'_>, judged: &[At<FieldPath>], forbid: &[At<FieldPath>]) {
     for at in judged {
         if let Some(by) = forbid.iter().find(|by| by.value.covers(&at.value)) {
             let message = format!("{} is forbidden, and more is said of it", at.value);
@@ -179,7 +178,15 @@ fn contradictions(
             section.problems().report(problem.also(by.place, remark));
         }
     }
-    for at in judged.iter().chain(forbid) {
+}
+
+/// What stands in a segment that must not be there.
+fn listed<'p>(
+    section: &Section<'_>,
+    paths: impl Iterator<Item = &'p At<FieldPath>>,
+    segments: &[At<SegmentName>],
+) {
+    for at in paths {
         let segment = at.value.segment.as_str();
         let listed = segment == "MSH" || segments.iter().any(|by| by.value.0 == segment);
         if let Some(first) = segments.first()

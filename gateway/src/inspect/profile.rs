@@ -47,8 +47,7 @@ fn base(profile: Profile) -> hl7::Profile {
 #[must_use]
 pub fn hl7_profile(profile: &Hl7Profile) -> hl7::Profile {
     let levels = profile.severities.iter();
-    let mut observations: Vec<_> = profile.observations.iter().map(observation).collect();
-    observations.sort_by(|a, b| (&a.code, &a.system).cmp(&(&b.code, &b.system)));
+    let observations: Vec<_> = profile.observations.iter().map(observation).collect();
     hl7::Profile {
         name: profile.name.to_string(),
         base: base(profile.base).base,
@@ -57,7 +56,7 @@ pub fn hl7_profile(profile: &Hl7Profile) -> hl7::Profile {
             versions: profile.versions.iter().cloned().collect(),
             charsets: profile.charsets.iter().cloned().collect(),
             messages: profile.messages.iter().map(message).collect(),
-            observations,
+            observations: observations.into(),
         },
     }
 }

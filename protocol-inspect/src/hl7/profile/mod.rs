@@ -22,7 +22,7 @@ use crate::Reason;
 
 pub use decimal::{Decimal, NotDecimal};
 pub use message::{Constraint, MessageConstraints, Part};
-pub use observation::Observation;
+pub use observation::{Observation, Observations};
 pub use pattern::Pattern;
 
 /// What a profile asks for. The default asks for nothing.
@@ -36,7 +36,7 @@ pub struct Constraints {
     /// What messages must look like; all that are about a message hold for it.
     pub messages: Vec<MessageConstraints>,
     /// The observations that may be made; empty allows all.
-    pub observations: Vec<Observation>,
+    pub observations: Observations,
 }
 
 impl Constraints {
@@ -161,3 +161,6 @@ impl Told<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

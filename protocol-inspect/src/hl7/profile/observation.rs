@@ -30,6 +30,11 @@ pub struct Observation {
     pub max: Option<Decimal>,
 }
 
+/// The observations that may be made, found by their code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Observation>", into = "Vec<Observation>")]
+pub struct Observations(Vec<Observation>);
+
 /// The fields of OBX that matter here.
 struct Fields<'a> {
     value_type: Slice<'a>,
@@ -49,7 +54,7 @@ struct Wrong {
     code: ErrorCode,
 }
 
-pub(super) fn judge(segment: &Segment<'_>, allowed: &[Observation], told: &mut Told<'_>) {
+pub(super) fn judge(segment: &Segment<'_>, allowed: &Observations, told: &mut Told<'_>) {
     let mut walk = Walk::new(segment);
     let value_type = walk.field(2);
     let identifier = walk.field(3);
@@ -65,11 +70,8 @@ pub(super) fn judge(segment: &Segment<'_>, allowed: &[Observation], told: &mut T
         identifier.part(1, 0, segment),
         identifier.part(3, 0, segment),
     );
-    let same = |one: &&Observation| {
-        one.code.as_bytes() == code.bytes && one.system.as_bytes() == system.bytes
-    };
     let mut nearest: Option<Wrong> = None;
-    for observation in allowed.iter().filter(same) {
+    for observation in allowed.named(code.bytes, system.bytes) {
         let Some(wrong) = observation.misfit(&fields) else {
             return;
         };
@@ -96,7 +98,39 @@ pub(super) fn judge(segment: &Segment<'_>, allowed: &[Observation], told: &mut T
     });
 }
 
+impl From<Vec<Observation>> for Observations {
+    fn from(mut all: Vec<Observation>) -> Self {
+        // Stable, so that those of one code are tried in the order in which they were written.
+        all.sort_by(|a, b| a.identifier().cmp(&b.identifier()));
+        Self(all)
+    }
+}
+
+impl From<Observations> for Vec<Observation> {
+    fn from(observations: Observations) -> Self {
+        observations.0
+    }
+}
+
+impl Observations {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn named(&self, code: &[u8], system: &[u8]) -> impl Iterator<Item = &Observation> {
+        let wanted = (code, system);
+        let first = self.0.partition_point(|one| one.identifier() < wanted);
+        let rest = self.0.get(first..).unwrap_or_default();
+        rest.iter()
+            .take_while(move |one| one.identifier() == wanted)
+    }
+}
+
 impl Observation {
+    fn identifier(&self) -> (&[u8], &[u8]) {
+        (self.code.as_bytes(), self.system.as_bytes())
+    }
+
     /// What of the segment is not this observation.
     fn misfit(&self, fields: &Fields<'_>) -> Option<Wrong> {
         let listed = |list: &[String], slice: Slice<'_>| {

@@ -157,7 +157,10 @@ mod tests {
                 let found = walk.field(number);
                 let field = segment.field(number);
                 assert_eq!(found.bytes, field.bytes(), "{} {number}", segment.name());
-                assert_eq!(found.is_valued(segment), field.is_valued());
+                // MSH-2 is what the others are not: delimiters as a value.
+                if (segment.name(), number) != ("MSH", 2) {
+                    assert_eq!(found.is_valued(segment), field.is_valued());
+                }
                 let at = segment.offset() + found.start;
                 assert!(text[at..].starts_with(found.bytes));
                 for repetition in found.split(b'~') {
