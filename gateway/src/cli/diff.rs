@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use lazaret_config::{Config, DeviceName, Identity, Origin, Rule, ServiceProtocol};
+use lazaret_config::{Config, DeviceName, Hl7Profile, Identity, Origin, Rule, ServiceProtocol};
 use serde::Serialize;
 
 use super::context::Context;
@@ -89,6 +89,9 @@ fn comparable(mut config: Config, directory: &Path) -> Config {
     for service in config.services.values_mut() {
         service.origin = nowhere();
     }
+    for profile in config.profiles.values_mut() {
+        profile.origin = nowhere();
+    }
     for rule in config.rules.values_mut() {
         rule.origin = nowhere();
     }
@@ -148,6 +151,8 @@ impl Difference {
             ])
         });
         difference.tables("role", &old.roles, &new.roles, |_, _| vec!["description"]);
+        let profiles = (&old.profiles, &new.profiles);
+        difference.tables("profile", profiles.0, profiles.1, profile_settings);
         difference.tables("rule", &old.rules, &new.rules, rule_settings);
         difference.access = access(old, new);
         difference
@@ -185,6 +190,17 @@ impl Difference {
             }
         }
     }
+}
+
+fn profile_settings(a: &Hl7Profile, b: &Hl7Profile) -> Vec<&'static str> {
+    settings(&[
+        ("base", a.base != b.base),
+        ("severities", a.severities != b.severities),
+        ("versions", a.versions != b.versions),
+        ("charsets", a.charsets != b.charsets),
+        ("message", a.messages != b.messages),
+        ("observation", a.observations != b.observations),
+    ])
 }
 
 fn rule_settings(a: &Rule, b: &Rule) -> Vec<&'static str> {
@@ -308,7 +324,7 @@ const SHOWN: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::sample::config;
+    use crate::cli::sample::{CLINIC, config, load};
 
     #[test]
     fn the_same_is_no_difference() {
@@ -341,6 +357,26 @@ mod tests {
         let difference = Difference::between(&comparable(old, nowhere), &comparable(new, nowhere));
         insta::assert_snapshot!(render(&difference));
         insta::assert_snapshot!(serde_json::to_string_pretty(&difference).unwrap());
+    }
+
+    #[test]
+    fn profiles_differ_by_what_they_say() {
+        let profile = |lines: &str| {
+            let text = format!("{CLINIC}\n{lines}\n[profile.x]\nversions = [\"2.5\"]\n");
+            comparable(load(&text), Path::new("/nowhere"))
+        };
+        let (old, moved) = (profile(""), profile("\n\n"));
+        assert_eq!(Difference::between(&old, &moved), Difference::default());
+        let mut new = moved;
+        let x = new.profiles.get_mut(&"x".parse().unwrap()).unwrap();
+        x.versions.insert("2.5.1".to_owned());
+        let change = Change {
+            kind: "profile",
+            name: "x".to_owned(),
+            change: How::Changed,
+            what: vec!["versions"],
+        };
+        assert_eq!(Difference::between(&old, &new).changes, [change]);
     }
 
     #[test]

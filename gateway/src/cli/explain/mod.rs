@@ -369,6 +369,28 @@ mod tests {
     }
 
     #[test]
+    fn the_profiles_that_hold_are_named() {
+        let (strict, standard) = (Profile::Strict, Profile::Standard);
+        let base = |profile| ProfileChoice::Base(profile);
+        let named = |name: &str| ProfileChoice::Named(name.parse().unwrap());
+        for (chosen, shown) in [
+            (vec![], "standard"),
+            (vec![base(standard), base(strict)], "strict"),
+            (vec![named("ecg-home")], "ecg-home"),
+            (
+                vec![named("ecg-home"), base(standard)],
+                "standard and ecg-home",
+            ),
+            (
+                vec![named("ecg"), base(strict), named("bp")],
+                "strict and bp and ecg",
+            ),
+        ] {
+            assert_eq!(profiles(chosen.into_iter()), shown);
+        }
+    }
+
+    #[test]
     fn standing_overrides_rules() {
         let mut answer = ask(
             &config(),
