@@ -33,6 +33,12 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
+    // A thread that fails ends the measurement, and not only its own part of it.
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        std::process::exit(1);
+    }));
     let destination = destination();
     let relay = Relay::start(destination);
     let haproxy = Haproxy::start(destination);
@@ -138,7 +144,12 @@ async fn device(
         stream.write_all(&message).await.unwrap();
         let mut length = 0;
         while !answer[..length].ends_with(END) {
-            let read = stream.read(&mut answer[length..]).await.unwrap();
+            let read = match stream.read(&mut answer[length..]).await {
+                Ok(read) => read,
+                Err(error) => {
+                    panic!("{error} at {address} after {length} bytes of the answer to {number}")
+                }
+            };
             assert!(read > 0, "the connection was closed");
             length += read;
         }
