@@ -225,6 +225,7 @@ impl<'m> Case<'m> {
         let mut findings = Findings::default();
         identity::judge(self, &mut findings);
         profile::judge(self, &mut findings);
+        super::local::judge(self, &mut findings);
         findings
     }
 

@@ -16,6 +16,7 @@ pub mod grammar;
 mod header;
 mod identity;
 mod judge;
+mod local;
 mod message;
 mod mllp;
 mod offline;

@@ -3,7 +3,7 @@
 //! In: a message. Out: findings, each at the segment or the byte where it shows. Nothing here is refused by the standard
 //! profile: receivers are told to ignore what they do not expect, and much of what is sent lacks what the standard
 //! asks for. The strict profile refuses it, and also what it cannot judge, because the version does not know the event.
-//! Local (Z) segments may stand anywhere; the strict profile warns of them, and will refuse them once a policy can list them.
+//! Local (Z) segments may stand anywhere; `local.rs` judges which do.
 //! Knows nothing of fields beyond MSH-9 and MSH-12.
 
 mod matcher;
@@ -31,17 +31,12 @@ pub(crate) fn judge(message: &Message<'_>, findings: &mut Findings) {
     };
     let mut walk = Walk::new(&plan);
     let mut faults = 0_usize;
-    let mut local = false;
     for segment in message.segments().skip(1) {
         let Some(name) = SegmentId::new(segment.name().as_bytes()) else {
             continue;
         };
         if name == CONTINUATION {
             continue;
-        }
-        if matcher::is_local(name) && !local {
-            local = true;
-            findings.add(local_segment(segment));
         }
         if let Err(misplaced) = walk.take(name) {
             findings.add(finding(misplaced, message, Some(segment), structure, &plan));
@@ -171,17 +166,6 @@ fn missing(
         ..Place::default()
     };
     (place, format!("is required by {around} and missing"))
-}
-
-fn local_segment(segment: &Segment<'_>) -> Finding {
-    Finding::new(
-        Weight::Hint,
-        Reason::Unsupported,
-        Place::of(segment, segment.offset()),
-        "is a local segment, which no rule lists",
-        ErrorCode::SegmentSequence,
-        Fault::Content,
-    )
 }
 
 /// The rest of a segment that was cut; judged elsewhere.
