@@ -84,7 +84,9 @@ fn judges_the_corpus() {
             strictly += usize::from(report.refusal.is_some());
         }
         for report in inspect_offline(&bytes, false, &Profile::standard()) {
-            refused += usize::from(report.refusal.is_some());
+            // A pointer passes only by a rule that lists its host, whatever the message is like.
+            let pointer = |r: &Refusal| r.detail.contains("`hosts`");
+            refused += usize::from(report.refusal.as_ref().is_some_and(|r| !pointer(r)));
             if report.refusal.is_some() || !report.warnings.is_empty() {
                 let name = path.file_name().unwrap_or_default().display();
                 println!("{name}: {}", line(&report));

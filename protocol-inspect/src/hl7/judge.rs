@@ -226,6 +226,7 @@ impl<'m> Case<'m> {
         identity::judge(self, &mut findings);
         profile::judge(self, &mut findings);
         super::local::judge(self, &mut findings);
+        super::embedded::judge(self, &mut findings);
         findings
     }
 

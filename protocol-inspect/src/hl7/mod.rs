@@ -9,6 +9,7 @@ pub mod answer;
 mod charset;
 mod check;
 mod delimiters;
+mod embedded;
 mod escape;
 mod fields;
 mod finding;
@@ -29,6 +30,7 @@ mod timestamp;
 
 pub use answer::Answer;
 pub use delimiters::Delimiters;
+pub use embedded::Kind;
 pub use finding::{ErrorCode, Fault};
 pub use header::{Condition, Header, Version};
 pub use identity::patient_hash;

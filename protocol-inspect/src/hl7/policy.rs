@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::embedded::Kind;
 use super::finding::Weight;
 use super::profile::Constraints;
 use crate::Limits;
@@ -105,12 +106,13 @@ pub struct LocalSegment {
     pub max_bytes: usize,
 }
 
-/// What may be embedded in a message as ED or RP.
+/// What may be embedded in a message: documents (ED, and text that is one) and pointers to such (RP).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Embedded {
     /// Kinds of documents that are carried; empty carries the harmless ones.
-    pub kinds: Vec<String>,
-    /// Hosts to which a reference pointer may point; empty carries no pointer.
+    pub kinds: Vec<Kind>,
+    /// Hosts to which a reference pointer may point, `pacs.example.org`, `*.example.org` or `pacs.example.org:8443`;
+    /// empty carries no pointer.
     pub hosts: Vec<String>,
 }
 
