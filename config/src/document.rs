@@ -401,6 +401,7 @@ pub(crate) const TABLES: &[&Keys] = &[
     &profile::OBSERVATION,
     &rule::KEYS,
     &rule::HL7,
+    &rule::EMBEDDED,
     &rule::DICOM,
     &rule::LIMIT,
     &limits::KEYS,

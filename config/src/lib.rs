@@ -23,6 +23,7 @@ mod suggest;
 
 pub use error::{ConfigError, ConfigErrors, Remark, Spot};
 pub use explain::{Explanation, TestFailure};
+pub use field::document::DOCUMENT_KINDS;
 pub use field::net::InvalidPort;
 pub use field::party::{InvalidParty, InvalidTarget};
 pub use model::*;

@@ -284,6 +284,19 @@ pub struct Hl7Rule {
     pub bind_patient: bool,
     /// How far MSH-7 may be from the present, in whole seconds; `None` refuses nothing.
     pub clock_window: Option<Duration>,
+    /// Local (Z) segments and their longest in bytes; `None` lists none.
+    pub local_segments: Option<BTreeMap<String, u64>>,
+    /// Documents inside of fields.
+    pub embedded: Embedded,
+}
+
+/// `embedded = { … }` of `hl7` of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Embedded {
+    /// Kinds of documents that are carried, of [`DOCUMENT_KINDS`]; empty: the harmless ones.
+    pub kinds: BTreeSet<String>,
+    /// Hosts to which a reference pointer may lead; empty: none.
+    pub hosts: BTreeSet<String>,
 }
 
 /// `dicom = { … }` of a rule.
@@ -361,6 +374,8 @@ pub struct Limits {
     pub hl7_message: u64,
     /// Most segments of an HL7 message. Default 10,000.
     pub hl7_segments: u64,
+    /// Largest document inside of an HL7 field, decoded.
+    pub hl7_embedded: u64,
     /// Largest DICOM data set in bytes. Default 4 GiB.
     pub dicom_dataset: u64,
     /// Deepest nesting of DICOM sequences, 1 to 256. Default 64.

@@ -225,30 +225,33 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The right entries of a table that may be missing, of which the keys are words too.
-    pub(crate) fn each<K: Text, V: Field>(&self, key: &str) -> Vec<(At<K>, V)> {
-        let Some(value) = self.table.get(key) else {
-            return Vec::new();
-        };
+    /// A table of the user's own keys, each with a value of the same type; `None` when missing or not a table.
+    pub(crate) fn map<K: Text, V: Field>(&self, key: &str) -> Option<Vec<(At<K>, At<V>)>> {
+        let value = self.table.get(key)?;
         let Some(table) = value.get_ref().as_table() else {
             let found = named(value.get_ref().type_str());
             let fault = Fault::new(format!("expected a table, found {found}"));
-            let help = format!("write `{key} = {{ … }}`, each key {} in quotes", K::WHAT);
+            let help = format!(
+                "write `{key} = {{ … }}`, each key {} and each value {}",
+                K::WHAT,
+                V::WHAT
+            );
             self.report(key, fault.help(help));
-            return Vec::new();
+            return None;
         };
-        let entry = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
-            let place = self.place(key);
-            let name =
-                K::parse(key.get_ref()).map_err(|fault| self.problems.report(fault.at(place)));
-            let value = self.read::<V>(value);
-            let key = At {
-                place,
-                value: name.ok()?,
+        let read = |(name, value): (&Spanned<DeString<'_>>, _)| {
+            let place = self.place(name);
+            let key = match K::parse(name.get_ref()) {
+                Ok(value) => Some(At { place, value }),
+                Err(fault) => {
+                    self.problems.report(fault.at(place));
+                    None
+                }
             };
-            Some((key, value?.value))
+            let value = self.read(value);
+            Some((key?, value?))
         };
-        table.iter().filter_map(entry).collect()
+        Some(table.iter().filter_map(read).collect())
     }
 
     /// A table inside of this one.

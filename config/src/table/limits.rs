@@ -13,6 +13,7 @@ pub(crate) const KEYS: Keys = Keys {
     known: &[
         "hl7_message",
         "hl7_segments",
+        "hl7_embedded",
         "dicom_dataset",
         "dicom_depth",
         "dicom_elements",
@@ -46,6 +47,7 @@ pub(crate) fn read(section: &Section<'_>) -> Limits {
     let limits = Limits {
         hl7_message: size("hl7_message", KIB..=256 * MIB, default.hl7_message),
         hl7_segments: count("hl7_segments", 1..=1_000_000, default.hl7_segments),
+        hl7_embedded: size("hl7_embedded", KIB..=256 * MIB, default.hl7_embedded),
         dicom_dataset: size("dicom_dataset", KIB..=64 * GIB, default.dicom_dataset),
         dicom_depth: count("dicom_depth", 1..=256, default.dicom_depth),
         dicom_elements: count("dicom_elements", 1..=100_000_000, default.dicom_elements),
@@ -77,6 +79,7 @@ impl Default for Limits {
         Self {
             hl7_message: 4 * MIB,
             hl7_segments: 10_000,
+            hl7_embedded: 4 * MIB,
             dicom_dataset: 4 * GIB,
             dicom_depth: 64,
             dicom_elements: 2_000_000,

@@ -12,7 +12,7 @@ use crate::problem::{At, Fault, Place};
 use crate::profile::{
     ContentLevel, Decimal, FieldPath, Hl7Profile, MessageProfile, Observation, Severity,
 };
-use crate::section::{Field, Keys, Section};
+use crate::section::{Field, Keys, Section, Text};
 
 pub(crate) const KEYS: Keys = Keys {
     table: "[profile.NAME]",
@@ -101,16 +101,24 @@ fn severities(section: &Section<'_>) -> BTreeMap<ContentLevel, Severity> {
         .collect()
 }
 
+/// The right entries of a table that may be missing.
+fn entries<K: Text, V: Field>(section: &Section<'_>, key: &str) -> Vec<(At<K>, V)> {
+    let all = section.map::<K, V>(key).unwrap_or_default();
+    all.into_iter()
+        .map(|(name, at)| (name, at.value))
+        .collect()
+}
+
 fn message(section: &Section<'_>) -> MessageProfile {
     let any = "leave the key out if the profile has nothing to say";
     let types = section.one_or_more::<MessageTypes>("type", "leave the key out for all messages");
     let segments = section.list::<SegmentName>("segments", "leave the key out to allow all");
     let require = section.list::<FieldPath>("require", any);
     let forbid = section.list::<FieldPath>("forbid", any);
-    let values = section.each::<ValuePath, Vec<Value>>("values");
-    let patterns = section.each::<ValuePath, Pattern>("match");
-    let repetitions = section.each::<WholeField, u32>("max_repetitions");
-    let lengths = section.each::<ValuePath, u32>("max_length");
+    let values = entries::<ValuePath, Vec<Value>>(section, "values");
+    let patterns = entries::<ValuePath, Pattern>(section, "match");
+    let repetitions = entries::<WholeField, u32>(section, "max_repetitions");
+    let lengths = entries::<ValuePath, u32>(section, "max_length");
     for (path, list) in &values {
         if list.is_empty() {
             let fault = Fault::new(format!("there is no value for {}", path.value.0));

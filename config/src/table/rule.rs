@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::field::basic::Verified;
 use crate::field::dicom::{AeTitle, Dimse, SopClass};
+use crate::field::document::{DocumentKind, LocalSegment, PointerHost};
 use crate::field::hl7::{MessageTypes, Version};
 use crate::field::party::Source;
 use crate::field::quantity::{Bytes, Period, Rate};
-use crate::model::{DicomRule, Hl7Rule, Hours, Limit, Origin, Party, Priority, Rule};
+use crate::model::{DicomRule, Embedded, Hl7Rule, Hours, Limit, Origin, Party, Priority, Rule};
 use crate::name::ServiceName;
 use crate::problem::{At, Fault, Place};
 use crate::profile::ProfileChoice;
@@ -34,11 +35,19 @@ pub(crate) const HL7: Keys = Keys {
         "bind_sender",
         "bind_patient",
         "clock_window",
+        "local_segments",
+        "embedded",
     ],
     later: &[(
         "receive",
         "answers come back on the connection of the message they answer",
     )],
+};
+
+pub(crate) const EMBEDDED: Keys = Keys {
+    table: "`embedded` of `hl7` of [rule.NAME]",
+    known: &["kinds", "hosts"],
+    later: &[],
 };
 
 pub(crate) const DICOM: Keys = Keys {
@@ -119,6 +128,18 @@ fn hl7(section: &Section<'_>) -> At<Hl7Rule> {
             bind_sender: section.or("bind_sender", true),
             bind_patient: section.or("bind_patient", false),
             clock_window: clock_window(section),
+            local_segments: section
+                .map::<LocalSegment, Bytes>("local_segments")
+                .map(|listed| {
+                    listed
+                        .into_iter()
+                        .filter_map(|s| local(section, s))
+                        .collect()
+                }),
+            embedded: section
+                .section("embedded", &EMBEDDED)
+                .map(|inner| embedded(&inner))
+                .unwrap_or_default(),
         },
     }
 }
@@ -133,6 +154,30 @@ fn clock_window(section: &Section<'_>) -> Option<Duration> {
         return None;
     }
     Some(window)
+}
+
+/// A local segment and its longest, if that can be.
+fn local(
+    section: &Section<'_>,
+    (name, size): (At<LocalSegment>, At<Bytes>),
+) -> Option<(String, u64)> {
+    if (4..=MOST_LOCAL).contains(&size.value.0) {
+        return Some((name.value.0, size.value.0));
+    }
+    let fault = Fault::new("a local segment must be 4B to 2MiB")
+        .help("it is at least its name and a delimiter, and no segment is longer than 2MiB");
+    section.problems().report(fault.at(size.place));
+    None
+}
+
+fn embedded(section: &Section<'_>) -> Embedded {
+    let kinds =
+        section.list::<DocumentKind>("kinds", "leave the key out to carry the harmless ones");
+    let hosts = section.list::<PointerHost>("hosts", "leave the key out to carry no pointers");
+    Embedded {
+        kinds: kinds.into_iter().map(|at| at.value.0.to_owned()).collect(),
+        hosts: hosts.into_iter().map(|at| at.value.0).collect(),
+    }
 }
 
 fn dicom(section: &Section<'_>) -> At<DicomRule> {
@@ -202,3 +247,6 @@ impl RawRule {
         }
     }
 }
+
+/// The longest segment of a message.
+const MOST_LOCAL: u64 = 2 << 20;

@@ -4,6 +4,8 @@
 //! Where a value must be one for the whole connection and the rules differ, the strictest holds.
 //! Knows nothing of connections, addresses or messages.
 
+use std::collections::BTreeMap;
+
 use lazaret_config::{
     Config, Device, DeviceName, Limit, Priority, Rule, RuleName, Service, ServiceName,
     ServiceProtocol,
@@ -85,6 +87,8 @@ fn hl7_policy<'a>(
                 .map(|window| u32::try_from(window.as_secs()).unwrap_or(u32::MAX)),
             profiles: profile::both(config, profile.as_ref(), rule.profile.as_ref()),
             shadow: rule.shadow || *shadow,
+            local_segments: hl7.local_segments.as_ref().map(local_segments),
+            embedded: embedded(&hl7.embedded),
             ..hl7::Rule::default()
         });
     }
@@ -123,6 +127,26 @@ fn digest(hash: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(bytes)
+}
+
+fn local_segments(listed: &BTreeMap<String, u64>) -> Vec<hl7::LocalSegment> {
+    let segment = |(name, longest): (&String, &u64)| hl7::LocalSegment {
+        name: name.clone(),
+        max_bytes: size(*longest),
+    };
+    listed.iter().map(segment).collect()
+}
+
+fn embedded(embedded: &lazaret_config::Embedded) -> hl7::Embedded {
+    hl7::Embedded {
+        // A test holds that both sides know the same names.
+        kinds: embedded
+            .kinds
+            .iter()
+            .filter_map(|name| hl7::Kind::named(name))
+            .collect(),
+        hosts: embedded.hosts.iter().cloned().collect(),
+    }
 }
 
 fn dicom_policy<'a>(
@@ -181,6 +205,7 @@ fn limits(config: &Config, rules: &[&Rule]) -> Limits {
     Limits {
         hl7_message,
         hl7_segments: size(limits.hl7_segments),
+        hl7_embedded: size(limits.hl7_embedded),
         hl7_segment: others.hl7_segment.min(hl7_message),
         dicom_pdu: size(limits.dicom_pdu),
         dicom_dataset: limits.dicom_dataset.min(longest),

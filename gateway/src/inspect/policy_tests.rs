@@ -50,6 +50,31 @@ fn the_rules_of_the_device_become_its_policy() {
 }
 
 #[test]
+fn what_may_be_embedded_is_that_of_the_rule() {
+    let mut config = clinic();
+    let rule = config.rules.get_mut(&name("results")).unwrap();
+    let hl7 = rule.hl7.as_mut().unwrap();
+    hl7.local_segments = Some([("ZPD".to_owned(), 100)].into());
+    hl7.embedded.kinds = ["pdf".to_owned(), "cda".to_owned()].into();
+    hl7.embedded.hosts = ["pacs.example.org".to_owned()].into();
+    let policy = compile_at(&config, "ecg", "his", NOON).unwrap();
+    let ProtocolPolicy::Hl7(policy) = policy.protocol else {
+        panic!("not HL7")
+    };
+    let rule = &policy.rules[0];
+    let segment = hl7::LocalSegment {
+        name: "ZPD".to_owned(),
+        max_bytes: 100,
+    };
+    assert_eq!(rule.local_segments, Some(vec![segment]));
+    assert_eq!(rule.embedded.kinds, [hl7::Kind::Cda, hl7::Kind::Pdf]);
+    assert_eq!(rule.embedded.hosts, ["pacs.example.org"]);
+    assert_eq!(policy.limits.hl7_embedded, 4 << 20);
+    let names: Vec<&str> = hl7::Kind::ALL.iter().map(|kind| kind.name()).collect();
+    assert_eq!(names, lazaret_config::DOCUMENT_KINDS);
+}
+
+#[test]
 fn the_dicom_service_names_its_ae_and_the_device_its_own() {
     let policy = compile_at(&clinic(), "us", "pacs", NOON).unwrap();
     assert!(!policy.delay_only && !policy.without_journal && policy.rate.is_none());
