@@ -44,6 +44,7 @@ pub(super) struct Connections {
     live: BTreeMap<ConnectionId, Connection>,
     last: u64,
     subjects: BTreeMap<DeviceName, u64>,
+    exchanges: BTreeMap<(DeviceName, ServiceName), u64>,
     last_subject: u64,
 }
 
@@ -158,9 +159,26 @@ impl Connections {
         self.last_subject
     }
 
-    /// Forgets the numbers of devices that are no longer configured. None is given twice.
+    /// The number under which a relay knows what a device and a service say to each other.
+    ///
+    /// What one service took says nothing about another.
+    //= C6
+    pub(super) fn exchange(&mut self, device: &DeviceName, service: &ServiceName) -> u64 {
+        let pair = (device.clone(), service.clone());
+        if let Some(known) = self.exchanges.get(&pair) {
+            return *known;
+        }
+        self.last_subject = self.last_subject.saturating_add(1);
+        self.exchanges.insert(pair, self.last_subject);
+        self.last_subject
+    }
+
+    /// Forgets the numbers of devices and services that are no longer configured. None is given twice.
     //= C7
     pub(super) fn keep_subjects(&mut self, config: &Config) {
+        self.exchanges.retain(|(device, service), _| {
+            config.devices.contains_key(device) && config.services.contains_key(service)
+        });
         self.subjects
             .retain(|device, _| config.devices.contains_key(device));
     }
@@ -465,6 +483,16 @@ to = ["console"]
         let two = world.connections.subject(&name("ecg-2"));
         assert_ne!(one, two);
         assert_eq!(world.connections.subject(&name("ecg-1")), one);
+        let service = |text: &str| -> ServiceName { text.parse().unwrap() };
+        let there = world.connections.exchange(&name("ecg-2"), &service("pacs"));
+        for other in [(name("ecg-1"), "pacs"), (name("ecg-2"), "his")] {
+            let elsewhere = world.connections.exchange(&other.0, &service(other.1));
+            assert_ne!(elsewhere, there);
+        }
+        assert_eq!(
+            world.connections.exchange(&name("ecg-2"), &service("pacs")),
+            there
+        );
         world.config.devices.remove(&name("ecg-1"));
         world.connections.keep_subjects(&world.config);
         assert_eq!(world.connections.subject(&name("ecg-2")), two);

@@ -12,7 +12,7 @@ use super::supervisor::{Input, Supervisor};
 use super::worker::{Kind, Worker};
 use crate::audit::event::{Event, Keyed};
 use crate::audit::message::{FromAudit, ToAudit};
-use crate::flow::{Clock, ConnectionId, Flow};
+use crate::flow::{Clock, ConnectionId, Flow, Side};
 use crate::forward::message::{Decided, FromRelay, ToRelay};
 use crate::forward::spool_file;
 use crate::inspect::{Decision, EndReason, Outcome, Subject};
@@ -61,9 +61,11 @@ impl Supervisor {
         );
         let policy = Box::new(connection.policy.clone());
         let subject = self.connections.subject(&device);
+        let exchange = self.connections.exchange(&device, &service);
         let open = ToRelay::Open {
             id,
             subject,
+            exchange,
             policy,
         };
         let handed = self
@@ -214,6 +216,13 @@ impl Supervisor {
             }
         }
         let (device, service) = (connection.device.clone(), connection.service.clone());
+        if decision.what == Subject::Answer
+            && decision.from == Side::Hospital
+            && decision.outcome != Outcome::Forwarded
+        {
+            let reason = decision.reason.as_deref().unwrap_or_default();
+            warn!(%service, reason, "an answer of the destination was dropped");
+        }
         if decision.what == Subject::Message {
             match decision.outcome {
                 Outcome::Forwarded | Outcome::Unanswered => {

@@ -1,4 +1,4 @@
-//! What a relay remembers of each subject between its connections.
+//! What a relay remembers of each subject (here: a device and a service) between its connections.
 //!
 //! Pure. Bounded: whoever came longest ago is forgotten first, but nobody whose connection lives.
 

@@ -4,19 +4,19 @@ use super::memories::Memories;
 use crate::forward::worker::SessionFactory;
 use crate::inspect::ProtocolPolicy;
 use crate::inspect::dicom::DicomSession;
-use crate::inspect::hl7::{Duplicates, Hl7Session};
+use crate::inspect::hl7::{Exchange, Hl7Session};
 
-/// Makes sessions; connections of one subject share its memory of acknowledged messages.
+/// Makes sessions; connections of one device to one service share what was said.
 pub(super) fn factory() -> SessionFactory {
-    let memories = Memories::<Duplicates>::new(SUBJECTS);
-    Box::new(move |policy, subject, now, wall| match &policy.protocol {
+    let memories = Memories::<Exchange>::new(EXCHANGES);
+    Box::new(move |policy, exchange, now, wall| match &policy.protocol {
         ProtocolPolicy::Hl7(_) => {
-            Box::new(Hl7Session::new(policy, memories.of(subject), now, wall))
+            Box::new(Hl7Session::new(policy, memories.of(exchange), now, wall))
         }
         ProtocolPolicy::Dicom(_) => Box::new(DicomSession::new(policy, now, wall)),
     })
 }
 
-/// Subjects whose acknowledged messages are remembered, each with at most a megabyte.
+/// Devices and services whose messages are remembered, each pair with at most a megabyte.
 //= C7
-const SUBJECTS: usize = 1024;
+const EXCHANGES: usize = 1024;

@@ -19,8 +19,10 @@ pub enum ToRelay {
     Open {
         /// Its identity from now on.
         id: ConnectionId,
-        /// Opaque: connections with the same subject share rates and the duplicate table.
+        /// Opaque: connections with the same subject (a device) share rates.
         subject: u64,
+        /// Opaque: connections with the same exchange (a device and a service) share what was said.
+        exchange: u64,
         /// What holds.
         policy: Box<ConnectionPolicy>,
     },

@@ -1,7 +1,7 @@
 //! A session for tests, and the supervisor's end of a relay.
 //!
 //! The protocol is lines. The device's line goes to the hospital when its end is seen, and lines come back as they are.
-//! `bad` is refused, `quit` closes, `abort` resets, `tag` answers with the policy's idle time,
+//! `bad` is refused, `quit` closes, `abort` resets, `wake` makes the other connections say so, `tag` answers with the policy's idle time,
 //! and a line that begins with `S` passes through the spool.
 
 use std::collections::VecDeque;
@@ -96,6 +96,7 @@ impl Lines {
                 self.close(false);
             }
             b"abort\n" => self.close(true),
+            b"wake\n" => self.steps.push_back(Step::Wake),
             b"tag\n" => self.speak(&format!("{}\n", self.idle_ms)),
             _ => self.whole.push_back(line),
         }
@@ -175,6 +176,10 @@ impl Session for Lines {
             self.steps.push_back(Step::Unspool);
         }
         self.go_on();
+    }
+
+    fn woken(&mut self, _: Instant, _: Timestamp) {
+        self.speak("WOKEN\n");
     }
 
     fn connect_failed(&mut self, _: Instant, _: Timestamp) {
@@ -310,12 +315,22 @@ impl Supervisor {
 
     /// A new connection; the device's end of it.
     pub(super) async fn open(&mut self, policy: ConnectionPolicy) -> (ConnectionId, TcpStream) {
+        self.open_in(1, policy).await
+    }
+
+    /// A new connection of an exchange.
+    pub(super) async fn open_in(
+        &mut self,
+        exchange: u64,
+        policy: ConnectionPolicy,
+    ) -> (ConnectionId, TcpStream) {
         self.next += 1;
         let id = ConnectionId(self.next);
         let (device, socket) = tcp().await;
         let open = ToRelay::Open {
             id,
             subject: 1,
+            exchange,
             policy: Box::new(policy),
         };
         self.tell(open, &[socket.as_fd()]).await;

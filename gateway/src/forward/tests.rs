@@ -38,6 +38,25 @@ async fn lines_go_up_and_answers_come_back() {
 }
 
 #[tokio::test]
+async fn connections_of_one_exchange_wake_each_other_and_nobody_else() {
+    relay(async |supervisor| {
+        let (one, mut waker) = supervisor.open_in(1, policy()).await;
+        let (two, mut sleeper) = supervisor.open_in(1, policy()).await;
+        let (three, mut stranger) = supervisor.open_in(2, policy()).await;
+        waker.write_all(b"wake\ntag\n").await.unwrap();
+        expect(&mut sleeper, b"WOKEN\n").await;
+        let idle = format!("{}\n", policy().timing.idle_ms);
+        expect(&mut waker, idle.as_bytes()).await;
+        stranger.write_all(b"tag\n").await.unwrap();
+        expect(&mut stranger, idle.as_bytes()).await;
+        for id in [one, two, three] {
+            end(supervisor, id).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn decisions_come_in_order_and_always_fit_a_packet() {
     relay(async |supervisor| {
         let (id, mut device) = supervisor.open(policy()).await;

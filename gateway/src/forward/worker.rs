@@ -23,7 +23,7 @@ use crate::channel::{Channel, ChannelError};
 use crate::flow::{Clock, ConnectionId};
 use crate::inspect::{ConnectionPolicy, EndReason, Rate, Session};
 
-/// Makes the session of a connection, from its policy, its subject and the time.
+/// Makes the session of a connection, from its policy, its exchange and the time.
 pub type SessionFactory =
     Box<dyn Fn(&ConnectionPolicy, u64, Instant, Timestamp) -> Box<dyn Session>>;
 
@@ -65,7 +65,6 @@ pub async fn run(
         shared: Rc::new(Shared::new(channel, clock, connections, memory)),
         factory,
         connections,
-        live: HashMap::new(),
         tasks: JoinSet::new(),
         leaving: None,
     };
@@ -84,6 +83,8 @@ pub(super) struct Shared {
     pub(super) journal: Cell<bool>,
     /// Where bytes are read to; one for all, since reading and inspecting never wait in between.
     pub(super) scratch: RefCell<Box<[u8]>>,
+    /// The connections.
+    live: RefCell<HashMap<ConnectionId, Live>>,
     rates: RefCell<Rates>,
     /// Bytes held by all connections.
     held: Cell<usize>,
@@ -107,6 +108,7 @@ impl Shared {
             clock,
             journal: Cell::new(true),
             scratch: RefCell::new(vec![0; READ].into()),
+            live: RefCell::default(),
             rates: RefCell::new(Rates::new(SUBJECTS)),
             held: Cell::new(0),
             tight,
@@ -129,17 +131,32 @@ impl Shared {
         all > self.tight && now > self.share
     }
 
+    /// Wakes the other connections of an exchange.
+    pub(super) fn wake(&self, exchange: u64, but: ConnectionId) {
+        let live = self.live.borrow();
+        let others = live.iter().filter(|(id, _)| **id != but);
+        for (_, connection) in others.filter(|(_, live)| live.exchange == exchange) {
+            let _gone = connection.sender.send(Note::Woken);
+        }
+    }
+
     pub(super) fn take_token(&self, subject: u64, rate: Rate, now: Instant) -> Result<(), Instant> {
         self.rates.borrow_mut().take(subject, rate, now)
     }
+}
+
+/// A connection, as the others know it.
+struct Live {
+    exchange: u64,
+    /// An unbounded queue: the supervisor fills it with one answer for each question of the connection,
+    /// the others with one word for each answer that they leave for it, which the exchange bounds.
+    sender: mpsc::UnboundedSender<Note>,
 }
 
 struct Worker {
     shared: Rc<Shared>,
     factory: SessionFactory,
     connections: usize,
-    /// Unbounded queues: only the supervisor fills them, with one answer for each question of the connection.
-    live: HashMap<ConnectionId, mpsc::UnboundedSender<Note>>,
     tasks: JoinSet<Result<Option<ConnectionId>, ChannelError>>,
     /// How far the end of the process is.
     leaving: Option<Leaving>,
@@ -198,7 +215,7 @@ impl Worker {
         ended: Result<Result<Option<ConnectionId>, ChannelError>, JoinError>,
     ) -> Result<(), RelayError> {
         if let Some(id) = ended.map_err(RelayError::Session)?? {
-            self.live.remove(&id);
+            self.shared.live.borrow_mut().remove(&id);
         }
         Ok(())
     }
@@ -210,9 +227,10 @@ impl Worker {
             ToRelay::Open {
                 id,
                 subject,
+                exchange,
                 policy,
             } => match descriptor {
-                Some(socket) => self.open(id, subject, policy, socket),
+                Some(socket) => self.open(id, (subject, exchange), policy, socket),
                 None => self.not_opened(id),
             },
             ToRelay::Upstream { id } => self.note(id, Note::Upstream(descriptor)),
@@ -235,12 +253,15 @@ impl Worker {
     fn open(
         &mut self,
         id: ConnectionId,
-        subject: u64,
+        (subject, exchange): (u64, u64),
         policy: Box<ConnectionPolicy>,
         socket: OwnedFd,
     ) {
         let journal = policy.without_journal || self.shared.journal.get();
-        let room = self.live.len() < self.connections && !self.live.contains_key(&id);
+        let room = {
+            let live = self.shared.live.borrow();
+            live.len() < self.connections && !live.contains_key(&id)
+        };
         if !journal || !room || self.leaving.is_some() {
             refuse(socket);
             return self.not_opened(id);
@@ -249,13 +270,15 @@ impl Worker {
             return self.not_opened(id);
         };
         let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
-        let session = (self.factory)(&policy, subject, now, wall);
+        let session = (self.factory)(&policy, exchange, now, wall);
         let (sender, notes) = mpsc::unbounded_channel();
-        self.live.insert(id, sender);
+        let live = Live { exchange, sender };
+        self.shared.live.borrow_mut().insert(id, live);
         let shared = Rc::clone(&self.shared);
         let opening = Opening {
             id,
             subject,
+            exchange,
             policy,
             session,
             device,
@@ -280,14 +303,14 @@ impl Worker {
 
     /// A connection that is not there any more needs no note; a descriptor beside it is closed.
     fn note(&self, id: ConnectionId, note: Note) {
-        if let Some(connection) = self.live.get(&id) {
-            let _gone = connection.send(note);
+        if let Some(connection) = self.shared.live.borrow().get(&id) {
+            let _gone = connection.sender.send(note);
         }
     }
 
     fn note_all(&self, note: impl Fn() -> Note) {
-        for connection in self.live.values() {
-            let _gone = connection.send(note());
+        for connection in self.shared.live.borrow().values() {
+            let _gone = connection.sender.send(note());
         }
     }
 

@@ -100,6 +100,8 @@ pub enum Step {
     DropSpool,
     /// Put a decision on record.
     Record(Decision),
+    /// Tell the other connections of the same exchange that something was left for them ([`Session::woken`]).
+    Wake,
     /// Close one side after everything written to it before was sent.
     Close {
         /// Which.
@@ -120,6 +122,7 @@ impl fmt::Debug for Step {
             Self::Unspool => f.write_str("Unspool"),
             Self::DropSpool => f.write_str("DropSpool"),
             Self::Record(decision) => write!(f, "Record({decision:?})"),
+            Self::Wake => f.write_str("Wake"),
             Self::Close { side, reset } => write!(f, "Close({side:?}, reset: {reset})"),
         }
     }
@@ -140,6 +143,8 @@ pub trait Session: Send {
     fn connected(&mut self, now: Instant, wall: Timestamp);
     /// The destination could not be reached.
     fn connect_failed(&mut self, now: Instant, wall: Timestamp);
+    /// Another connection of the same exchange may have left something for this one ([`Step::Wake`]).
+    fn woken(&mut self, _now: Instant, _wall: Timestamp) {}
     /// A chunk of the spool came back.
     fn unspooled(&mut self, bytes: Bytes, now: Instant, wall: Timestamp);
     /// The rate limiter lets one more message pass, or not; asked once per message through [`Session::wants_token`].

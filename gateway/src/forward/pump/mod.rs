@@ -28,6 +28,7 @@ pub(super) struct Pump {
     shared: Rc<Shared>,
     id: ConnectionId,
     subject: u64,
+    exchange: u64,
     policy: Box<ConnectionPolicy>,
     session: Box<dyn Session>,
     notes: mpsc::UnboundedReceiver<Note>,
@@ -70,6 +71,8 @@ pub(super) enum Note {
     Update(Box<ConnectionPolicy>),
     /// End now.
     End(EndReason),
+    /// Another connection of the exchange may have left something for this one.
+    Woken,
     /// The journal changed between writable and not; see [`Shared::journal`].
     Journal,
     /// End when nothing is under way.
@@ -80,6 +83,7 @@ pub(super) enum Note {
 pub(super) struct Opening {
     pub(super) id: ConnectionId,
     pub(super) subject: u64,
+    pub(super) exchange: u64,
     pub(super) policy: Box<ConnectionPolicy>,
     pub(super) session: Box<dyn Session>,
     pub(super) device: Leg,
@@ -93,6 +97,7 @@ impl Pump {
             shared,
             id: opening.id,
             subject: opening.subject,
+            exchange: opening.exchange,
             policy: opening.policy,
             session: opening.session,
             notes: opening.notes,
@@ -173,6 +178,7 @@ impl Pump {
                     self.spool_result(cleared);
                 }
                 Step::Record(decision) => self.record(decision).await?,
+                Step::Wake => self.shared.wake(self.exchange, self.id),
                 Step::Close { side, reset } => self.close(side, reset),
             }
         }
@@ -433,6 +439,7 @@ impl Pump {
                 self.heed_journal();
             }
             Note::End(why) => self.end(why),
+            Note::Woken => self.session.woken(now, wall),
             Note::Journal => self.heed_journal(),
             Note::Drain => self.drain = true,
         }

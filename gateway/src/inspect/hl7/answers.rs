@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use protocol_inspect::Reason;
+use protocol_inspect::hl7::ack::AckCode;
 use protocol_inspect::hl7::{Answer, Frame, Header};
 
 use super::record::{Trace, Why};
-use super::{Hl7Session, Phase, PoisonError, Sent, Upstream};
+use super::{Hl7Session, Phase, Sent, Upstream};
 use crate::flow::Side;
 use crate::inspect::{Outcome, Step, Subject};
 
@@ -44,7 +45,6 @@ impl Hl7Session {
             return;
         }
         self.upstream = Upstream::Absent;
-        self.outstanding.clear();
         if matches!(self.phase, Phase::Answer(..)) {
             self.unanswered("the destination hung up before it answered", now);
             return;
@@ -68,7 +68,12 @@ impl Hl7Session {
         };
         trace.warn_all(&answer.warnings);
         // Destinations answer in order: where two messages have one MSH-10, the older is meant.
-        let older = !answer.code.is_accept() && self.outstanding.awaits(&answer);
+        let under_way = match &self.phase {
+            Phase::Answer(sent, _) => sent.serial,
+            Phase::Idle | Phase::Token(_) | Phase::Connecting(..) | Phase::Closed => None,
+        };
+        let earlier = self.exchange().find(&answer, self.number, under_way);
+        let older = !answer.code.is_accept() && earlier.is_some();
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Answer(sent, _) if !older && belongs(&answer, &sent) => {
                 self.answered(*sent, answer, now);
@@ -80,18 +85,13 @@ impl Hl7Session {
             | Phase::Answer(..)
             | Phase::Closed) => self.phase = other,
         }
-        if let Some(message) = self.outstanding.settle(&answer) {
-            if !answer.code.is_success() {
-                self.forget(&message);
-            }
-            let code = Some(answer.code.code());
-            self.relay(answer);
-            self.record(trace, Outcome::Forwarded, None, code, now);
+        if let Some(settled) = earlier {
+            self.deferred(answer, &settled, trace, now);
         } else {
             let why = Why::at(
                 Reason::Sequence,
                 "MSA-2",
-                "answers no message of this connection",
+                "answers no message of this device",
             );
             self.stray(trace, why, now);
         }
@@ -100,42 +100,37 @@ impl Hl7Session {
     /// The message under way has its answer.
     //= C6
     fn answered(&mut self, sent: Sent, answer: Answer, now: Instant) {
-        let Sent { header, mut trace } = sent;
+        let Sent {
+            header,
+            mut trace,
+            serial,
+        } = sent;
         let code = answer.code;
         if !code.is_accept() && header.is_enhanced() && !header.wants_application() {
             trace.warn(Reason::Sequence, "MSA-1");
         }
         trace.warn_all(&answer.warnings);
+        let mut exchange = self.exchange();
         if code.is_success() && answer.is_plain() {
-            self.duplicates
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remember(&header, trace.digest(), code, now);
+            let digest = trace.digest();
+            exchange.duplicates.remember(&header, digest, code, now);
         }
-        if code.is_accept() && header.wants_application() {
-            self.outstanding
-                .expect(header, self.policy.limits.hl7_pipelined);
+        if let Some(serial) = serial
+            && code != AckCode::Ca
+        {
+            exchange.drop_expected(serial);
         }
-        self.relay(answer);
+        drop(exchange);
+        self.relay(answer, now);
         let code = Some(code.code());
         self.record(trace, Outcome::Forwarded, None, code, now);
     }
 
-    /// What was committed and failed later is not taken: a repetition goes up again.
-    //= C6
-    fn forget(&self, message: &Header) {
-        self.duplicates
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .forget(message);
-    }
-
-    fn relay(&mut self, answer: Answer) {
+    pub(super) fn relay(&mut self, answer: Answer, now: Instant) {
         if self.device.gone {
             return;
         }
-        self.outstanding
-            .relayed(&answer.header, self.policy.limits.hl7_pipelined);
+        self.exchange().relayed(&answer.header, self.number, now);
         self.steps.push_back(Step::Forward {
             to: Side::Device,
             permit: answer.permit,

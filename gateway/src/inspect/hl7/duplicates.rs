@@ -1,4 +1,4 @@
-//! Which messages of one subject were already taken by their destination.
+//! Which messages of one device were already taken by their destination.
 //!
 //! In: who sent which bytes under which MSH-10. Out: the code that the destination gave to exactly these bytes.
 //! Remembers halves of hashes only (nobody finds a second message with the same half), for a day, and the newest of them; what is forgotten is simply forwarded again.
@@ -12,14 +12,14 @@ use sha2::{Digest, Sha256};
 
 /// The messages that were acknowledged with success.
 #[derive(Debug, Default)]
-pub struct Duplicates {
+pub(super) struct Duplicates {
     taken: BTreeMap<Half, Taken>,
     /// Keys in the order in which they were remembered.
     order: VecDeque<(Half, Instant)>,
 }
 
-/// The first half of a SHA-256. There is one table a subject and thousands of subjects: every byte counts.
-type Half = [u8; 16];
+/// The first half of a SHA-256. There is one table for each device and service, thousands of them: every byte counts.
+pub(super) type Half = [u8; 16];
 
 #[derive(Clone, Copy, Debug)]
 struct Taken {
@@ -40,12 +40,6 @@ pub(super) enum Seen {
 }
 
 impl Duplicates {
-    /// An empty table.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     pub(super) fn seen(&self, header: &Header, digest: &[u8; 32], now: Instant) -> Seen {
         match self.taken.get(&key(header)) {
             Some(taken) if now.saturating_duration_since(taken.at) >= WINDOW => Seen::New,
@@ -56,8 +50,8 @@ impl Duplicates {
     }
 
     /// The destination said later that it did not take a message after all.
-    pub(super) fn forget(&mut self, header: &Header) {
-        self.taken.remove(&key(header));
+    pub(super) fn forget(&mut self, key: Half) {
+        self.taken.remove(&key);
     }
 
     /// Remembers that the destination took a message.
@@ -69,7 +63,11 @@ impl Duplicates {
         code: AckCode,
         now: Instant,
     ) {
-        let key = key(header);
+        self.insert(key(header), digest, code, now);
+    }
+
+    /// The same, by key.
+    pub(super) fn insert(&mut self, key: Half, digest: [u8; 32], code: AckCode, now: Instant) {
         let (at, digest) = (now, half(&digest));
         self.taken.insert(key, Taken { digest, code, at });
         self.order.push_back((key, at));
@@ -87,11 +85,16 @@ impl Duplicates {
     }
 }
 
-/// MSH-3, MSH-4 and MSH-10; the lengths keep the parts apart.
-fn key(header: &Header) -> Half {
+/// MSH-3, MSH-4 and MSH-10.
+pub(super) fn key(header: &Header) -> Half {
     let (application, facility) = header.sender();
+    hash(&[application, facility, header.control_id()])
+}
+
+/// The lengths keep the parts apart.
+pub(super) fn hash(parts: &[&[u8]]) -> Half {
     let mut hash = Sha256::new();
-    for part in [application, facility, header.control_id()] {
+    for part in parts {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
@@ -104,7 +107,7 @@ fn half(hash: &[u8; 32]) -> Half {
 
 /// How long a message is remembered.
 const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
-/// Most messages that are remembered for one subject: some 200 KiB.
+/// Most messages that are remembered for one device and service: some 200 KiB.
 const MOST: usize = 2_048;
 
 #[cfg(test)]
@@ -123,7 +126,7 @@ mod tests {
     #[test]
     fn remembers_for_a_day_and_only_these_bytes() {
         let now = Instant::now();
-        let mut table = Duplicates::new();
+        let mut table = Duplicates::default();
         assert_eq!(table.seen(&header("1"), &[1; 32], now), Seen::New);
         table.remember(&header("1"), [1; 32], AckCode::Aa, now);
         assert_eq!(
@@ -139,7 +142,7 @@ mod tests {
     #[test]
     fn forgets_the_oldest_when_full() {
         let now = Instant::now();
-        let mut table = Duplicates::new();
+        let mut table = Duplicates::default();
         for id in 0..MOST + 10 {
             table.remember(&header(&id.to_string()), [1; 32], AckCode::Ca, now);
         }

@@ -5,12 +5,11 @@ use std::time::Instant;
 use jiff::Timestamp;
 use protocol_inspect::Reason;
 use protocol_inspect::hl7::ack;
-use protocol_inspect::hl7::answer::acknowledges;
-use protocol_inspect::hl7::{Answer, Fault, Frame, Header, Refused, Verdict, judge};
+use protocol_inspect::hl7::{Fault, Frame, Header, Refused, Verdict, judge};
 
 use super::duplicates::Seen;
 use super::record::{Trace, Why};
-use super::{Approved, Arrival, Hl7Session, Phase, PoisonError, Sent, Upstream};
+use super::{Approved, Arrival, Hl7Session, Phase, Sent, Upstream};
 use crate::flow::Side;
 use crate::inspect::{Outcome, Step, Subject};
 
@@ -24,8 +23,8 @@ impl Hl7Session {
         now: Instant,
         wall: Timestamp,
     ) {
-        if self.acknowledges_an_answer(&frame) {
-            self.acknowledgement(frame, received, now);
+        if let Some(origin) = self.acknowledges_an_answer(&frame, now) {
+            self.acknowledgement(frame, origin, received, now);
             return;
         }
         let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
@@ -74,9 +73,8 @@ impl Hl7Session {
     fn approved(&mut self, mut approved: Approved, now: Instant, wall: Timestamp) {
         let digest = approved.trace.digest();
         let seen = self
+            .exchange()
             .duplicates
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
             .seen(&approved.header, &digest, now);
         match seen {
             Seen::Taken(code) => {
@@ -133,16 +131,26 @@ impl Hl7Session {
             permit: approved.permit,
         });
         let (header, trace) = (approved.header, approved.trace);
-        if header.is_acknowledgement() || (header.is_enhanced() && !header.wants_accept()) {
-            if header.is_enhanced() && (header.wants_application() || header.wants_accept_error()) {
-                self.outstanding
-                    .expect(header, self.policy.limits.hl7_pipelined);
-            }
+        let waits =
+            !header.is_acknowledgement() && (!header.is_enhanced() || header.wants_accept());
+        let may_be_answered_later = header.is_enhanced()
+            && (header.wants_application() || (!waits && header.wants_accept_error()));
+        let serial = may_be_answered_later.then(|| {
+            let (digest, rule) = (trace.digest(), trace.rule_name());
+            self.exchange()
+                .expect(&header, digest, rule, self.number, now)
+        });
+        if waits {
+            let sent = Sent {
+                header,
+                trace,
+                serial,
+            };
+            self.phase = Phase::Answer(Box::new(sent), now);
+        } else {
             // A destination that answers all the same is not to be given up for it.
             self.strays_left = self.strays_left.saturating_add(1);
             self.record(trace, Outcome::Forwarded, None, None, now);
-        } else {
-            self.phase = Phase::Answer(Box::new(Sent { header, trace }), now);
         }
     }
 
@@ -187,35 +195,5 @@ impl Hl7Session {
             }
         }
         self.drop_rest(now);
-    }
-
-    /// Whether this is the device's own word about an answer that was relayed to it.
-    fn acknowledges_an_answer(&mut self, frame: &Frame) -> bool {
-        match acknowledges(frame, &self.policy) {
-            Some((code, id)) if code.is_accept() => self.outstanding.acknowledge(&id),
-            Some(_) | None => false,
-        }
-    }
-
-    fn acknowledgement(&mut self, frame: Frame, received: Instant, now: Instant) {
-        let mut trace = Trace::of(Side::Device, Subject::Answer, &frame, received);
-        match Answer::of_sender(frame, &self.policy) {
-            Ok(answer) if self.upstream == Upstream::Open => {
-                trace.read(Some(&answer.header));
-                trace.warn_all(&answer.warnings);
-                let (to, permit) = (Side::Hospital, answer.permit);
-                self.steps.push_back(Step::Forward { to, permit });
-                let code = Some(answer.code.code());
-                self.record(trace, Outcome::Forwarded, None, code, now);
-            }
-            Ok(_) => {
-                let why = Why::new(Reason::Destination, "the connection is gone");
-                self.record(trace, Outcome::Undelivered, Some(why), None, now);
-            }
-            Err(refusal) => {
-                let why = Why::from(&refusal);
-                self.record(trace, Outcome::Refused, Some(why), None, now);
-            }
-        }
     }
 }

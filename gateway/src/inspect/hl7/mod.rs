@@ -12,10 +12,11 @@
 //! - A stream that breaks MLLP, or a message whose delimiters cannot be read, ends the connection.
 
 mod answers;
+mod deferred;
 mod duplicates;
+mod exchange;
 mod inbound;
 mod messages;
-mod outstanding;
 mod pace;
 mod record;
 #[cfg(test)]
@@ -31,8 +32,8 @@ use protocol_inspect::hl7::ack::{self, Stamp};
 use protocol_inspect::hl7::{Fault, Frame, Framer, Header, Policy, Refused};
 use protocol_inspect::{Permit, Reason, Refusal};
 
+use self::exchange::{Hears, Number};
 use self::inbound::{Arrival, Inbound};
-use self::outstanding::Outstanding;
 use self::pace::Pace;
 use self::record::{Trace, Why};
 use super::{
@@ -40,19 +41,22 @@ use super::{
 };
 use crate::flow::Side;
 
-pub use self::duplicates::Duplicates;
+pub use self::exchange::Exchange;
 
 /// The session of one device connection with one HL7 service.
 pub struct Hl7Session {
     policy: Policy,
     timing: Timing,
     has_rate: bool,
-    duplicates: Arc<Mutex<Duplicates>>,
+    /// Shared with the other connections of the device to the service.
+    exchange: Arc<Mutex<Exchange>>,
+    number: Number,
+    /// What the other connections know of this one.
+    shown: (Hears, bool),
     device: Inbound,
     hospital: Framer,
     upstream: Upstream,
     phase: Phase,
-    outstanding: Outstanding,
     /// How many more frames that belong to nothing the destination may send on the present connection.
     strays_left: usize,
     pace: Pace,
@@ -94,6 +98,8 @@ struct Approved {
 struct Sent {
     header: Header,
     trace: Trace,
+    /// Under which the exchange expects its answers.
+    serial: Option<u64>,
 }
 
 impl Hl7Session {
@@ -101,22 +107,27 @@ impl Hl7Session {
     #[must_use]
     pub fn new(
         policy: &ConnectionPolicy,
-        duplicates: Arc<Mutex<Duplicates>>,
+        exchange: Arc<Mutex<Exchange>>,
         now: Instant,
         _wall: Timestamp,
     ) -> Self {
         let hl7 = hl7_policy(policy).unwrap_or_else(nothing_allowed);
         let max = hl7.limits.hl7_message;
+        let number = exchange
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .join();
         Self {
             policy: hl7,
             timing: policy.timing,
             has_rate: policy.rate.is_some(),
-            duplicates,
+            exchange,
+            number,
+            shown: (Hears::Yes, false),
             device: Inbound::new(max),
             hospital: Framer::new(max),
             upstream: Upstream::Absent,
             phase: Phase::Idle,
-            outstanding: Outstanding::default(),
             strays_left: answers::MOST_STRAYS,
             pace: Pace::new(now),
             spoken: 0,
@@ -156,10 +167,8 @@ impl Hl7Session {
     fn finish(&mut self, now: Instant) {
         let idle = matches!(self.phase, Phase::Idle);
         if idle && self.device.finished && self.device.queue.is_empty() {
-            let may_be_answered = !self.device.gone
-                && self.upstream == Upstream::Open
-                && !self.outstanding.is_empty();
-            if may_be_answered {
+            self.show();
+            if self.may_be_answered() {
                 return;
             }
             if self.device.mid_frame() {
@@ -178,6 +187,7 @@ impl Hl7Session {
             return;
         }
         self.phase = Phase::Closed;
+        self.leave(now);
         while let Some(arrival) = self.device.next(&self.policy.limits, now) {
             match arrival {
                 Arrival::Frame(frame, received) => self.abandon(&frame, received, now),
@@ -349,6 +359,11 @@ impl Session for Hl7Session {
         self.advance(now, wall);
     }
 
+    fn woken(&mut self, now: Instant, wall: Timestamp) {
+        self.collect(now);
+        self.advance(now, wall);
+    }
+
     fn connect_failed(&mut self, now: Instant, wall: Timestamp) {
         if matches!(self.phase, Phase::Closed) {
             return;
@@ -462,6 +477,7 @@ impl Session for Hl7Session {
     }
 
     fn poll(&mut self) -> Option<Step> {
+        self.show();
         self.steps.pop_front()
     }
 
@@ -487,7 +503,7 @@ impl Session for Hl7Session {
         matches!(self.phase, Phase::Idle)
             && self.device.held() == 0
             && self.hospital.buffered() == 0
-            && self.outstanding.is_empty()
+            && !self.exchange().concerns(self.number)
     }
 }
 

@@ -58,6 +58,16 @@ impl Trace {
         }
     }
 
+    /// Who sent it.
+    pub(super) fn from(&self) -> Side {
+        self.from
+    }
+
+    /// The rule that accepts it.
+    pub(super) fn rule_name(&self) -> &str {
+        self.rule.as_deref().unwrap_or_default()
+    }
+
     pub(super) fn digest(&self) -> [u8; 32] {
         self.digest.unwrap_or_default()
     }

@@ -83,6 +83,7 @@ impl Script {
     fn steps(&mut self) {
         while let Some(step) = self.session.poll() {
             let text = match step {
+                Step::Wake => panic!("no other connection here"),
                 Step::Connect => "connect".to_owned(),
                 Step::Forward { to, permit } => {
                     let words = self.sent(to, &permit.into_bytes());

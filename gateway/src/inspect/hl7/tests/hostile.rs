@@ -33,7 +33,7 @@ fn a_late_answer_to_an_older_message_is_no_success_for_a_newer_of_the_same_id() 
         s.device(&older).connected();
         s.device(&newer).hospital(&answer("AA", "1")).later(30_000);
         assert_eq!(count(&s, Outcome::Unanswered) == 0, forgiven);
-        s.session = Script::with(s.session.duplicates.clone()).session;
+        s.session = Script::with(s.session.exchange.clone()).session;
         s.device(&newer);
         assert_eq!(count(&s, Outcome::Repeated) == 1, forgiven);
     }

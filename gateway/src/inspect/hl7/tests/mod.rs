@@ -4,6 +4,7 @@
     reason = "tests begin at the real time once"
 )]
 
+mod deferred;
 mod hostile;
 
 use protocol_inspect::hl7::Rule;
@@ -227,7 +228,7 @@ fn the_same_bytes_are_answered_from_memory() {
     s.device(&message("1", "").replace(b"PID|1", b"PID|2"))
         .hospital(&answer("AA", "1"));
     insta::assert_snapshot!(s.told());
-    let mut other = Script::with(s.session.duplicates.clone());
+    let mut other = Script::with(s.session.exchange.clone());
     other.device(&message("1", "").replace(b"PID|1", b"PID|2"));
     assert!(other.told().contains("Repeated"), "{}", other.told());
 }
@@ -388,10 +389,10 @@ impl Script {
         Self::with(Arc::default())
     }
 
-    fn with(duplicates: Arc<Mutex<Duplicates>>) -> Self {
+    fn with(exchange: Arc<Mutex<Exchange>>) -> Self {
         let start = Instant::now();
         Self {
-            session: Hl7Session::new(&policy(), duplicates, start, wall(0)),
+            session: Hl7Session::new(&policy(), exchange, start, wall(0)),
             start,
             ms: 0,
             out: Vec::new(),
@@ -446,6 +447,7 @@ impl Script {
                     let how = if reset { " reset" } else { "" };
                     format!("close {side:?}{how}").to_lowercase()
                 }
+                Step::Wake => "wake".to_owned(),
                 Step::Spool(_) | Step::Unspool | Step::DropSpool => panic!("no spool here"),
             };
             self.out.push(text);
@@ -459,6 +461,10 @@ impl Script {
 
     fn hospital(&mut self, bytes: &[u8]) -> &mut Self {
         self.run(|s, now, wall| s.receive(Side::Hospital, bytes, now, wall))
+    }
+
+    fn woken(&mut self) -> &mut Self {
+        self.run(|s, now, wall| s.woken(now, wall))
     }
 
     fn connected(&mut self) -> &mut Self {
