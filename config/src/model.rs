@@ -276,6 +276,8 @@ pub enum Party {
 pub struct Hl7Rule {
     /// `ORU^R01`, `ORU^*`; at least one.
     pub send: BTreeSet<String>,
+    /// What the destination may answer with besides acknowledgements: `RSP^K22`, `RSP^*`.
+    pub receive: BTreeSet<String>,
     /// Allowed MSH-12; empty: any known.
     pub versions: BTreeSet<String>,
     /// MSH-3/4 must be the device's own. Default true.

@@ -31,6 +31,7 @@ pub(crate) const HL7: Keys = Keys {
     table: "`hl7` of [rule.NAME]",
     known: &[
         "send",
+        "receive",
         "versions",
         "bind_sender",
         "bind_patient",
@@ -38,10 +39,7 @@ pub(crate) const HL7: Keys = Keys {
         "local_segments",
         "embedded",
     ],
-    later: &[(
-        "receive",
-        "answers come back on the connection of the message they answer",
-    )],
+    later: &[],
 };
 
 pub(crate) const EMBEDDED: Keys = Keys {
@@ -119,11 +117,23 @@ pub(crate) fn read(section: &Section<'_>) -> RawRule {
 
 fn hl7(section: &Section<'_>) -> At<Hl7Rule> {
     let send = section.required_list::<MessageTypes>("send");
+    let receive = section.list::<MessageTypes>(
+        "receive",
+        "leave the key out to let acknowledgements alone come back",
+    );
+    for at in &receive {
+        if at.value.0.starts_with("ACK^") || at.value.0.starts_with("MCF^") {
+            let fault = Fault::new("acknowledgements always come back")
+                .help("`receive` is for other answers, such as `RSP^K22`");
+            section.problems().report(fault.at(at.place));
+        }
+    }
     let versions = section.list::<Version>("versions", "leave the key out to allow all versions");
     At {
         place: section.header,
         value: Hl7Rule {
             send: send.into_iter().map(|at| at.value.0).collect(),
+            receive: receive.into_iter().map(|at| at.value.0).collect(),
             versions: versions.into_iter().map(|at| at.value.0).collect(),
             bind_sender: section.or("bind_sender", true),
             bind_patient: section.or("bind_patient", false),

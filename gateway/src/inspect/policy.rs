@@ -80,6 +80,7 @@ fn hl7_policy<'a>(
         compiled.push(hl7::Rule {
             name: name.to_string(),
             send: hl7.send.iter().cloned().collect(),
+            receive: hl7.receive.iter().cloned().collect(),
             versions: hl7.versions.iter().cloned().collect(),
             bind_sender: hl7.bind_sender,
             bind_patient: hl7.bind_patient,

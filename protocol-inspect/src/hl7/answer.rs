@@ -1,8 +1,10 @@
 //! Judges what a destination answers, before it goes back to the sender.
 //!
-//! In: a frame of the destination. Out: an [`Answer`] with the [`Permit`] to relay it as it came, or a refusal.
-//! The answer must be a whole message with one MSA segment; what else is wrong in it are warnings,
+//! In: a frame of the destination. Out: an [`Answer`], and a [`Permit`] to relay it as it came, or a refusal.
+//! The answer must be a whole message with one MSA segment; what else is wrong in an acknowledgement are warnings,
 //! for a sloppy acknowledgement is still the truth about what the destination did.
+//! An answer of another type, as to a query, carries data: it is relayed only if the rule of its message expects
+//! the type, and is judged as that rule judges messages.
 //! Which message it belongs to, and whether that one wants such an answer, is for the session: it compares
 //! [`Answer::acknowledged`] and asks [`Answer::fits`].
 
@@ -10,11 +12,12 @@ use std::fmt;
 
 use super::ack::AckCode;
 use super::check;
-use super::finding::{Finding, Weight};
+use super::finding::{Finding, Findings, Weight};
 use super::header::Header;
+use super::judge::Case;
 use super::message::Message;
 use super::mllp::Frame;
-use super::policy::Policy;
+use super::policy::{Policy, Rule, Severity};
 use crate::{Permit, Reason, Refusal, Warning};
 
 /// An answer that may be relayed once it is known to whom it belongs.
@@ -24,8 +27,8 @@ pub struct Answer {
     /// MSA-1.
     pub code: AckCode,
     acknowledged: Vec<u8>,
-    /// The frame as it came.
-    pub permit: Permit,
+    frame: Frame,
+    findings: Findings,
     /// What is wrong but not refused.
     pub warnings: Vec<Warning>,
 }
@@ -75,16 +78,54 @@ impl Answer {
         let warnings = findings
             .others
             .iter()
-            .filter(|f| f.weight >= Weight::Content)
+            .filter(|f| f.weight >= Weight::Strict)
             .map(Finding::warning)
             .collect();
         Ok(Self {
             header,
             code,
             acknowledged,
-            permit: frame.permit(),
+            frame,
+            findings,
             warnings,
         })
+    }
+
+    /// The proof that it may be relayed, as it came, to the sender of a message that this rule accepted.
+    ///
+    /// # Errors
+    /// When it is no acknowledgement and the rule does not expect its type, or refuses what it says.
+    //= C2
+    pub fn approve(self, policy: &Policy, rule: &str) -> Result<(Permit, Vec<Warning>), Refusal> {
+        if self.is_plain() {
+            return Ok((self.frame.permit(), self.warnings));
+        }
+        let rule = policy.rules.iter().find(|of| of.name == rule);
+        let Some(rule) = rule.filter(|rule| expects(rule, &self.header)) else {
+            let detail = "the rule does not let the destination answer with this message type";
+            return Err(Refusal::new(Reason::Forbidden, "MSH-9", detail));
+        };
+        let message = Message::parse(self.frame.content(), &policy.limits)?;
+        let case = Case {
+            message: &message,
+            header: &self.header,
+            policy,
+            rule,
+        };
+        let own = case.examine();
+        let mut all = own
+            .firm
+            .iter()
+            .chain(&self.findings.others)
+            .chain(&own.others);
+        let refused = |finding: &&Finding| finding.weight == Weight::Firm || case.refuses(finding);
+        if let Some(finding) = all.clone().find(refused) {
+            return Err(finding.refusal());
+        }
+        let told =
+            |finding: &&Finding| rule.severity(finding.level, finding.weight) > Severity::Ignore;
+        let warnings = all.by_ref().filter(told).map(Finding::warning).collect();
+        Ok((self.frame.permit(), warnings))
     }
 
     /// MSA-2: MSH-10 of the message that is answered.
@@ -112,8 +153,16 @@ impl Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Answer({}, {:?})", self.code.code(), self.permit)
+        write!(f, "Answer({}, {:?})", self.code.code(), self.frame)
     }
+}
+
+/// Whether the rule lets the destination answer with this message type.
+fn expects(rule: &Rule, header: &Header) -> bool {
+    rule.receive.iter().any(|expected| {
+        let (code, trigger) = expected.split_once('^').unwrap_or((expected, ""));
+        code.as_bytes() == header.code && (trigger == "*" || trigger.as_bytes() == header.trigger)
+    })
 }
 
 /// The code and the message that a frame acknowledges, if it is a plain acknowledgement at all.

@@ -221,7 +221,7 @@ impl<'m> Case<'m> {
     }
 
     /// What depends on the rule.
-    fn examine(&self) -> Findings {
+    pub(crate) fn examine(&self) -> Findings {
         let mut findings = Findings::default();
         identity::judge(self, &mut findings);
         profile::judge(self, &mut findings);
@@ -230,7 +230,7 @@ impl<'m> Case<'m> {
         findings
     }
 
-    fn refuses(&self, finding: &Finding) -> bool {
+    pub(crate) fn refuses(&self, finding: &Finding) -> bool {
         !self.rule.shadow && self.rule.severity(finding.level, finding.weight) == Severity::Refuse
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use protocol_inspect::Reason;
 use protocol_inspect::hl7::ack::AckCode;
 use protocol_inspect::hl7::{Answer, Frame, Header};
+use protocol_inspect::{Permit, Reason};
 
 use super::record::{Trace, Why};
 use super::{Hl7Session, Phase, Sent, Upstream};
@@ -66,7 +66,6 @@ impl Hl7Session {
                 return;
             }
         };
-        trace.warn_all(&answer.warnings);
         // Destinations answer in order: where two messages have one MSH-10, the older is meant.
         let under_way = match &self.phase {
             Phase::Answer(sent, _) => sent.serial,
@@ -76,7 +75,7 @@ impl Hl7Session {
         let older = !answer.code.is_accept() && earlier.is_some();
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Answer(sent, _) if !older && belongs(&answer, &sent) => {
-                self.answered(*sent, answer, now);
+                self.answered(*sent, answer, trace, now);
                 return;
             }
             other @ (Phase::Idle
@@ -99,19 +98,30 @@ impl Hl7Session {
 
     /// The message under way has its answer.
     //= C6
-    fn answered(&mut self, sent: Sent, answer: Answer, now: Instant) {
+    fn answered(&mut self, sent: Sent, answer: Answer, of_answer: Trace, now: Instant) {
+        let (code, own, is_plain) = (answer.code, answer.header.clone(), answer.is_plain());
+        let (permit, warnings) = match answer.approve(&self.policy, sent.trace.rule_name()) {
+            Ok(approved) => approved,
+            Err(refusal) => {
+                // The destination did answer, so anything that we said of it would be an invention.
+                let why = Why::from(&refusal);
+                self.record(of_answer, Outcome::Refused, Some(why), None, now);
+                self.phase = Phase::Answer(Box::new(sent), now);
+                self.unanswered("the destination's answer was refused", now);
+                return;
+            }
+        };
         let Sent {
             header,
             mut trace,
             serial,
         } = sent;
-        let code = answer.code;
         if !code.is_accept() && header.is_enhanced() && !header.wants_application() {
             trace.warn(Reason::Sequence, "MSA-1");
         }
-        trace.warn_all(&answer.warnings);
+        trace.warn_all(&warnings);
         let mut exchange = self.exchange();
-        if code.is_success() && answer.is_plain() {
+        if code.is_success() && is_plain {
             let digest = trace.digest();
             exchange.duplicates.remember(&header, digest, code, now);
         }
@@ -121,24 +131,22 @@ impl Hl7Session {
             exchange.drop_expected(serial);
         }
         drop(exchange);
-        self.relay(answer, now);
+        self.relay(&own, permit, now);
         let code = Some(code.code());
         self.record(trace, Outcome::Forwarded, None, code, now);
     }
 
-    pub(super) fn relay(&mut self, answer: Answer, now: Instant) {
+    pub(super) fn relay(&mut self, answer: &Header, permit: Permit, now: Instant) {
         if self.device.gone {
             return;
         }
-        self.exchange().relayed(&answer.header, self.number, now);
-        self.steps.push_back(Step::Forward {
-            to: Side::Device,
-            permit: answer.permit,
-        });
+        self.exchange().relayed(answer, self.number, now);
+        let to = Side::Device;
+        self.steps.push_back(Step::Forward { to, permit });
     }
 
     /// Drops a frame of the destination that belongs to nothing, and gives up on a destination that has too many.
-    fn stray(&mut self, trace: Trace, why: Why, now: Instant) {
+    pub(super) fn stray(&mut self, trace: Trace, why: Why, now: Instant) {
         self.record(trace, Outcome::Refused, Some(why), None, now);
         self.strays_left = self.strays_left.saturating_sub(1);
         if self.strays_left == 0 {

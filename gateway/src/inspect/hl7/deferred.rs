@@ -55,26 +55,33 @@ impl Hl7Session {
         now: Instant,
     ) {
         trace.rule(Some(&settled.rule));
-        let code = answer.code;
+        let (code, own, is_plain) = (answer.code, answer.header.clone(), answer.is_plain());
+        let (permit, warnings) = match answer.approve(&self.policy, &settled.rule) {
+            Ok(approved) => approved,
+            Err(refusal) => {
+                self.stray(trace, Why::from(&refusal), now);
+                return;
+            }
+        };
+        trace.warn_all(&warnings);
         self.show();
         let receiver = self.exchange().receiver(settled.connection, self.number);
         let Some(receiver) = receiver else {
             // The destination may say it again; what it did not take may go up again at once.
             if !code.is_success() {
-                self.exchange().settle(settled, code, now);
+                self.exchange().settle(settled, code, is_plain, now);
             }
             let why = Why::new(Reason::Destination, "the device has no connection");
             self.record(trace, Outcome::Undelivered, Some(why), None, now);
             return;
         };
-        self.exchange().settle(settled, code, now);
+        self.exchange().settle(settled, code, is_plain, now);
         if receiver == self.number {
-            self.relay(answer, now);
+            self.relay(&own, permit, now);
             self.record(trace, Outcome::Forwarded, None, Some(code.code()), now);
             return;
         }
-        self.exchange().relayed(&answer.header, self.number, now);
-        let permit = answer.permit;
+        self.exchange().relayed(&own, self.number, now);
         self.leave_for(
             receiver,
             Parcel {
@@ -114,7 +121,16 @@ impl Hl7Session {
         };
         trace.read(Some(&answer.header));
         trace.warn_all(&answer.warnings);
-        let (permit, code) = (answer.permit, answer.code);
+        let code = answer.code;
+        // It is a plain acknowledgement, of which no rule speaks.
+        let permit = match answer.approve(&self.policy, "") {
+            Ok((permit, _)) => permit,
+            Err(refusal) => {
+                let why = Why::from(&refusal);
+                self.record(trace, Outcome::Refused, Some(why), None, now);
+                return;
+            }
+        };
         let parcel = Parcel {
             permit,
             code,

@@ -190,9 +190,15 @@ impl Exchange {
         })
     }
 
-    /// The answer was taken for a message. What failed may go up again.
+    /// The answer was taken for a message. What failed may go up again, and so may what was answered with data.
     //= C6
-    pub(super) fn settle(&mut self, settled: &Settled, code: AckCode, now: Instant) {
+    pub(super) fn settle(
+        &mut self,
+        settled: &Settled,
+        code: AckCode,
+        is_plain: bool,
+        now: Instant,
+    ) {
         let Some(index) = self.waiting.iter().position(|w| w.serial == settled.serial) else {
             return;
         };
@@ -202,7 +208,7 @@ impl Exchange {
         };
         if !code.is_success() {
             self.duplicates.forget(waiting.key);
-        } else if code == AckCode::Aa && waiting.only {
+        } else if code == AckCode::Aa && waiting.only && is_plain {
             self.duplicates
                 .insert(waiting.key, waiting.digest, code, now);
         }

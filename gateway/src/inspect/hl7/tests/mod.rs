@@ -6,6 +6,7 @@
 
 mod deferred;
 mod hostile;
+mod inbound;
 
 use protocol_inspect::hl7::Rule;
 
