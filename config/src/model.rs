@@ -288,6 +288,8 @@ pub struct Hl7Rule {
     pub clock_window: Option<Duration>,
     /// Local (Z) segments and their longest in bytes; `None` lists none.
     pub local_segments: Option<BTreeMap<String, u64>>,
+    /// Whether batches are carried. Default false.
+    pub batches: bool,
     /// Documents inside of fields.
     pub embedded: Embedded,
 }
@@ -378,6 +380,8 @@ pub struct Limits {
     pub hl7_segments: u64,
     /// Largest document inside of an HL7 field, decoded.
     pub hl7_embedded: u64,
+    /// Most messages of an HL7 batch.
+    pub hl7_batch_messages: u64,
     /// Largest DICOM data set in bytes. Default 4 GiB.
     pub dicom_dataset: u64,
     /// Deepest nesting of DICOM sequences, 1 to 256. Default 64.

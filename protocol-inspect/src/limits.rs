@@ -20,6 +20,8 @@ pub struct Limits {
     pub hl7_components: usize,
     /// Largest document inside of an HL7 field, once it is decoded.
     pub hl7_embedded: usize,
+    /// Most messages in an HL7 batch.
+    pub hl7_batch_messages: usize,
     /// Most HL7 messages of one connection that wait for their turn.
     pub hl7_pipelined: usize,
     /// Largest PDU other than P-DATA-TF (A-ASSOCIATE-RQ and -AC).
@@ -50,6 +52,7 @@ impl Default for Limits {
             hl7_repetitions: 10_000,
             hl7_components: 4_096,
             hl7_embedded: 4 << 20,
+            hl7_batch_messages: 1_000,
             hl7_pipelined: 64,
             dicom_association_pdu: 128 << 10,
             dicom_pdu: 128 << 10,

@@ -104,9 +104,7 @@ fn severities(section: &Section<'_>) -> BTreeMap<ContentLevel, Severity> {
 /// The right entries of a table that may be missing.
 fn entries<K: Text, V: Field>(section: &Section<'_>, key: &str) -> Vec<(At<K>, V)> {
     let all = section.map::<K, V>(key).unwrap_or_default();
-    all.into_iter()
-        .map(|(name, at)| (name, at.value))
-        .collect()
+    all.into_iter().map(|(name, at)| (name, at.value)).collect()
 }
 
 fn message(section: &Section<'_>) -> MessageProfile {

@@ -38,6 +38,7 @@ pub(crate) const HL7: Keys = Keys {
         "clock_window",
         "local_segments",
         "embedded",
+        "batches",
     ],
     later: &[],
 };
@@ -150,6 +151,7 @@ fn hl7(section: &Section<'_>) -> At<Hl7Rule> {
                 .section("embedded", &EMBEDDED)
                 .map(|inner| embedded(&inner))
                 .unwrap_or_default(),
+            batches: section.or("batches", false),
         },
     }
 }

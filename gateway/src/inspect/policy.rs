@@ -90,6 +90,7 @@ fn hl7_policy<'a>(
             shadow: rule.shadow || *shadow,
             local_segments: hl7.local_segments.as_ref().map(local_segments),
             embedded: embedded(&hl7.embedded),
+            batches: hl7.batches,
             ..hl7::Rule::default()
         });
     }
@@ -207,6 +208,7 @@ fn limits(config: &Config, rules: &[&Rule]) -> Limits {
         hl7_message,
         hl7_segments: size(limits.hl7_segments),
         hl7_embedded: size(limits.hl7_embedded),
+        hl7_batch_messages: size(limits.hl7_batch_messages),
         hl7_segment: others.hl7_segment.min(hl7_message),
         dicom_pdu: size(limits.dicom_pdu),
         dicom_dataset: limits.dicom_dataset.min(longest),

@@ -11,6 +11,7 @@
 use std::fmt;
 
 use super::ack::AckCode;
+use super::batch::{self, Batch};
 use super::check;
 use super::finding::{Finding, Findings, Weight};
 use super::header::Header;
@@ -27,6 +28,8 @@ pub struct Answer {
     /// MSA-1.
     pub code: AckCode,
     acknowledged: Vec<u8>,
+    /// MSA-2 of each message, if it is a batch of acknowledgements.
+    parts: Option<Vec<Vec<u8>>>,
     frame: Frame,
     findings: Findings,
     /// What is wrong but not refused.
@@ -39,7 +42,32 @@ impl Answer {
     /// # Errors
     /// When it is no message, or none that answers another.
     pub fn read(frame: Frame, policy: &Policy) -> Result<Self, Refusal> {
+        if batch::is_batch(frame.content()) {
+            return Self::of_batch(frame, policy);
+        }
         Self::examine(frame, policy, Weight::Firm)
+    }
+
+    /// A batch of plain acknowledgements.
+    fn of_batch(frame: Frame, policy: &Policy) -> Result<Self, Refusal> {
+        let one = |content: &[u8]| {
+            let answer = Self::examine(Frame::around(content), policy, Weight::Firm)?;
+            if answer.is_plain() {
+                return Ok((answer.code, answer.acknowledged));
+            }
+            let detail = "is no acknowledgement, in a batch of them";
+            Err(Refusal::new(Reason::Forbidden, "MSH-9", detail))
+        };
+        let response = batch::response(frame.content(), &policy.limits, one)?;
+        Ok(Self {
+            header: response.header,
+            code: response.code,
+            acknowledged: response.reference,
+            parts: Some(response.messages),
+            frame,
+            findings: Findings::default(),
+            warnings: Vec::new(),
+        })
     }
 
     /// Judges what a sender says to an answer that it was given. No rule speaks of it, so it may be
@@ -85,6 +113,7 @@ impl Answer {
             header,
             code,
             acknowledged,
+            parts: None,
             frame,
             findings,
             warnings,
@@ -128,7 +157,7 @@ impl Answer {
         Ok((self.frame.permit(), warnings))
     }
 
-    /// MSA-2: MSH-10 of the message that is answered.
+    /// MSA-2: MSH-10 of the message that is answered; of a batch BHS-12, the control id of the batch.
     #[must_use]
     pub fn acknowledged(&self) -> &[u8] {
         &self.acknowledged
@@ -137,7 +166,37 @@ impl Answer {
     /// Whether it is nothing but an acknowledgement, so that its code says all.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.header.is_acknowledgement()
+        self.is_batch() || self.header.is_acknowledgement()
+    }
+
+    /// Whether it is a batch of acknowledgements.
+    #[must_use]
+    pub fn is_batch(&self) -> bool {
+        self.parts.is_some()
+    }
+
+    /// Whether it answers this message, which is `batch` if it is one.
+    #[must_use]
+    pub fn answers(&self, message: &Header, batch: Option<&Batch>) -> bool {
+        let refers = match (batch, &self.parts) {
+            (None, None) => self.acknowledged == message.control_id(),
+            (None, Some(_)) => false,
+            (Some(batch), None) => batch.is_known_by(&self.acknowledged),
+            (Some(batch), Some(parts)) => {
+                batch.is_known_by(&self.acknowledged) && batch.has_all(parts)
+            }
+        };
+        refers && self.fits(message)
+    }
+
+    /// Whether its code speaks of all that was sent: of a batch it may name some messages only.
+    #[must_use]
+    pub fn is_complete(&self, batch: Option<&Batch>) -> bool {
+        match (batch, &self.parts) {
+            (Some(batch), Some(parts)) => batch.is_within(parts),
+            (Some(_) | None, None) => self.is_plain(),
+            (None, Some(_)) => false,
+        }
     }
 
     /// Whether this kind of answer may follow such a message.

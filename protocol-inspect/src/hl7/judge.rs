@@ -4,6 +4,7 @@
 //! or a refusal with all that an acknowledgement needs.
 //! Knows nothing of connections, clocks, rates or duplicates.
 
+use super::batch::{self, Batch};
 use super::check;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::header::Header;
@@ -42,6 +43,8 @@ pub struct Accepted {
     pub rule: String,
     /// What is wrong but not refused.
     pub warnings: Vec<Warning>,
+    /// What its answer may refer to, if it is a batch.
+    pub batch: Option<Batch>,
 }
 
 /// A message that may not pass.
@@ -65,12 +68,16 @@ pub struct Refused {
 //= C1
 #[must_use]
 pub fn judge(frame: Frame, policy: &Policy, now: Option<i64>) -> Judgement {
+    if batch::is_batch(frame.content()) {
+        return batch::judge(frame, policy, now);
+    }
     let header = Header::read(frame.content(), policy.limits.hl7_segment);
     let verdict = match decide(frame.content(), header.as_ref(), policy, now) {
         Ok((rule, warnings)) => Verdict::Accept(Accepted {
             permit: frame.permit(),
             rule,
             warnings,
+            batch: None,
         }),
         Err(refused) => Verdict::Refuse(*refused),
     };
@@ -91,7 +98,7 @@ impl Refused {
         }
     }
 
-    fn from_finding(finding: &Finding, rule: Option<&Rule>) -> Self {
+    pub(super) fn from_finding(finding: &Finding, rule: Option<&Rule>) -> Self {
         Self {
             refusal: finding.refusal(),
             code: finding.code,
@@ -105,7 +112,7 @@ impl Refused {
 }
 
 /// One rule must accept the whole message; if none does, the one that came furthest says why.
-fn decide(
+pub(super) fn decide(
     content: &[u8],
     header: Option<&Header>,
     policy: &Policy,

@@ -6,6 +6,7 @@
 
 pub mod ack;
 pub mod answer;
+mod batch;
 mod charset;
 mod check;
 mod delimiters;
@@ -29,6 +30,7 @@ mod structure;
 mod timestamp;
 
 pub use answer::Answer;
+pub use batch::{Batch, header_of};
 pub use delimiters::Delimiters;
 pub use embedded::Kind;
 pub use finding::{ErrorCode, Fault};

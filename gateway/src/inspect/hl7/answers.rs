@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use protocol_inspect::hl7::ack::AckCode;
-use protocol_inspect::hl7::{Answer, Frame, Header};
+use protocol_inspect::hl7::{Answer, Frame, Header, header_of};
 use protocol_inspect::{Permit, Reason};
 
 use super::record::{Trace, Why};
@@ -58,7 +58,7 @@ impl Hl7Session {
 
     fn answer(&mut self, frame: Frame, now: Instant) {
         let mut trace = Trace::of(Side::Hospital, Subject::Answer, &frame, now);
-        trace.read(Header::of(frame.content()).as_ref());
+        trace.read(header_of(frame.content()).as_ref());
         let answer = match Answer::read(frame, &self.policy) {
             Ok(answer) => answer,
             Err(refusal) => {
@@ -74,7 +74,9 @@ impl Hl7Session {
         let earlier = self.exchange().find(&answer, self.number, under_way);
         let older = !answer.code.is_accept() && earlier.is_some();
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Answer(sent, _) if !older && belongs(&answer, &sent) => {
+            Phase::Answer(sent, _)
+                if !older && answer.answers(&sent.header, sent.batch.as_ref()) =>
+            {
                 self.answered(*sent, answer, trace, now);
                 return;
             }
@@ -99,7 +101,8 @@ impl Hl7Session {
     /// The message under way has its answer.
     //= C6
     fn answered(&mut self, sent: Sent, answer: Answer, of_answer: Trace, now: Instant) {
-        let (code, own, is_plain) = (answer.code, answer.header.clone(), answer.is_plain());
+        let (code, own) = (answer.code, answer.header.clone());
+        let says_all = answer.is_complete(sent.batch.as_ref());
         let (permit, warnings) = match answer.approve(&self.policy, sent.trace.rule_name()) {
             Ok(approved) => approved,
             Err(refusal) => {
@@ -115,13 +118,14 @@ impl Hl7Session {
             header,
             mut trace,
             serial,
+            ..
         } = sent;
         if !code.is_accept() && header.is_enhanced() && !header.wants_application() {
             trace.warn(Reason::Sequence, "MSA-1");
         }
         trace.warn_all(&warnings);
         let mut exchange = self.exchange();
-        if code.is_success() && is_plain {
+        if code.is_success() && says_all {
             let digest = trace.digest();
             exchange.duplicates.remember(&header, digest, code, now);
         }
@@ -153,10 +157,6 @@ impl Hl7Session {
             self.unanswered("the destination sent too much that answers nothing", now);
         }
     }
-}
-
-fn belongs(answer: &Answer, sent: &Sent) -> bool {
-    answer.acknowledged() == sent.header.control_id() && answer.fits(&sent.header)
 }
 
 /// Most frames of one upstream connection that belong to nothing, beside one for each message that asked for no answer.

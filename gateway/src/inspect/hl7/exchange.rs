@@ -40,6 +40,7 @@ struct Waiting {
     /// Under which it is remembered as taken.
     key: Half,
     digest: [u8; 32],
+    is_batch: bool,
     rule: String,
     /// Whether an accept acknowledgement may come.
     accept: bool,
@@ -130,6 +131,7 @@ impl Exchange {
     pub(super) fn expect(
         &mut self,
         header: &Header,
+        is_batch: bool,
         digest: [u8; 32],
         rule: &str,
         connection: Number,
@@ -147,6 +149,7 @@ impl Exchange {
             id: hash(&[header.control_id()]),
             key,
             digest,
+            is_batch,
             rule: rule.to_owned(),
             accept: header.wants_accept() || header.wants_accept_error(),
             application: header.wants_application(),
@@ -177,7 +180,8 @@ impl Exchange {
             } else {
                 w.application
             };
-            w.id == id && fits && Some(w.serial) != under_way
+            let speaks = w.is_batch || !answer.is_batch();
+            w.id == id && fits && speaks && Some(w.serial) != under_way
         });
         let found = fitting
             .clone()
@@ -334,12 +338,12 @@ mod tests {
         let mut exchange = Exchange::new();
         let one = exchange.join();
         for id in 0..=MOST {
-            exchange.expect(&header(&id.to_string()), [1; 32], "r", one, now);
+            exchange.expect(&header(&id.to_string()), false, [1; 32], "r", one, now);
         }
         assert_eq!(exchange.waiting.len(), MOST);
         assert_eq!(exchange.find(&answer("AA", "0"), one, None), None);
         assert!(exchange.find(&answer("AA", "1"), one, None).is_some());
-        exchange.expect(&header("x"), [1; 32], "r", one, now + WINDOW);
+        exchange.expect(&header("x"), false, [1; 32], "r", one, now + WINDOW);
         assert_eq!(exchange.waiting.len(), 1);
     }
 
@@ -348,9 +352,9 @@ mod tests {
         let now = Instant::now();
         let mut exchange = Exchange::new();
         let (one, two) = (exchange.join(), exchange.join());
-        exchange.expect(&header("1"), [1; 32], "r", one, now);
-        exchange.expect(&header("1"), [2; 32], "r", one, now);
-        exchange.expect(&header("1"), [1; 32], "r", two, now);
+        exchange.expect(&header("1"), false, [1; 32], "r", one, now);
+        exchange.expect(&header("1"), false, [2; 32], "r", one, now);
+        exchange.expect(&header("1"), false, [1; 32], "r", two, now);
         assert_eq!(exchange.waiting.len(), 2);
     }
 

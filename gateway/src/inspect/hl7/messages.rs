@@ -37,6 +37,7 @@ impl Hl7Session {
                 let approved = Approved {
                     permit: accepted.permit,
                     header,
+                    batch: accepted.batch,
                     trace,
                 };
                 self.approved(approved, now, wall);
@@ -130,7 +131,7 @@ impl Hl7Session {
             to: Side::Hospital,
             permit: approved.permit,
         });
-        let (header, trace) = (approved.header, approved.trace);
+        let (header, batch, trace) = (approved.header, approved.batch, approved.trace);
         let waits =
             !header.is_acknowledgement() && (!header.is_enhanced() || header.wants_accept());
         let may_be_answered_later = header.is_enhanced()
@@ -138,11 +139,12 @@ impl Hl7Session {
         let serial = may_be_answered_later.then(|| {
             let (digest, rule) = (trace.digest(), trace.rule_name());
             self.exchange()
-                .expect(&header, digest, rule, self.number, now)
+                .expect(&header, batch.is_some(), digest, rule, self.number, now)
         });
         if waits {
             let sent = Sent {
                 header,
+                batch,
                 trace,
                 serial,
             };

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jiff::Timestamp;
 use protocol_inspect::hl7::ack::{self, Stamp};
-use protocol_inspect::hl7::{Fault, Frame, Framer, Header, Policy, Refused};
+use protocol_inspect::hl7::{Batch, Fault, Frame, Framer, Header, Policy, Refused, header_of};
 use protocol_inspect::{Permit, Reason, Refusal};
 
 use self::exchange::{Hears, Number};
@@ -91,12 +91,14 @@ enum Phase {
 struct Approved {
     permit: Permit,
     header: Header,
+    batch: Option<Batch>,
     trace: Trace,
 }
 
 /// A message that went up.
 struct Sent {
     header: Header,
+    batch: Option<Batch>,
     trace: Trace,
     /// Under which the exchange expects its answers.
     serial: Option<u64>,
@@ -214,7 +216,7 @@ impl Hl7Session {
 
     fn abandon(&mut self, frame: &Frame, received: Instant, now: Instant) {
         let mut trace = Trace::of(Side::Device, Subject::Message, frame, received);
-        trace.read(Header::of(frame.content()).as_ref());
+        trace.read(header_of(frame.content()).as_ref());
         self.record(trace, Outcome::Abandoned, None, None, now);
     }
 
@@ -463,7 +465,7 @@ impl Session for Hl7Session {
             match arrival {
                 Arrival::Frame(frame, received) => {
                     let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
-                    let header = Header::of(frame.content());
+                    let header = header_of(frame.content());
                     trace.read(header.as_ref());
                     match header {
                         Some(header) => self.turn_away(&header, trace, &refused, now, wall),

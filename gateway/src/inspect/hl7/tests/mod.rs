@@ -4,6 +4,7 @@
     reason = "tests begin at the real time once"
 )]
 
+mod batch;
 mod deferred;
 mod hostile;
 mod inbound;
