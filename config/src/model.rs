@@ -128,6 +128,8 @@ pub struct Service {
 pub enum ServiceProtocol {
     /// HL7 v2 over MLLP, inspected.
     Hl7 {
+        /// Release 2 of MLLP, with commit acknowledgements, and not release 1.
+        mllp_release_2: bool,
         /// TCP port.
         port: u16,
         /// How strict; holds beside that of the rule. Without either it is `standard`.

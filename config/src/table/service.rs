@@ -16,6 +16,7 @@ pub(crate) const KEYS: Keys = Keys {
         "profile",
         "called_ae",
         "shadow",
+        "mllp",
     ],
     later: &[
         (
@@ -38,6 +39,7 @@ pub(crate) struct RawService {
     pub(crate) profile: Option<At<ProfileChoice>>,
     called_ae: Option<String>,
     shadow: bool,
+    mllp: u64,
 }
 
 /// The protocols that are inspected.
@@ -73,6 +75,7 @@ pub(crate) fn read(section: &Section<'_>) -> RawService {
             .optional::<AeTitle>("called_ae")
             .map(|at| at.value.0),
         shadow: section.or("shadow", false),
+        mllp: section.within("mllp", 1..=2).unwrap_or(1),
     };
     RawService {
         unclear: service.unclear || !is_consistent(section, &service),
@@ -116,10 +119,12 @@ fn is_consistent(section: &Section<'_>, service: &RawService) -> bool {
             misplaced("ports", "an inspected service has its port in `address`");
             if protocol == Protocol::Hl7 {
                 misplaced("called_ae", "`called_ae` is for DICOM services");
+            } else {
+                misplaced("mllp", "`mllp` is for HL7 services");
             }
         }
         None => {
-            for key in ["called_ae", "profile", "shadow"] {
+            for key in ["called_ae", "profile", "shadow", "mllp"] {
                 misplaced(key, &format!("`{key}` is for inspected services"));
             }
         }
@@ -155,6 +160,7 @@ impl RawService {
         let profile = self.profile.map(|at| at.value);
         let protocol = match (self.protocol, self.address.as_ref()?.value) {
             (Some(Protocol::Hl7), ServiceAddress::WithPort(socket)) => ServiceProtocol::Hl7 {
+                mllp_release_2: self.mllp == 2,
                 port: socket.port(),
                 profile,
                 shadow: self.shadow,

@@ -68,7 +68,10 @@ fn hl7_policy<'a>(
     rules: &[Named<'a>],
 ) -> Option<(ProtocolPolicy, Vec<&'a Rule>)> {
     let ServiceProtocol::Hl7 {
-        profile, shadow, ..
+        profile,
+        shadow,
+        mllp_release_2,
+        ..
     } = &service.protocol
     else {
         return None;
@@ -96,6 +99,7 @@ fn hl7_policy<'a>(
     }
     let policy = hl7::Policy {
         limits: limits(config, &used),
+        release_2: *mllp_release_2,
         default_charset: device.default_charset.clone(),
         senders: device.hl7_senders.clone(),
         device_ids: device.device_ids.clone(),

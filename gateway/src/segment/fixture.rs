@@ -93,6 +93,7 @@ pub(crate) fn device(config: &mut Config, name: &str, addresses: &[&str], roles:
 /// Adds an inspected service.
 pub(crate) fn hl7(config: &mut Config, name: &str, address: &str, port: u16) {
     let protocol = ServiceProtocol::Hl7 {
+        mllp_release_2: false,
         port,
         profile: None,
         shadow: false,

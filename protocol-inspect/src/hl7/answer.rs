@@ -140,6 +140,8 @@ impl Answer {
             header: &self.header,
             policy,
             rule,
+            now: None,
+            is_answer: true,
         };
         let own = case.examine();
         let mut all = own

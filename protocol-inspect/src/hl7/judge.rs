@@ -134,6 +134,7 @@ pub(super) fn decide(
             policy,
             rule,
             now,
+            is_answer: false,
         };
         match case.decide(&findings) {
             Ok(warnings) => return Ok((rule.name.clone(), warnings)),
@@ -169,6 +170,8 @@ pub(crate) struct Case<'m> {
     pub(crate) rule: &'m Rule,
     /// The present in seconds since 1970, if it matters.
     pub(crate) now: Option<i64>,
+    /// Whether the destination says it.
+    pub(crate) is_answer: bool,
 }
 
 /// How far a message came with a rule, and what stopped it.

@@ -1,4 +1,4 @@
-//! Cuts a TCP stream into MLLP (release 1) frames.
+//! Cuts a TCP stream into MLLP frames, of release 1 or 2: in the latter some hold a commit acknowledgement.
 //!
 //! In: bytes as they come. Out: frames, or the one refusal after which the stream is dead.
 //! Between frames nothing is allowed, and inside a frame neither of the two block bytes:
@@ -7,7 +7,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{LimitReached, Permit, Reason, Refusal};
+use crate::{LimitReached, Permit, Reason, Refusal, Spoken};
 
 /// Collects bytes until they are a frame.
 pub struct Framer {
@@ -158,6 +158,17 @@ impl Frame {
         self.bytes.get(1..inner).unwrap_or_default()
     }
 
+    /// What a commit acknowledgement of MLLP release 2 says; `None` if the frame is none.
+    //= HL7 MLLP R2 2.4
+    #[must_use]
+    pub fn commit(&self) -> Option<bool> {
+        match self.content() {
+            [ACKNOWLEDGE] => Some(true),
+            [NEGATIVE_ACKNOWLEDGE] => Some(false),
+            _ => None,
+        }
+    }
+
     /// The frame as it came, envelope included.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
@@ -177,6 +188,16 @@ impl std::fmt::Debug for Frame {
     }
 }
 
+/// A commit acknowledgement of MLLP release 2: whether a block was taken.
+pub fn commit(taken: bool) -> Spoken {
+    let byte = if taken {
+        ACKNOWLEDGE
+    } else {
+        NEGATIVE_ACKNOWLEDGE
+    };
+    Spoken::new(envelope(&[byte]))
+}
+
 /// The content in its envelope.
 pub(crate) fn envelope(content: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(content.len().saturating_add(3));
@@ -192,7 +213,9 @@ fn stranger(first: u8) -> &'static str {
         0x16 => "not a start block: this looks like TLS, which is not spoken here",
         b'M' => "not a start block: this looks like HL7 without MLLP",
         b'G' | b'P' | b'H' | b'D' | b'O' | b'C' | b'T' => "not a start block: this looks like HTTP",
-        0x06 | 0x15 => "not a start block: this looks like an MLLP release 2 acknowledgement",
+        ACKNOWLEDGE | NEGATIVE_ACKNOWLEDGE => {
+            "not a start block: this looks like an MLLP release 2 acknowledgement"
+        }
         END_BLOCK => "an end block outside a frame",
         b'\r' | b'\n' => "a line end between frames",
         _ => "not a start block",
@@ -203,6 +226,8 @@ fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
+const ACKNOWLEDGE: u8 = 0x06;
+const NEGATIVE_ACKNOWLEDGE: u8 = 0x15;
 const START_BLOCK: u8 = 0x0b;
 const END_BLOCK: u8 = 0x1c;
 const CARRIAGE_RETURN: u8 = 0x0d;

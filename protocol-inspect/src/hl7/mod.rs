@@ -38,7 +38,7 @@ pub use header::{Condition, Header, Version};
 pub use identity::patient_hash;
 pub use judge::{Accepted, Judgement, Refused, Verdict, judge};
 pub use message::Message;
-pub use mllp::{Frame, Framer};
+pub use mllp::{Frame, Framer, commit};
 pub use offline::inspect_offline;
 pub use place::Place;
 pub use policy::{Base, Embedded, Level, LocalSegment, Patients, Policy, Profile, Rule, Severity};

@@ -15,6 +15,8 @@ use crate::Limits;
 pub struct Policy {
     /// The bounds of this connection.
     pub limits: Limits,
+    /// Whether release 2 of MLLP is spoken, with commit acknowledgements, and not release 1.
+    pub release_2: bool,
     /// Character set of a message that declares none in MSH-18 (HL7 table 0211 name, `ASCII` if unset).
     pub default_charset: String,
     /// `MSH-3^MSH-4` pairs that belong to this device; each compared as a whole, MSH-4 may be empty.

@@ -233,6 +233,7 @@ fn carried(config: &Config, service: &Service, rules: &[&RuleName]) -> String {
             port,
             profile,
             shadow,
+            ..
         } => format!(
             "by the HL7 relay to {}, inspected ({}{})",
             SocketAddr::new(service.address, *port),

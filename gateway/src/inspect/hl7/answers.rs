@@ -15,13 +15,17 @@ use crate::inspect::{Outcome, Step, Subject};
 impl Hl7Session {
     /// Bytes of the destination.
     pub(super) fn answers(&mut self, bytes: &[u8], now: Instant, wall: Timestamp) {
+        self.told = now;
         if self.upstream != Upstream::Open {
             return;
         }
         self.hospital.receive(bytes);
         while let Some(next) = self.hospital.poll() {
             match next {
-                Ok(frame) => self.answer(frame, now),
+                Ok(frame) => match frame.commit().filter(|_| self.gate.is_some()) {
+                    Some(taken) => self.hospital_commits(taken, now, wall),
+                    None => self.answer(frame, now),
+                },
                 Err(refusal) => {
                     let trace = Trace::stream(Side::Hospital, Subject::Stream);
                     let why = Why::from(&refusal);
@@ -45,6 +49,7 @@ impl Hl7Session {
             return;
         }
         self.upstream = Upstream::Absent;
+        self.hospital_commits_no_more();
         if matches!(self.phase, Phase::Answer(..)) {
             self.unanswered("the destination hung up before it answered", now);
             return;
@@ -75,7 +80,10 @@ impl Hl7Session {
         let older = !answer.code.is_accept() && earlier.is_some();
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Answer(sent, _)
-                if !older && answer.answers(&sent.header, sent.batch.as_ref()) =>
+                if !older
+                    && sent.waits
+                    && !self.is_uncommitted()
+                    && answer.answers(&sent.header, sent.batch.as_ref()) =>
             {
                 self.answered(*sent, answer, trace, now);
                 return;
@@ -142,7 +150,12 @@ impl Hl7Session {
 
     pub(super) fn relay(&mut self, answer: &Header, permit: Permit, now: Instant) {
         if self.device.gone {
+            self.say_commit(Side::Hospital, false);
             return;
+        }
+        if self.device.finished {
+            // It may read the answer, but never says whether it took it.
+            self.say_commit(Side::Hospital, false);
         }
         self.exchange().relayed(answer, self.number, now);
         let to = Side::Device;
@@ -151,6 +164,7 @@ impl Hl7Session {
 
     /// Drops a frame of the destination that belongs to nothing, and gives up on a destination that has too many.
     pub(super) fn stray(&mut self, trace: Trace, why: Why, now: Instant) {
+        self.say_commit(Side::Hospital, false);
         self.record(trace, Outcome::Refused, Some(why), None, now);
         self.strays_left = self.strays_left.saturating_sub(1);
         if self.strays_left == 0 {

@@ -66,11 +66,16 @@ impl Hl7Session {
         trace.warn_all(&warnings);
         self.show();
         let receiver = self.exchange().receiver(settled.connection, self.number);
+        // In release 2 the commit of the device belongs to the connection on which the answer came.
+        let own_only = self.gate.is_some().then_some(self.number);
+        let receiver = receiver.map(|receiver| own_only.unwrap_or(receiver));
+        let receiver = receiver.filter(|_| own_only.is_none() || !self.device.gone);
         let Some(receiver) = receiver else {
             // The destination may say it again; what it did not take may go up again at once.
             if !code.is_success() {
                 self.exchange().settle(settled, code, is_plain, now);
             }
+            self.say_commit(Side::Hospital, false);
             let why = Why::new(Reason::Destination, "the device has no connection");
             self.record(trace, Outcome::Undelivered, Some(why), None, now);
             return;
@@ -114,6 +119,7 @@ impl Hl7Session {
         let answer = match Answer::of_sender(frame, &self.policy) {
             Ok(answer) => answer,
             Err(refusal) => {
+                self.say_commit(Side::Device, false);
                 let why = Why::from(&refusal);
                 self.record(trace, Outcome::Refused, Some(why), None, now);
                 return;
@@ -126,6 +132,7 @@ impl Hl7Session {
         let permit = match answer.approve(&self.policy, "") {
             Ok((permit, _)) => permit,
             Err(refusal) => {
+                self.say_commit(Side::Device, false);
                 let why = Why::from(&refusal);
                 self.record(trace, Outcome::Refused, Some(why), None, now);
                 return;
@@ -138,7 +145,7 @@ impl Hl7Session {
         };
         if origin == self.number {
             self.unpack(parcel, now);
-        } else if self.exchange().has_upstream(origin) {
+        } else if self.gate.is_none() && self.exchange().has_upstream(origin) {
             self.leave_for(origin, parcel, now);
         } else {
             self.undelivered_parcel(parcel, now);
@@ -190,11 +197,15 @@ impl Hl7Session {
             trace,
         } = parcel;
         self.last_activity = now;
+        if let Some(gate) = self.gate.as_mut().filter(|_| to == Side::Hospital) {
+            gate.acknowledgements = gate.acknowledgements.saturating_add(1);
+        }
         self.steps.push_back(Step::Forward { to, permit });
         self.record(trace, Outcome::Forwarded, None, Some(code.code()), now);
     }
 
     fn undelivered_parcel(&mut self, parcel: Parcel, now: Instant) {
+        self.say_commit(parcel.trace.from(), false);
         let why = Why::new(Reason::Destination, "the connection is gone");
         self.record(parcel.trace, Outcome::Undelivered, Some(why), None, now);
     }

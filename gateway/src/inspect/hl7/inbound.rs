@@ -15,6 +15,10 @@ pub(super) struct Inbound {
     framer: Framer,
     pub(super) queue: VecDeque<Arrival>,
     queued: usize,
+    /// Whether commit acknowledgements are taken out of the stream (MLLP release 2).
+    release_2: bool,
+    /// Those that came, to be dealt with at once.
+    pub(super) commits: VecDeque<bool>,
     /// When the frame under way began, or reading went on after a pause.
     pub(super) began: Option<Instant>,
     /// No more will come: FIN, a framing refusal, a time-out.
@@ -31,11 +35,13 @@ pub(super) enum Arrival {
 }
 
 impl Inbound {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(max: usize, release_2: bool) -> Self {
         Self {
             framer: Framer::new(max),
             queue: VecDeque::new(),
             queued: 0,
+            release_2,
+            commits: VecDeque::new(),
             began: None,
             finished: false,
             gone: false,
@@ -76,6 +82,12 @@ impl Inbound {
         while self.has_room(limits) {
             match self.framer.poll() {
                 Some(Ok(frame)) => {
+                    let commit = frame.commit().filter(|_| self.release_2);
+                    if let Some(taken) = commit {
+                        self.began = self.framer.mid_frame().then_some(now);
+                        self.commits.push_back(taken);
+                        continue;
+                    }
                     self.queued += frame.bytes().len();
                     self.queue.push_back(Arrival::Frame(frame, now));
                     self.began = self.framer.mid_frame().then_some(now);

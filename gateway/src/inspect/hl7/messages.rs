@@ -79,6 +79,7 @@ impl Hl7Session {
             .seen(&approved.header, &digest, now);
         match seen {
             Seen::Taken(code) => {
+                self.say_commit(Side::Device, true);
                 let stamp = self.stamp(wall);
                 let spoken = ack::repeat(&approved.header, code, &stamp);
                 if !self.device.gone {
@@ -141,17 +142,23 @@ impl Hl7Session {
             self.exchange()
                 .expect(&header, batch.is_some(), digest, rule, self.number, now)
         });
-        if waits {
+        if !waits {
+            // A destination that answers all the same is not to be given up for it.
+            self.strays_left = self.strays_left.saturating_add(1);
+        }
+        if let Some(gate) = &mut self.gate {
+            gate.uncommitted = true;
+        }
+        if waits || self.gate.is_some() {
             let sent = Sent {
                 header,
                 batch,
                 trace,
                 serial,
+                waits,
             };
             self.phase = Phase::Answer(Box::new(sent), now);
         } else {
-            // A destination that answers all the same is not to be given up for it.
-            self.strays_left = self.strays_left.saturating_add(1);
             self.record(trace, Outcome::Forwarded, None, None, now);
         }
     }
@@ -172,6 +179,7 @@ impl Hl7Session {
     pub(super) fn device_ended(&mut self, reset: bool, now: Instant, wall: Timestamp) {
         self.device.finished = true;
         self.device.began = None;
+        self.device_commits_no_more();
         if reset {
             self.device.gone = true;
             let (side, reset) = (Side::Device, true);

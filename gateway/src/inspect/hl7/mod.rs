@@ -12,6 +12,7 @@
 //! - A stream that breaks MLLP, or a message whose delimiters cannot be read, ends the connection.
 
 mod answers;
+mod commit;
 mod deferred;
 mod duplicates;
 mod exchange;
@@ -32,6 +33,7 @@ use protocol_inspect::hl7::ack::{self, Stamp};
 use protocol_inspect::hl7::{Batch, Fault, Frame, Framer, Header, Policy, Refused, header_of};
 use protocol_inspect::{Permit, Reason, Refusal};
 
+use self::commit::Gate;
 use self::exchange::{Hears, Number};
 use self::inbound::{Arrival, Inbound};
 use self::pace::Pace;
@@ -63,7 +65,13 @@ pub struct Hl7Session {
     spoken: u16,
     last_activity: Instant,
     last_forward: Instant,
+    /// When the session was last told something.
+    told: Instant,
     steps: VecDeque<Step>,
+    /// Commits, which wait for nothing.
+    urgent: VecDeque<Step>,
+    /// Whether release 2 of MLLP is spoken, and what is not committed yet.
+    gate: Option<Gate>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,6 +110,8 @@ struct Sent {
     trace: Trace,
     /// Under which the exchange expects its answers.
     serial: Option<u64>,
+    /// Whether it waits for an answer, and not for the commit alone.
+    waits: bool,
 }
 
 impl Hl7Session {
@@ -115,6 +125,7 @@ impl Hl7Session {
     ) -> Self {
         let hl7 = hl7_policy(policy).unwrap_or_else(nothing_allowed);
         let max = hl7.limits.hl7_message;
+        let gate = hl7.release_2.then(Gate::default);
         let number = exchange
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -126,7 +137,7 @@ impl Hl7Session {
             exchange,
             number,
             shown: (Hears::Yes, false),
-            device: Inbound::new(max),
+            device: Inbound::new(max, gate.is_some()),
             hospital: Framer::new(max),
             upstream: Upstream::Absent,
             phase: Phase::Idle,
@@ -135,14 +146,21 @@ impl Hl7Session {
             spoken: 0,
             last_activity: now,
             last_forward: now,
+            told: now,
             steps: VecDeque::new(),
+            urgent: VecDeque::new(),
+            gate,
         }
     }
 
     /// Deals with what is queued until something must be waited for.
     fn advance(&mut self, now: Instant, wall: Timestamp) {
+        self.told = now;
         loop {
             self.device.fill(&self.policy.limits, now);
+            while let Some(taken) = self.device.commits.pop_front() {
+                self.device_commits(taken, now);
+            }
             if !matches!(self.phase, Phase::Idle) || self.pace.ready_at() > now {
                 break;
             }
@@ -170,7 +188,8 @@ impl Hl7Session {
         let idle = matches!(self.phase, Phase::Idle);
         if idle && self.device.finished && self.device.queue.is_empty() {
             self.show();
-            if self.may_be_answered() {
+            let held_back = self.gate.is_some() && self.owes_the_hospital();
+            if held_back || self.may_be_answered() {
                 return;
             }
             if self.device.mid_frame() {
@@ -189,6 +208,7 @@ impl Hl7Session {
             return;
         }
         self.phase = Phase::Closed;
+        self.open_gate(reset);
         self.leave(now);
         while let Some(arrival) = self.device.next(&self.policy.limits, now) {
             match arrival {
@@ -227,6 +247,7 @@ impl Hl7Session {
         refused: &Refused,
         wall: Timestamp,
     ) -> Option<&'static str> {
+        self.say_commit(Side::Device, false);
         let stamp = self.stamp(wall);
         let (code, spoken) = ack::refuse(header?, refused, &stamp)?;
         if self.device.gone {
@@ -292,6 +313,11 @@ impl Hl7Session {
         self.device
             .began
             .map(|began| after(began, self.timing.receive_ms))
+    }
+
+    fn commit_deadline(&self) -> Option<Instant> {
+        let since = self.gate.as_ref()?.since()?;
+        Some(after(since, self.timing.answer_ms))
     }
 
     fn phase_deadline(&self) -> Option<Instant> {
@@ -396,6 +422,7 @@ impl Session for Hl7Session {
 
     fn deadline(&self) -> Option<Instant> {
         let phase = self.phase_deadline()?;
+        let phase = self.commit_deadline().map_or(phase, |at| at.min(phase));
         Some(
             self.frame_deadline()
                 .map_or(phase, |frame| frame.min(phase)),
@@ -410,6 +437,10 @@ impl Session for Hl7Session {
                 detail: "did not end in time".to_owned(),
             });
             self.advance(now, wall);
+        }
+        if self.commit_deadline().is_some_and(|at| at <= now) {
+            self.no_commit(now);
+            return;
         }
         if self.phase_deadline().is_none_or(|at| at > now) {
             return;
@@ -480,7 +511,7 @@ impl Session for Hl7Session {
 
     fn poll(&mut self) -> Option<Step> {
         self.show();
-        self.steps.pop_front()
+        self.gated()
     }
 
     //= C7
@@ -505,6 +536,7 @@ impl Session for Hl7Session {
         matches!(self.phase, Phase::Idle)
             && self.device.held() == 0
             && self.hospital.buffered() == 0
+            && self.gate.as_ref().is_none_or(Gate::is_clear)
             && !self.exchange().concerns(self.number)
     }
 }

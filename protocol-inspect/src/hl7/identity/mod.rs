@@ -20,9 +20,11 @@ pub use patient::patient_hash;
 /// Judges what the rule binds.
 //= C5
 pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
-    let found = patient::judge(case)
-        .or_else(|| device::judge(case))
-        .or_else(|| clock(case));
+    // What the destination answers is about the same patients, but neither from the device nor by its clock.
+    let found = patient::judge(case).or_else(|| {
+        let is_own = || device::judge(case).or_else(|| clock(case));
+        (!case.is_answer).then(is_own).flatten()
+    });
     if let Some(finding) = found {
         findings.add(finding);
     }

@@ -5,6 +5,7 @@
 )]
 
 mod batch;
+mod commit;
 mod deferred;
 mod hostile;
 mod inbound;
