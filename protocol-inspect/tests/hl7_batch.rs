@@ -359,12 +359,7 @@ fn an_answer_refers_to_the_batch_as_a_whole_or_message_by_message() {
             true,
             "AE",
         ),
-        (
-            back("B-1", &[ack("AR", "1"), second.clone()]),
-            true,
-            true,
-            "AR",
-        ),
+        (back("B-1", &[ack("AR", "1"), second]), true, true, "AR"),
         (
             back("B-1", &[first.clone(), ack("AA", "3")]),
             false,

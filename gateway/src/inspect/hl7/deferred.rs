@@ -177,7 +177,7 @@ impl Hl7Session {
         let left = self.exchange().send(number, parcel);
         match left {
             Ok(()) => self.steps.push_back(Step::Wake),
-            Err(parcel) => self.undelivered_parcel(parcel, now),
+            Err(parcel) => self.undelivered_parcel(*parcel, now),
         }
     }
 

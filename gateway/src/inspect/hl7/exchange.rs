@@ -246,13 +246,13 @@ impl Exchange {
     }
 
     /// Leaves something for another connection, which must then be woken; comes back if that is gone.
-    pub(super) fn send(&mut self, to: Number, parcel: Parcel) -> Result<(), Parcel> {
+    pub(super) fn send(&mut self, to: Number, parcel: Parcel) -> Result<(), Box<Parcel>> {
         match self.connections.get_mut(&to) {
             Some(connection) => {
                 connection.parcels.push_back(parcel);
                 Ok(())
             }
-            None => Err(parcel),
+            None => Err(Box::new(parcel)),
         }
     }
 

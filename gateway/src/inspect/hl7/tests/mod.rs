@@ -5,6 +5,7 @@
 )]
 
 mod batch;
+mod codes;
 mod commit;
 mod deferred;
 mod hostile;
