@@ -243,7 +243,7 @@ async fn supervise(channel: OwnedFd, listener: TcpListener, destination: SocketA
                 let id = ConnectionId(number);
                 let policy = Box::new(policy());
                 let socket = accepted.unwrap().0.into_std().unwrap();
-                let open = ToRelay::Open { id, subject: number, policy };
+                let open = ToRelay::Open { id, subject: number, exchange: number, policy };
                 channel.send(&open, &[socket.as_fd()]).await.unwrap();
             }
             said = channel.receive() => match said.unwrap().0 {
