@@ -7,6 +7,7 @@ import collections
 import functools
 import re
 
+import decisions
 import sources
 from writer import PRIMITIVES
 
@@ -81,6 +82,7 @@ def version(name, site, dictionary, notes):
         out.segments[owner] = layout(out, owner, borrowed, {}, other["segments"].get(owner, {}), notes)
         notes.add("missing-segment", name, owner, "hl7types" if borrowed else "no fields")
     complete_types(out, types, other, notes)
+    decisions.fields(out, notes)
     out.codes = lead.tables
     return out
 
@@ -353,6 +355,8 @@ def settle_tables(versions, notes):
             v.tables[number] = codes(v, number, longest, notes)
             if counts["hl7"] and not v.tables[number]:
                 notes.add("no-codes", v.name, f"table {number:04}", "any code passes")
+    decisions.spaced(versions, notes)
+    decisions.tables(versions, notes)
 
 
 def codes(v, number, known, notes):

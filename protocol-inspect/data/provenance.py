@@ -25,6 +25,9 @@ REASONS = {
     "no-codes": "the table is HL7's, but the sources have no codes (external lists, and all versions before 2.3.1)",
     "code-range": "the source writes a range; it is spelt out",
     "code-cut": "the source cuts codes after twelve characters; the whole codes of later versions stand",
+    "code-spaced": "the source puts blanks around marks, a neighbouring version does not",
+    "length-of-code": "fewer characters than any value of the type needs: the length of its code alone; not taken",
+    "decided": "settled by hand against the neighbouring versions, each for the reason beside it (`decisions.tsv`)",
     "code-open": "not a code but a remark or a pattern",
 }
 
@@ -63,5 +66,16 @@ def text(versions, counts, notes, size):
               "- Lengths are normative up to 2.6; for 2.7, 2.7.1 and 2.8 the numbers are kept, for 2.8.1 and 2.8.2 there are none.",
               "- Codes begin with 2.3.1. Who defines a table is told by the data types that draw on it (ID, CNE: HL7; IS: user).",
               "- Fields kept for backward compatibility (B) are marked from 2.7 on; before, they count as optional.",
-              "- The condition of a conditional field (C) is not in any source.", ""]
+              "- The condition of a conditional field (C) is not in any source.", "",
+              "## Looked at and left", "",
+              "Neighbouring versions were compared field by field; these rows stand out and stay.", "",
+              "- OBX-4 is conditional in every version, and of type OG in 2.8.2, which brought that type.",
+              "- OBX-4 of 2.1 is a number, OBR-7 to OBR-9, OBR-14 and OBR-22 of 2.1 are required: all sources agree.",
+              "- Not required in one version alone: CTD.1, LCH.5, OM1.2, OM1.4, OM1.5, OM1.8 and RDT.1 of 2.3.1; IN1.2, PR1.3, PR1.5, QRD.1 and RXG.1 of 2.3. The looser stands.",
+              "- OM1.2 and OM1.4 are required in 2.3 and from 2.4 on.",
+              "- Other types in one version alone, all as loose: AL1.1 of 2.4; RXA.1, RXD.9, RXG.1, CE.4 and CK.2 of 2.3; CF.1, CF.4, SCV.2 and TQ.8 of 2.3.1; DLD.1 of 2.4.",
+              "- Other tables in one version alone, without codes in it: CK.3 of 2.2; NST.1, PRA.3 and PRA.4 of 2.3.",
+              "- Without limit in one version alone: OBR.2, ORC.2 and PID.16 of 2.3; PR1.2 to PR1.4 of 2.2. Three times: GT1.6, GT1.7, GT1.18, NK1.5 and PID.11 of 2.2. UB1 of 2.6 has numbers.",
+              "- Lengths of codes (ID) shrink between versions; how long a code is, its table says, and the length is not judged.",
+              "- A time stamp of eight characters (IAM.13, IAM.20, PV2.8, STF.31) is a date.", ""]
     return "\n".join(lines)

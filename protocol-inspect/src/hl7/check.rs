@@ -245,8 +245,14 @@ fn control_id(msh: &Segment<'_>, version: Option<Version>, findings: &mut Findin
 fn time(msh: &Segment<'_>, version: Option<Version>, now: Option<i64>, findings: &mut Findings) {
     let field = msh.field(7);
     if !field.is_valued() {
-        if version.is_some_and(|v| v >= Version::V2_5) {
-            findings.add(missing(7, Fault::Content));
+        match version {
+            Some(v) if v >= Version::V2_5 => findings.add(missing(7, Fault::Content)),
+            // Required since 2.4; that version is read with good will.
+            Some(Version::V2_4) => findings.add(Finding {
+                weight: Weight::Strict,
+                ..missing(7, Fault::Content)
+            }),
+            Some(_) | None => {}
         }
         return;
     }
