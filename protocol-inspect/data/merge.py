@@ -67,6 +67,10 @@ def version(name, site, dictionary, notes):
     defects(name, lead, notes)
     any_segments(name, lead, types, notes)
     out.structures = {n.upper(): nodes for n, nodes in lead.messages.items()}
+    for structure, nodes in list(out.structures.items()):
+        if sum(node[1] == "MSH" for node in nodes) > 1:
+            del out.structures[structure]
+            notes.add("two-messages", name, structure, "not carried")
     compare_structures(out, types, other, notes)
     events(out, types, other, notes)
     for kind, mine in (("segments", lead.segments), ("types", lead.types)):

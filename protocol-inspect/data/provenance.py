@@ -7,6 +7,7 @@ REASONS = {
     "empty-segment": "withdrawn with the version, and the source has no fields; the segment is known, its fields are not judged",
     "missing-segment": "a structure names it, the leading source does not define it",
     "missing-type": "a field names it, the leading source does not define it",
+    "two-messages": "a query and its answer in one: no message has two headers",
     "structure-any": "hl7apy lacks the place for any segment of the master file, hl7types has it",
     "structure-alone": "2.7.1 differs here from its neighbours; hl7types alone, which keeps one of several equal siblings",
     "structure-choice": "the other source has no notion of a choice or of any segment, and flattens it",
