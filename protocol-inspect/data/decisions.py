@@ -40,7 +40,7 @@ def numbers(text):
 def fields(version, notes):
     """Fields of segments, when the types are complete."""
     for row in rows():
-        if row["place"].startswith("table") or version.name not in versions(row["versions"]):
+        if " " in row["place"] or version.name not in versions(row["versions"]):
             continue
         owner, _, which = row["place"].partition(".")
         for number in numbers(which):
@@ -58,6 +58,33 @@ def fields(version, notes):
             if field["type"] in CODED and 0 < field["length"] < SHORTEST and version.name < "2.7":
                 notes.add("length-of-code", version.name, f"{owner}.{number}", f"no length instead of {field['length']}")
                 field["length"] = 0
+
+
+def structures(version, notes):
+    """Choices that are none, and choices that have lost a member."""
+    for row in rows():
+        name = row["place"].removeprefix("structure ")
+        if row["place"] == name or version.name not in versions(row["versions"]) or name not in version.structures:
+            continue
+        change = sequence if row["what"] == "sequence" else with_any
+        nodes = change(version.structures[name])
+        assert nodes != version.structures[name], (version.name, row)
+        version.structures[name] = nodes
+        notes.add("decided", version.name, row["place"], f"{row['what']}: {row['reason']}")
+
+
+def sequence(nodes):
+    return [("G" if kind == "C" else kind, name, low, high, sequence(children)) for kind, name, low, high, children in nodes]
+
+
+def with_any(nodes):
+    out = []
+    for kind, name, low, high, children in nodes:
+        children = with_any(children)
+        if kind == "C" and not any(child[0] == "A" for child in children):
+            children.append(("A", "", 1, 1, []))
+        out.append((kind, name, low, high, children))
+    return out
 
 
 def tables(all_versions, notes):

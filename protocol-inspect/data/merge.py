@@ -71,6 +71,7 @@ def version(name, site, dictionary, notes):
         if sum(node[1] == "MSH" for node in nodes) > 1:
             del out.structures[structure]
             notes.add("two-messages", name, structure, "not carried")
+    decisions.structures(out, notes)
     compare_structures(out, types, other, notes)
     events(out, types, other, notes)
     for kind, mine in (("segments", lead.segments), ("types", lead.types)):
