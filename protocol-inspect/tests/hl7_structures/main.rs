@@ -1,8 +1,15 @@
 //! Every structure of every version, through the whole judge under the strict profile:
 //! the least that is right is accepted, and each single fault in it is refused where it is.
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking and tell how much they judged"
+)]
 
 mod accepted;
+mod differential;
 mod faults;
 mod oracle;
 mod synthetic;

@@ -28,11 +28,14 @@ fn composite(version: Version, data_type: DataType, depth: usize) -> String {
         return at_depth(version, parts.nth(1).unwrap(), depth);
     };
     let required = parts.iter().any(|part| part.usage == Usage::Required);
+    let first = parts
+        .iter()
+        .position(|part| !matches!(part.usage, Usage::Withdrawn | Usage::NotUsed));
     let written: Vec<String> = parts
         .iter()
         .enumerate()
         .map(|(index, part)| {
-            let wanted = part.usage == Usage::Required || (!required && index == 0);
+            let wanted = part.usage == Usage::Required || (!required && Some(index) == first);
             if wanted {
                 at_depth(version, part, depth + 1)
             } else {
