@@ -83,9 +83,6 @@ impl<'a> Types<'a> {
 
     /// The shape of a field or component.
     pub(super) fn shape(&mut self, field: Field) -> Shape {
-        if field.table == ERROR_AND_LOCATION {
-            return Shape::Opaque;
-        }
         let id = field.data_type;
         let mut number = Number(0);
         id.hash(&mut number);
@@ -161,7 +158,7 @@ impl<'a> Types<'a> {
 
     /// Whether the standard has a closed list of codes, and this is not among them.
     pub(super) fn is_unlisted(&mut self, table: u16, code: &'a [u8]) -> bool {
-        if matches!(table, 0 | CODING_SYSTEMS) {
+        if table == 0 {
             return false;
         }
         let Some(slot) = self.tables.get_mut(usize::from(table) % TABLES) else {
@@ -250,12 +247,6 @@ impl Hasher for Number {
 /// How many data types and tables are kept at hand.
 const SHAPES: usize = 64;
 const TABLES: usize = 16;
-
-/// Table 0060 is the form of ERR-1 in 2.1, which that version calls a code.
-const ERROR_AND_LOCATION: u16 = 60;
-
-/// Table 0396 lists patterns too (`HL7nnnn`, `99zzz`), and grows between versions of the standard.
-const CODING_SYSTEMS: u16 = 396;
 
 /// Deepest nesting of data types that is followed.
 const DEEPEST: usize = 4;
