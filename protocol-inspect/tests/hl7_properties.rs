@@ -42,7 +42,7 @@ fn relay(chunks: &[&[u8]], policy: &Policy) -> (Vec<String>, Vec<u8>) {
             match next.map(|frame| judge(frame, policy, None)) {
                 Ok(judgement) => match judgement.verdict {
                     Verdict::Accept(accepted) => {
-                        said.push(accepted.rule);
+                        said.push(policy.rules[accepted.rule].name.clone());
                         forwarded.extend_from_slice(&accepted.permit.into_bytes());
                     }
                     Verdict::Refuse(refused) => said.push(refused.refusal.to_string()),

@@ -46,7 +46,11 @@ fn say(text: &str, policy: &Policy) -> String {
                 accepted.permit.into_bytes(),
                 Frame::around(text.as_bytes()).bytes()
             );
-            format!("{} ({} warnings)", accepted.rule, accepted.warnings.len())
+            format!(
+                "{} ({} warnings)",
+                policy.rules[accepted.rule].name,
+                accepted.warnings.len()
+            )
         }
         Verdict::Refuse(refused) => format!(
             "{}: {} {} {:?}",

@@ -220,10 +220,7 @@ impl fmt::Debug for Answer {
 
 /// Whether the rule lets the destination answer with this message type.
 fn expects(rule: &Rule, header: &Header) -> bool {
-    rule.receive.iter().any(|expected| {
-        let (code, trigger) = expected.split_once('^').unwrap_or((expected, ""));
-        code.as_bytes() == header.code && (trigger == "*" || trigger.as_bytes() == header.trigger)
-    })
+    rule.receive.iter().any(|expected| header.is_of(expected))
 }
 
 /// The code and the message that a frame acknowledges, if it is a plain acknowledgement at all.

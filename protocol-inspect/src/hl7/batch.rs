@@ -13,7 +13,8 @@ use super::ack::AckCode;
 use super::delimiters::Delimiters;
 use super::finding::{ErrorCode, Fault, Finding, Weight};
 use super::header::Header;
-use super::judge::{self, Accepted, Judgement, Refused, Verdict};
+use super::judge::{Accepted, Judge, Judgement, Refused, Verdict};
+use super::kept::Kept;
 use super::message::too_large;
 use super::mllp::Frame;
 use super::place::Place;
@@ -68,9 +69,14 @@ pub fn header_of(content: &[u8]) -> Option<Header> {
 
 /// Judges a batch. `now` as for a message.
 //= C1
-pub(crate) fn judge(frame: Frame, policy: &Policy, now: Option<i64>) -> Judgement {
+pub(crate) fn judge(
+    judge: &mut Judge,
+    frame: Frame,
+    policy: &Policy,
+    now: Option<i64>,
+) -> Judgement {
     let header = header(frame.content(), policy.limits.hl7_segment);
-    let verdict = match decide(frame.content(), policy, now) {
+    let verdict = match decide(judge, frame.content(), policy, now) {
         Ok((rule, warnings, batch)) => Verdict::Accept(Accepted {
             permit: frame.permit(),
             rule,
@@ -125,11 +131,15 @@ pub(crate) fn response(
 
 /// One rule must accept it all; of those that do not, the one that came furthest says why.
 fn decide(
+    judge: &mut Judge,
     content: &[u8],
     policy: &Policy,
     now: Option<i64>,
-) -> Result<(String, Vec<Warning>, Batch), Box<Refused>> {
-    let carrying = || policy.rules.iter().filter(|rule| rule.batches);
+) -> Result<(usize, Vec<Warning>, Batch), Box<Refused>> {
+    let carrying = || {
+        let all = policy.rules.iter().enumerate();
+        all.filter(|(_, rule)| rule.batches)
+    };
     if carrying().next().is_none() {
         let finding = Finding::firm(
             Reason::Unsupported,
@@ -143,9 +153,9 @@ fn decide(
     let envelope = Envelope::read(content, &policy.limits)
         .map_err(|finding| Box::new(Refused::from_finding(&finding, None)))?;
     let mut nearest: Option<(usize, Box<Refused>)> = None;
-    for rule in carrying() {
-        match envelope.pass(rule, policy, now) {
-            Ok((warnings, batch)) => return Ok((rule.name.clone(), warnings, batch)),
+    for (index, rule) in carrying() {
+        match envelope.pass(judge, rule, policy, now) {
+            Ok((warnings, batch)) => return Ok((index, warnings, batch)),
             Err((number, refused)) => {
                 if nearest.as_ref().is_none_or(|(best, _)| number > *best) {
                     nearest = Some((number, refused));
@@ -206,7 +216,7 @@ enum Begins {
 
 impl<'a> Envelope<'a> {
     //= C7
-    fn read(content: &'a [u8], limits: &Limits) -> Result<Self, Finding> {
+    fn read(content: &'a [u8], limits: &Limits) -> Result<Self, Box<Finding>> {
         let mut envelope = Self {
             delimiters: Delimiters::parse(content)?,
             heads: Vec::new(),
@@ -265,14 +275,14 @@ impl<'a> Envelope<'a> {
                     | State::BetweenBatches
                     | State::End,
                     _,
-                ) => return Err(out_of_order(offset)),
+                ) => return Err(out_of_order(offset).into()),
             };
             offset = offset.saturating_add(bytes.len()).saturating_add(1);
         }
         let is_whole = state == State::End || (state == State::BetweenBatches && !is_file);
         if !is_whole {
             let place = Place::default().byte(content.len());
-            return Err(broken(place, "the batch has no end"));
+            return Err(broken(place, "the batch has no end").into());
         }
         Ok(envelope)
     }
@@ -299,7 +309,7 @@ impl<'a> Envelope<'a> {
         occurrence: usize,
         bytes: &'a [u8],
         limits: &Limits,
-    ) -> Result<Line<'a>, Finding> {
+    ) -> Result<Line<'a>, Box<Finding>> {
         LimitReached::check("hl7_segment", bytes.len(), limits.hl7_segment)
             .map_err(|reached| too_large(reached, "segment length"))?;
         let line = Line {
@@ -315,23 +325,24 @@ impl<'a> Envelope<'a> {
                 "is not plain text",
                 ErrorCode::DataType,
                 Fault::Content,
-            ));
+            )
+            .into());
         }
         if matches!(name, "FHS" | "BHS") && Delimiters::parse(bytes)? != self.delimiters {
-            return Err(other_delimiters(line.place(2)));
+            return Err(other_delimiters(line.place(2)).into());
         }
         Ok(line)
     }
 
-    fn same_delimiters(&self, bytes: &[u8], offset: usize) -> Result<(), Finding> {
+    fn same_delimiters(&self, bytes: &[u8], offset: usize) -> Result<(), Box<Finding>> {
         if Delimiters::parse(bytes)? == self.delimiters {
             return Ok(());
         }
-        Err(other_delimiters(Place::msh(2).byte(offset)))
+        Err(other_delimiters(Place::msh(2).byte(offset)).into())
     }
 
     /// The count in BTS-1 or FTS-1.
-    fn counts(&mut self, trailer: &Line<'_>, expected: usize) -> Result<(), Finding> {
+    fn counts(&mut self, trailer: &Line<'_>, expected: usize) -> Result<(), Box<Finding>> {
         let place = trailer.place(1);
         let count = trailer.bytes.split(|b| *b == trailer.separator).nth(1);
         let count = count.unwrap_or_default();
@@ -357,7 +368,8 @@ impl<'a> Envelope<'a> {
             "is not the number of what is there",
             ErrorCode::SegmentSequence,
             Fault::Content,
-        ))
+        )
+        .into())
     }
 
     /// The messages and their numbers.
@@ -368,6 +380,7 @@ impl<'a> Envelope<'a> {
     /// Whether a rule accepts all of it; if not, how far it came.
     fn pass(
         &self,
+        judge: &mut Judge,
         rule: &Rule,
         policy: &Policy,
         now: Option<i64>,
@@ -390,8 +403,7 @@ impl<'a> Envelope<'a> {
             ..policy.clone()
         };
         for (number, message) in self.messages() {
-            let header = Header::read(message, policy.limits.hl7_segment);
-            match judge::decide(message, header.as_ref(), &alone, now) {
+            match judge.decide(message, &alone, now).1 {
                 Ok((_, more)) => {
                     let room = MOST_WARNINGS.saturating_sub(warnings.len());
                     warnings.extend(more.into_iter().take(room).map(|w| Warning {
@@ -401,7 +413,7 @@ impl<'a> Envelope<'a> {
                 }
                 Err(mut refused) => {
                     refused.refusal = within(number, refused.refusal);
-                    return Err((number, refused));
+                    return Err((number, Box::new(refused)));
                 }
             }
         }
@@ -410,7 +422,7 @@ impl<'a> Envelope<'a> {
 
     /// What it is known by, in the name of the device.
     //= C5
-    fn batch(&self, rule: &Rule, policy: &Policy) -> Result<Batch, Finding> {
+    fn batch(&self, rule: &Rule, policy: &Policy) -> Result<Batch, Box<Finding>> {
         let mut batch = Batch::default();
         for head in &self.heads {
             let sender = (head.field(3), head.field(4));
@@ -422,7 +434,8 @@ impl<'a> Envelope<'a> {
                     "is not the device's own application and facility",
                     ErrorCode::UnknownKey,
                     Fault::Rule,
-                ));
+                )
+                .into());
             }
             let id = head.field(11);
             if !id.is_empty() {
@@ -442,7 +455,8 @@ impl<'a> Envelope<'a> {
                 "is required to know the answer by, and missing",
                 ErrorCode::RequiredField,
                 Fault::Content,
-            ));
+            )
+            .into());
         }
         for (_, message) in self.messages() {
             let header = Header::read(message, policy.limits.hl7_segment);
@@ -479,12 +493,7 @@ fn header(content: &[u8], longest: usize) -> Option<Header> {
     let delimiters = Delimiters::parse(content).ok()?;
     let lines = || content.split(|b| *b == b'\r');
     let separator = delimiters.field;
-    let field = |line: &[u8], number: usize| {
-        let line = line.get(..longest).unwrap_or(line);
-        let mut fields = line.split(|b| *b == separator);
-        let value = fields.nth(number).unwrap_or_default();
-        value.get(..LONGEST).unwrap_or(value).to_vec()
-    };
+    let field = |line, number| nth(line, longest, separator, number);
     let first = lines().next()?;
     let heads = lines().take(2).filter(|line| is_batch(line));
     let id = heads.map(|line| field(line, 10)).find(|id| !id.is_empty());
@@ -501,21 +510,26 @@ fn header(content: &[u8], longest: usize) -> Option<Header> {
     let name = first.get(..3).unwrap_or_default();
     Some(Header {
         delimiters,
-        sending_application: field(first, 2),
-        sending_facility: field(first, 3),
-        receiving_application: field(first, 4),
-        receiving_facility: field(first, 5),
-        code: name.to_vec(),
-        trigger: Vec::new(),
-        control_id: id.unwrap_or_default(),
+        sending_application: Kept::new(field(first, 2)),
+        sending_facility: Kept::new(field(first, 3)),
+        receiving_application: Kept::new(field(first, 4)),
+        receiving_facility: Kept::new(field(first, 5)),
+        code: Kept::new(name),
+        trigger: Kept::new(&[]),
+        control_id: Kept::new(id.unwrap_or_default()),
         processing_id: leading
             .as_ref()
-            .map(|m| m.processing_id.clone())
-            .unwrap_or_default(),
+            .map_or_else(|| Kept::new(&[]), |m| m.processing_id.clone()),
         version: leading.and_then(|m| m.version),
         accept,
         application,
     })
+}
+
+fn nth(line: &[u8], longest: usize, separator: u8, number: usize) -> &[u8] {
+    let line = line.get(..longest).unwrap_or(line);
+    let mut fields = line.split(|b| *b == separator);
+    fields.nth(number).unwrap_or_default()
 }
 
 fn within(number: usize, refusal: Refusal) -> Refusal {
@@ -552,6 +566,3 @@ fn broken(place: Place, detail: &'static str) -> Finding {
 /// Most warnings that are kept of one batch.
 //= C7
 const MOST_WARNINGS: usize = 16;
-/// Longest value that is kept of an envelope, as of a header.
-//= C7
-const LONGEST: usize = 1_024;

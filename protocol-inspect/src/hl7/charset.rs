@@ -56,6 +56,10 @@ impl Charset {
 
     /// The first byte that is no part of a character of this set.
     pub(crate) fn misfit(self, bytes: &[u8]) -> Option<Misfit> {
+        if bytes.is_ascii() {
+            // All sets have ASCII in them.
+            return None;
+        }
         match self {
             Self::Ascii => position(bytes, |b| !b.is_ascii(), "is not ASCII"),
             Self::Iso8859(part) => position(
@@ -68,24 +72,25 @@ impl Charset {
                     offset: error.valid_up_to(),
                     detail: "is not UTF-8",
                 }),
-                Ok(text) => text
-                    .char_indices()
-                    .find(|(_, c)| is_hidden_structure(*c))
-                    .map(|(offset, _)| Misfit {
-                        offset,
-                        detail: "is a control character, a line separator or a byte order mark",
-                    }),
+                Ok(text) => hidden_structure(text).map(|offset| Misfit {
+                    offset,
+                    detail: "is a control character, a line separator or a byte order mark",
+                }),
             },
         }
     }
 }
 
-/// What a receiver may take for the end of a line or of a text, and nobody sees.
-fn is_hidden_structure(c: char) -> bool {
-    matches!(
-        c,
-        '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}'
-    )
+/// The first character that a receiver may take for the end of a line or of a text, and nobody sees:
+/// U+0080 to U+009F, U+2028, U+2029 and U+FEFF.
+fn hidden_structure(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    memchr::memchr3_iter(0xc2, 0xe2, 0xef, bytes).find(|at| {
+        matches!(
+            bytes.get(*at..),
+            Some([0xc2, 0x80..=0x9f, ..] | [0xe2, 0x80, 0xa8 | 0xa9, ..] | [0xef, 0xbb, 0xbf, ..])
+        )
+    })
 }
 
 fn position(bytes: &[u8], bad: impl Fn(u8) -> bool, detail: &'static str) -> Option<Misfit> {

@@ -26,7 +26,7 @@ pub struct Delimiters {
 impl Delimiters {
     /// Reads the delimiters of a message that begins with `MSH`.
     //= HL7 v2.5.1 2.5.4
-    pub(crate) fn parse(message: &[u8]) -> Result<Self, Finding> {
+    pub(crate) fn parse(message: &[u8]) -> Result<Self, Box<Finding>> {
         let Some((&field, rest)) = message.get(3..).and_then(<[u8]>::split_first) else {
             return Err(wrong(1, 3, "is missing"));
         };
@@ -113,14 +113,14 @@ fn is_delimiter(byte: u8) -> bool {
     byte.is_ascii_punctuation()
 }
 
-fn wrong(field: usize, offset: usize, detail: &'static str) -> Finding {
-    Finding::firm(
+fn wrong(field: usize, offset: usize, detail: &'static str) -> Box<Finding> {
+    Box::new(Finding::firm(
         Reason::Encoding,
         Place::msh(field).byte(offset),
         detail,
         ErrorCode::DataType,
         Fault::Content,
-    )
+    ))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! A finding says the same thing to three readers: a [`Refusal`] to the operator,
 //! a code of table 0357 and a [`Place`] to the sender, and a [`Fault`] that chooses the acknowledgement.
 
+use std::borrow::Cow;
+
 use super::place::Place;
 use super::policy::Level;
 use crate::{Reason, Refusal, Warning};
@@ -14,7 +16,7 @@ pub(crate) struct Finding {
     pub(crate) level: Level,
     pub(crate) reason: Reason,
     pub(crate) place: Place,
-    pub(crate) detail: String,
+    pub(crate) detail: Cow<'static, str>,
     pub(crate) code: ErrorCode,
     pub(crate) fault: Fault,
 }
@@ -103,7 +105,7 @@ impl Finding {
         weight: Weight,
         reason: Reason,
         place: Place,
-        detail: impl Into<String>,
+        detail: impl Into<Cow<'static, str>>,
         code: ErrorCode,
         fault: Fault,
     ) -> Self {
@@ -121,7 +123,7 @@ impl Finding {
     pub(crate) fn firm(
         reason: Reason,
         place: Place,
-        detail: impl Into<String>,
+        detail: impl Into<Cow<'static, str>>,
         code: ErrorCode,
         fault: Fault,
     ) -> Self {
@@ -134,7 +136,7 @@ impl Finding {
     }
 
     pub(crate) fn refusal(&self) -> Refusal {
-        Refusal::new(self.reason, self.place.to_string(), self.detail.clone())
+        Refusal::new(self.reason, self.place.to_string(), self.detail.as_ref())
     }
 
     pub(crate) fn warning(&self) -> Warning {
@@ -182,6 +184,13 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
+    /// Forgets everything but the room that it had.
+    pub(crate) fn clear(&mut self) {
+        self.firm = None;
+        self.others.clear();
+        (self.steps, self.content) = (0, 0);
+    }
+
     pub(crate) fn add(&mut self, finding: Finding) {
         if !self.wants(finding.weight) {
             return;

@@ -6,34 +6,67 @@
 use std::fmt;
 
 use super::delimiters::Delimiters;
-use super::segment::Segment;
+use super::kept::Kept;
+use super::segment::Field;
 
 /// The MSH fields that matter for an answer and for the rules, as they stand in the message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Header {
     pub(crate) delimiters: Delimiters,
     /// MSH-3.
-    pub(crate) sending_application: Vec<u8>,
+    pub(crate) sending_application: Kept<62>,
     /// MSH-4.
-    pub(crate) sending_facility: Vec<u8>,
+    pub(crate) sending_facility: Kept<62>,
     /// MSH-5.
-    pub(crate) receiving_application: Vec<u8>,
+    pub(crate) receiving_application: Kept<62>,
     /// MSH-6.
-    pub(crate) receiving_facility: Vec<u8>,
+    pub(crate) receiving_facility: Kept<62>,
     /// MSH-9.1.
-    pub(crate) code: Vec<u8>,
+    pub(crate) code: Kept<14>,
     /// MSH-9.2.
-    pub(crate) trigger: Vec<u8>,
+    pub(crate) trigger: Kept<14>,
     /// MSH-10.
-    pub(crate) control_id: Vec<u8>,
+    pub(crate) control_id: Kept<62>,
     /// MSH-11.1.
-    pub(crate) processing_id: Vec<u8>,
+    pub(crate) processing_id: Kept<14>,
     /// MSH-12.1, if it is known.
     pub(crate) version: Option<Version>,
     /// MSH-15.
     pub(crate) accept: Option<Condition>,
     /// MSH-16.
     pub(crate) application: Option<Condition>,
+}
+
+/// The fields of an MSH segment, found once for all who ask.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'a> {
+    fields: [&'a [u8]; FIELDS],
+    delimiters: Delimiters,
+}
+
+impl<'a> Head<'a> {
+    /// Cuts the bytes of the segment; what is behind MSH-18 nobody asks for.
+    pub(crate) fn new(msh: &'a [u8], delimiters: Delimiters) -> Self {
+        let mut head = Self {
+            fields: [&[]; FIELDS],
+            delimiters,
+        };
+        let cut = msh.split(|b| *b == delimiters.field);
+        for (slot, bytes) in head.fields.iter_mut().skip(1).zip(cut) {
+            *slot = bytes;
+        }
+        head
+    }
+
+    /// A field by its number in the standard, 2 to 18; absent fields are empty.
+    pub(crate) fn field(&self, number: usize) -> Field<'a> {
+        let bytes = self.fields.get(number).copied().unwrap_or_default();
+        Field::new(bytes, self.delimiters)
+    }
+
+    pub(crate) fn delimiters(&self) -> &Delimiters {
+        &self.delimiters
+    }
 }
 
 /// When an acknowledgement is wanted (HL7 table 0155).
@@ -82,27 +115,29 @@ impl Header {
         }
         let delimiters = Delimiters::parse(content).ok()?;
         let head = content.get(..longest).unwrap_or(content);
-        let bytes = head
-            .split(|b| *b == b'\r' || *b == b'\n')
-            .next()
-            .unwrap_or_default();
-        let msh = Segment::new(bytes, "MSH", 0, 1, delimiters);
-        let field = |number| copy(msh.field(number).bytes());
-        let component = |number, part| copy(msh.field(number).component(part));
-        Some(Self {
-            delimiters,
-            sending_application: field(3),
-            sending_facility: field(4),
-            receiving_application: field(5),
-            receiving_facility: field(6),
-            code: component(9, 1),
-            trigger: component(9, 2),
-            control_id: field(10),
-            processing_id: component(11, 1),
-            version: Version::named(msh.field(12).component(1)),
-            accept: Condition::named(msh.field(15).bytes()),
-            application: Condition::named(msh.field(16).bytes()),
-        })
+        let end = memchr::memchr2(b'\r', b'\n', head).unwrap_or(head.len());
+        let bytes = head.get(..end).unwrap_or_default();
+        Some(Self::of_head(&Head::new(bytes, delimiters)))
+    }
+
+    /// The same of fields that are found already.
+    pub(crate) fn of_head(head: &Head<'_>) -> Self {
+        let field = |number| head.field(number).bytes();
+        let component = |number, part| head.field(number).component(part);
+        Self {
+            delimiters: head.delimiters,
+            sending_application: Kept::new(field(3)),
+            sending_facility: Kept::new(field(4)),
+            receiving_application: Kept::new(field(5)),
+            receiving_facility: Kept::new(field(6)),
+            code: Kept::new(component(9, 1)),
+            trigger: Kept::new(component(9, 2)),
+            control_id: Kept::new(field(10)),
+            processing_id: Kept::new(component(11, 1)),
+            version: Version::named(component(12, 1)),
+            accept: Condition::named(field(15)),
+            application: Condition::named(field(16)),
+        }
     }
 
     /// The message type as `ORU^R01`, or `ACK`; empty if it is not of that form.
@@ -115,6 +150,12 @@ impl Header {
             Some(trigger) => format!("{code}^{trigger}"),
             None => code.to_owned(),
         }
+    }
+
+    /// Whether the message is of a type as rules name it: `ORU^R01`, `ORU^*`, or `ACK` without a trigger.
+    pub(crate) fn is_of(&self, allowed: &str) -> bool {
+        let (code, trigger) = allowed.split_once('^').unwrap_or((allowed, ""));
+        self.code == code.as_bytes() && (trigger == "*" || self.trigger == trigger.as_bytes())
     }
 
     /// MSH-10 as it stands in the message.
@@ -219,14 +260,8 @@ pub(crate) fn token(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// What is longer is cut, and so is no sender, type or version that anybody configured.
-fn copy(value: &[u8]) -> Vec<u8> {
-    value.get(..LONGEST).unwrap_or(value).to_vec()
-}
-
-/// Longest value that is kept of a header.
-//= C7
-const LONGEST: usize = 1_024;
+/// MSH-18 is the last that is asked for.
+const FIELDS: usize = 19;
 
 const ALL: [(&str, Version); 13] = [
     ("2.1", Version::V2_1),

@@ -9,7 +9,7 @@ use super::check;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::header::Header;
 use super::identity;
-use super::message::Message;
+use super::message::{Message, Room};
 use super::mllp::Frame;
 use super::place::Place;
 use super::policy::{Policy, Rule, Severity};
@@ -39,8 +39,8 @@ pub enum Verdict {
 pub struct Accepted {
     /// The frame as it came.
     pub permit: Permit,
-    /// The rule that accepts it.
-    pub rule: String,
+    /// The rule that accepts it, by its place in [`Policy::rules`].
+    pub rule: usize,
     /// What is wrong but not refused.
     pub warnings: Vec<Warning>,
     /// What its answer may refer to, if it is a batch.
@@ -64,24 +64,72 @@ pub struct Refused {
     pub warnings: Vec<Warning>,
 }
 
-/// Judges one message. `now` is the present in seconds since 1970, to which MSH-7 is compared; without it, it is not.
-//= C1
+/// Judges messages one after the other, and remembers nothing of them: what it keeps is room.
+#[derive(Default)]
+pub struct Judge {
+    room: Room,
+    findings: Findings,
+}
+
+impl Judge {
+    /// A judge without room yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Judges one message. `now` is the present in seconds since 1970, to which MSH-7 is compared; without it, it is not.
+    ///
+    /// Once it has seen messages like it, a message that is accepted without a warning costs no allocation.
+    //= C1
+    #[must_use]
+    pub fn judge(&mut self, frame: Frame, policy: &Policy, now: Option<i64>) -> Judgement {
+        if batch::is_batch(frame.content()) {
+            return batch::judge(self, frame, policy, now);
+        }
+        let (header, decided) = self.decide(frame.content(), policy, now);
+        let verdict = match decided {
+            Ok((rule, warnings)) => Verdict::Accept(Accepted {
+                permit: frame.permit(),
+                rule,
+                warnings,
+                batch: None,
+            }),
+            Err(refused) => Verdict::Refuse(refused),
+        };
+        Judgement { header, verdict }
+    }
+
+    /// Judges a message without its frame: which rule lets it pass, with which warnings.
+    pub(super) fn decide(
+        &mut self,
+        content: &[u8],
+        policy: &Policy,
+        now: Option<i64>,
+    ) -> (Option<Header>, Decided) {
+        match Message::read_in(content, &policy.limits, &mut self.room) {
+            Ok(message) => {
+                let header = Header::of_head(message.head());
+                check::examine_into(&message, policy, now, &mut self.findings);
+                let decided = decide(&message, &header, policy, now, &self.findings);
+                self.room.take_back(message);
+                (Some(header), decided)
+            }
+            Err(finding) => (
+                Header::read(content, policy.limits.hl7_segment),
+                Err(Refused::from_finding(&finding, None)),
+            ),
+        }
+    }
+}
+
+/// The rule that accepts a message, by its place in [`Policy::rules`], and the warnings; or why none does.
+type Decided = Result<(usize, Vec<Warning>), Refused>;
+
+/// Judges one message; who has many asks a [`Judge`].
 #[must_use]
 pub fn judge(frame: Frame, policy: &Policy, now: Option<i64>) -> Judgement {
-    if batch::is_batch(frame.content()) {
-        return batch::judge(frame, policy, now);
-    }
-    let header = Header::read(frame.content(), policy.limits.hl7_segment);
-    let verdict = match decide(frame.content(), header.as_ref(), policy, now) {
-        Ok((rule, warnings)) => Verdict::Accept(Accepted {
-            permit: frame.permit(),
-            rule,
-            warnings,
-            batch: None,
-        }),
-        Err(refused) => Verdict::Refuse(*refused),
-    };
-    Judgement { header, verdict }
+    Judge::new().judge(frame, policy, now)
 }
 
 impl Refused {
@@ -103,7 +151,7 @@ impl Refused {
             refusal: finding.refusal(),
             code: finding.code,
             place: (finding.place.field > 0 || finding.place.segment.len() == 3)
-                .then(|| finding.place.clone()),
+                .then_some(finding.place),
             fault: finding.fault,
             rule: rule.map(|rule| rule.name.clone()),
             warnings: Vec::new(),
@@ -112,42 +160,42 @@ impl Refused {
 }
 
 /// One rule must accept the whole message; if none does, the one that came furthest says why.
-pub(super) fn decide(
-    content: &[u8],
-    header: Option<&Header>,
+#[expect(
+    clippy::result_large_err,
+    reason = "it is taken apart where it was made, and accepted messages must not allocate"
+)]
+fn decide(
+    message: &Message<'_>,
+    header: &Header,
     policy: &Policy,
     now: Option<i64>,
-) -> Result<(String, Vec<Warning>), Box<Refused>> {
-    let message = Message::read(content, &policy.limits)
-        .map_err(|finding| Box::new(Refused::from_finding(&finding, None)))?;
-    let findings = check::examine(&message, policy, now);
-    let firm = findings.firm.as_ref();
-    if let Some(finding) = firm {
-        return Err(Box::new(Refused::from_finding(finding, None)));
+    findings: &Findings,
+) -> Decided {
+    if let Some(finding) = &findings.firm {
+        return Err(Refused::from_finding(finding, None));
     }
-    let header = header.ok_or_else(|| Box::new(Refused::from_finding(&unreadable(), None)))?;
-    let mut nearest: Option<Box<Miss<'_>>> = None;
-    for rule in &policy.rules {
+    let mut nearest: Option<Miss<'_>> = None;
+    for (index, rule) in policy.rules.iter().enumerate() {
         let case = Case {
-            message: &message,
+            message,
             header,
             policy,
             rule,
             now,
             is_answer: false,
         };
-        match case.decide(&findings) {
-            Ok(warnings) => return Ok((rule.name.clone(), warnings)),
-            Err(miss) => {
+        match case.decide(findings) {
+            Ruling::Pass(warnings) => return Ok((index, warnings)),
+            Ruling::Miss(miss) => {
                 if nearest.as_ref().is_none_or(|best| miss.step > best.step) {
                     nearest = Some(miss);
                 }
             }
         }
     }
-    Err(Box::new(match nearest {
+    Err(match nearest {
         Some(miss) => Refused {
-            warnings: told(miss.rule, &findings, &miss.own)
+            warnings: told(miss.rule, findings, &miss.own)
                 .filter(|other| **other != miss.finding)
                 .map(Finding::warning)
                 .collect(),
@@ -159,7 +207,7 @@ pub(super) fn decide(
             "no rule allows any",
             Fault::Rule,
         ),
-    }))
+    })
 }
 
 /// A message before one rule.
@@ -172,6 +220,17 @@ pub(crate) struct Case<'m> {
     pub(crate) now: Option<i64>,
     /// Whether the destination says it.
     pub(crate) is_answer: bool,
+}
+
+/// What a rule says to a message.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most messages are missed by some rule before one accepts them, and must not allocate for it"
+)]
+enum Ruling<'m> {
+    /// It may pass, with these warnings.
+    Pass(Vec<Warning>),
+    Miss(Miss<'m>),
 }
 
 /// How far a message came with a rule, and what stopped it.
@@ -193,12 +252,12 @@ enum Step {
 }
 
 impl<'m> Case<'m> {
-    /// The warnings under this rule, if it lets the message pass. `general` is what is wrong whatever the rule.
-    fn decide(&self, general: &Findings) -> Result<Vec<Warning>, Box<Miss<'m>>> {
-        let miss = |step, finding: &Finding, own| {
-            Box::new(Miss {
+    /// Whether this rule lets the message pass. `general` is what is wrong whatever the rule.
+    fn decide(&self, general: &Findings) -> Ruling<'m> {
+        let miss = |step, finding, own| {
+            Ruling::Miss(Miss {
                 step,
-                finding: finding.clone(),
+                finding,
                 rule: self.rule,
                 own,
             })
@@ -209,12 +268,14 @@ impl<'m> Case<'m> {
             .iter()
             .find(|f| f.fault == Fault::Header && self.refuses(f));
         if let Some(finding) = broken_header {
-            return Err(miss(Step::Content, finding, Findings::default()));
+            return miss(Step::Content, finding.clone(), Findings::default());
         }
-        rule_allows(self.rule, self.header)
-            .map_err(|(step, finding)| miss(step, &finding, Findings::default()))?;
-        sender_is_own(self.rule, self.header, self.policy)
-            .map_err(|finding| miss(Step::Sender, &finding, Findings::default()))?;
+        if let Some((step, finding)) = forbidden(self.rule, self.header) {
+            return miss(step, finding, Findings::default());
+        }
+        if let Some(finding) = foreign_sender(self.rule, self.header, self.policy) {
+            return miss(Step::Sender, finding, Findings::default());
+        }
         let own = self.examine();
         let refused = own
             .firm
@@ -223,10 +284,11 @@ impl<'m> Case<'m> {
             .chain(own.others.iter().filter(|f| self.refuses(f)))
             .next();
         match refused.cloned() {
-            Some(finding) => Err(miss(Step::Content, &finding, own)),
-            None => Ok(told(self.rule, general, &own)
-                .map(Finding::warning)
-                .collect()),
+            Some(finding) => miss(Step::Content, finding, own),
+            None => {
+                let told = told(self.rule, general, &own);
+                Ruling::Pass(told.map(Finding::warning).collect())
+            }
         }
     }
 
@@ -255,55 +317,46 @@ fn told<'f>(
     all.filter(|f| rule.severity(f.level, f.weight) > Severity::Ignore)
 }
 
-fn rule_allows(rule: &Rule, header: &Header) -> Result<(), (Step, Box<Finding>)> {
+/// Why the rule does not allow messages of this type or version, if it does not.
+fn forbidden(rule: &Rule, header: &Header) -> Option<(Step, Finding)> {
     let forbidden = |field, detail: &'static str, code| {
-        Box::new(Finding::new(
+        Finding::new(
             Weight::Firm,
             Reason::Forbidden,
             Place::msh(field),
             detail,
             code,
             Fault::Header,
-        ))
+        )
     };
-    let same_code = |allowed: &&String| {
-        allowed.as_str() == "*"
-            || allowed
-                .split('^')
-                .next()
-                .is_some_and(|code| code.as_bytes() == header.code)
-    };
-    let same_trigger = |allowed: &String| match allowed.split_once('^') {
-        Some((_, "*")) => true,
-        Some((_, trigger)) => trigger.as_bytes() == header.trigger,
-        None => allowed == "*" || header.trigger.is_empty(),
-    };
-    let mut of_code = rule.send.iter().filter(same_code).peekable();
-    if of_code.peek().is_none() {
-        let detail = "no rule allows this message type";
-        return Err((Step::Type, forbidden(9, detail, ErrorCode::MessageType)));
-    }
-    if !of_code.any(same_trigger) {
-        let detail = "no rule allows this trigger event";
-        return Err((Step::Type, forbidden(9, detail, ErrorCode::EventCode)));
+    let is_of = |allowed: &String| allowed == "*" || header.is_of(allowed);
+    if !rule.send.iter().any(is_of) {
+        let same_code = |allowed: &String| {
+            let code = allowed.split('^').next().unwrap_or_default();
+            header.code == code.as_bytes()
+        };
+        let (detail, code) = if rule.send.iter().any(same_code) {
+            ("no rule allows this trigger event", ErrorCode::EventCode)
+        } else {
+            ("no rule allows this message type", ErrorCode::MessageType)
+        };
+        return Some((Step::Type, forbidden(9, detail, code)));
     }
     let version = header.version.map(super::Version::code);
     let version_allowed = rule.versions.is_empty()
         || version.is_some_and(|version| rule.versions.iter().any(|v| v == version));
     if !version_allowed {
         let detail = "the rule does not allow this version";
-        return Err((Step::Version, forbidden(12, detail, ErrorCode::VersionId)));
+        return Some((Step::Version, forbidden(12, detail, ErrorCode::VersionId)));
     }
-    Ok(())
+    None
 }
 
+/// What is wrong with the sender's name, if the rule binds it and it is not the device's own.
 //= C5
-fn sender_is_own(rule: &Rule, header: &Header, policy: &Policy) -> Result<(), Finding> {
-    if !rule.bind_sender {
-        return Ok(());
-    }
-    if policy.is_own(header.sender()) {
-        return Ok(());
+fn foreign_sender(rule: &Rule, header: &Header, policy: &Policy) -> Option<Finding> {
+    if !rule.bind_sender || policy.is_own(header.sender()) {
+        return None;
     }
     let (application, _) = header.sender();
     let application_is_own = policy
@@ -317,7 +370,7 @@ fn sender_is_own(rule: &Rule, header: &Header, policy: &Policy) -> Result<(), Fi
     } else {
         (3, "is not the device's own application")
     };
-    Err(Finding::new(
+    Some(Finding::new(
         Weight::Firm,
         Reason::Identity,
         Place::msh(field),
@@ -325,14 +378,4 @@ fn sender_is_own(rule: &Rule, header: &Header, policy: &Policy) -> Result<(), Fi
         ErrorCode::UnknownKey,
         Fault::Rule,
     ))
-}
-
-fn unreadable() -> Finding {
-    Finding::firm(
-        Reason::Structure,
-        Place::default(),
-        "has no readable header",
-        ErrorCode::SegmentSequence,
-        Fault::Content,
-    )
 }

@@ -4,10 +4,10 @@
 //! Segments end with a carriage return and nothing else, there is one MSH and it comes first, no control byte hides anywhere.
 //! Knows nothing of what the fields mean.
 
-use std::collections::BTreeMap;
-
 use super::delimiters::Delimiters;
 use super::finding::{ErrorCode, Fault, Finding};
+use super::header::Head;
+use super::occurrences::Occurrences;
 use super::place::Place;
 use super::segment::Segment;
 use crate::{LimitReached, Limits, Reason, Refusal};
@@ -16,7 +16,35 @@ use crate::{LimitReached, Limits, Reason, Refusal};
 pub struct Message<'a> {
     bytes: &'a [u8],
     delimiters: Delimiters,
+    head: Head<'a>,
     segments: Vec<Segment<'a>>,
+    /// The length of the longest segment.
+    longest: usize,
+}
+
+/// Room for the segments of one message after the other.
+#[derive(Default)]
+pub(crate) struct Room {
+    segments: Vec<Segment<'static>>,
+    occurrences: Occurrences,
+}
+
+impl Room {
+    /// Room for the segments of the next message: what an earlier one had, or none.
+    fn give<'a>(&mut self) -> Vec<Segment<'a>> {
+        std::mem::take(&mut self.segments)
+    }
+
+    /// Keeps what a message does not need any more, unless it was uncommonly much.
+    //= C7
+    pub(crate) fn take_back(&mut self, message: Message<'_>) {
+        let mut segments = message.segments;
+        segments.clear();
+        if segments.capacity() <= MOST_KEPT {
+            // Nothing is left to be converted: this changes the lifetime, and the standard library keeps the allocation.
+            self.segments = segments.into_iter().map_while(|_| None).collect();
+        }
+    }
 }
 
 impl<'a> Message<'a> {
@@ -29,18 +57,33 @@ impl<'a> Message<'a> {
     }
 
     /// The same, with the finding.
-    pub(crate) fn read(content: &'a [u8], limits: &Limits) -> Result<Self, Finding> {
+    pub(crate) fn read(content: &'a [u8], limits: &Limits) -> Result<Self, Box<Finding>> {
+        Self::read_in(content, limits, &mut Room::default())
+    }
+
+    /// The same, in room that earlier messages had.
+    pub(crate) fn read_in(
+        content: &'a [u8],
+        limits: &Limits,
+        room: &mut Room,
+    ) -> Result<Self, Box<Finding>> {
         begins_with_msh(content)?;
         let delimiters = Delimiters::parse(content)?;
+        let body = content.strip_suffix(b"\r").unwrap_or(content);
+        let msh = body.split(|b| *b == b'\r').next().unwrap_or_default();
         let mut message = Self {
             bytes: content,
             delimiters,
-            segments: Vec::new(),
+            head: Head::new(msh, delimiters),
+            segments: room.give(),
+            longest: 0,
         };
-        let mut counts = BTreeMap::new();
+        room.occurrences.clear();
+        let pure = !has_control(body);
         let mut offset = 0_usize;
-        let body = content.strip_suffix(b"\r").unwrap_or(content);
-        for bytes in body.split(|b| *b == b'\r') {
+        let ends = memchr::memchr_iter(b'\r', body).chain([body.len()]);
+        for end in ends {
+            let bytes = body.get(offset..end).unwrap_or_default();
             LimitReached::check(
                 "hl7_segments",
                 message.segments.len().saturating_add(1),
@@ -49,9 +92,10 @@ impl<'a> Message<'a> {
             .map_err(|reached| too_large(reached, "segments"))?;
             LimitReached::check("hl7_segment", bytes.len(), limits.hl7_segment)
                 .map_err(|reached| too_large(reached, "segment length"))?;
-            let segment = message.segment(bytes, offset, &mut counts)?;
+            let segment = message.segment(bytes, offset, pure, &mut room.occurrences)?;
             message.segments.push(segment);
-            offset = offset.saturating_add(bytes.len()).saturating_add(1);
+            message.longest = message.longest.max(bytes.len());
+            offset = end.saturating_add(1);
         }
         Ok(message)
     }
@@ -61,10 +105,20 @@ impl<'a> Message<'a> {
         self.segments.iter()
     }
 
+    /// The length of its longest segment.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
     /// Its delimiters.
     #[must_use]
     pub fn delimiters(&self) -> &Delimiters {
         &self.delimiters
+    }
+
+    /// The fields of its header.
+    pub(crate) fn head(&self) -> &Head<'a> {
+        &self.head
     }
 
     /// Its bytes.
@@ -96,18 +150,19 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Reads one segment; `pure` if no control byte is in the whole message.
     fn segment(
         &self,
         bytes: &'a [u8],
         offset: usize,
-        counts: &mut BTreeMap<&'a str, usize>,
-    ) -> Result<Segment<'a>, Finding> {
+        pure: bool,
+        occurrences: &mut Occurrences,
+    ) -> Result<Segment<'a>, Box<Finding>> {
         let name = segment_name(bytes, self.delimiters.field)
             .ok_or_else(|| self.no_segment(bytes, offset))?;
-        let occurrence = counts.entry(name).or_insert(0);
-        *occurrence = occurrence.saturating_add(1);
-        let segment = Segment::new(bytes, name, offset, *occurrence, self.delimiters);
-        if let Some(at) = bytes.iter().position(|b| b.is_ascii_control()) {
+        let occurrence = occurrences.next(name);
+        let segment = Segment::new(bytes, name, offset, occurrence, self.delimiters);
+        if !pure && let Some(at) = bytes.iter().position(u8::is_ascii_control) {
             let detail = if bytes.get(at) == Some(&b'\n') {
                 "has a line feed, where only a carriage return ends a segment"
             } else {
@@ -120,26 +175,26 @@ impl<'a> Message<'a> {
             ));
         }
         match name {
-            "MSH" if *occurrence > 1 => Err(broken(
+            "MSH" if occurrence > 1 => Err(broken(
                 Reason::Structure,
                 Place::of(&segment, offset),
                 "is a second message header in one frame",
             )),
-            "FHS" | "BHS" | "BTS" | "FTS" => Err(Finding::firm(
+            "FHS" | "BHS" | "BTS" | "FTS" => Err(Box::new(Finding::firm(
                 Reason::Unsupported,
                 Place::of(&segment, offset),
                 "batches are not carried",
                 ErrorCode::MessageType,
                 Fault::Header,
-            )),
+            ))),
             _ => Ok(segment),
         }
     }
 
-    fn no_segment(&self, bytes: &[u8], offset: usize) -> Finding {
+    fn no_segment(&self, bytes: &[u8], offset: usize) -> Box<Finding> {
         let number = self.segments.len().saturating_add(1);
         let place = Place {
-            segment: format!("segment {number}"),
+            segment: format!("segment {number}").as_str().into(),
             offset: Some(offset),
             ..Place::default()
         };
@@ -153,6 +208,13 @@ impl<'a> Message<'a> {
         };
         broken(reason, place, detail)
     }
+}
+
+/// Whether a byte is in it that is neither text nor the end of a segment. Without branches, so that many bytes are looked at at once.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, byte| {
+        found | ((*byte < b' ') & (*byte != b'\r')) | (*byte == 0x7f)
+    })
 }
 
 /// The name, if it is one and is followed by a field separator or nothing.
@@ -173,19 +235,19 @@ fn segment_name(bytes: &[u8], separator: u8) -> Option<&str> {
     std::str::from_utf8(name).ok()
 }
 
-fn begins_with_msh(content: &[u8]) -> Result<(), Finding> {
+fn begins_with_msh(content: &[u8]) -> Result<(), Box<Finding>> {
     if content.starts_with(b"MSH") {
         return Ok(());
     }
     let place = Place::default().byte(0);
     if content.starts_with(b"FHS") || content.starts_with(b"BHS") {
-        return Err(Finding::firm(
+        return Err(Box::new(Finding::firm(
             Reason::Unsupported,
             place,
             "batches are not carried",
             ErrorCode::MessageType,
             Fault::Header,
-        ));
+        )));
     }
     let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xfe\xff", b"\xff\xfe"];
     if marks.iter().any(|mark| content.starts_with(mark)) {
@@ -205,19 +267,19 @@ fn begins_with_msh(content: &[u8]) -> Result<(), Finding> {
     Err(broken(Reason::Structure, place, "does not begin with MSH"))
 }
 
-fn broken(reason: Reason, place: Place, detail: &'static str) -> Finding {
+fn broken(reason: Reason, place: Place, detail: &'static str) -> Box<Finding> {
     let code = if reason == Reason::Structure {
         ErrorCode::SegmentSequence
     } else {
         ErrorCode::DataType
     };
-    Finding::firm(reason, place, detail, code, Fault::Content)
+    Box::new(Finding::firm(reason, place, detail, code, Fault::Content))
 }
 
 /// A bound was reached; `what` is told to the sender.
 pub(crate) fn too_large(reached: LimitReached, what: &str) -> Finding {
     let place = Place {
-        segment: reached.limit.to_owned(),
+        segment: reached.limit.into(),
         ..Place::default()
     };
     Finding::firm(
@@ -228,3 +290,7 @@ pub(crate) fn too_large(reached: LimitReached, what: &str) -> Finding {
         Fault::Content,
     )
 }
+
+/// Most segments for which room is kept from message to message.
+//= C7
+const MOST_KEPT: usize = 4_096;

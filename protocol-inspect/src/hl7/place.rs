@@ -1,14 +1,15 @@
 //! Where in a message something stands, in the words of the standard: `PID-7 (byte 212)`, `OBX[2]-5(1).1`.
 
 use std::fmt;
+use std::ops::Deref;
 
 use super::segment::Segment;
 
 /// A place in a message. Numbers count from 1 as in the standard; 0 is "the whole".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The segment's name; empty for the message as a whole.
-    pub segment: String,
+    pub segment: Label,
     /// Which of the segments of this name.
     pub occurrence: usize,
     /// Whether the segment's number is worth telling.
@@ -34,7 +35,7 @@ impl Place {
     /// A field of a segment that occurs once.
     pub(crate) fn field(segment: &str, field: usize) -> Self {
         Self {
-            segment: segment.to_owned(),
+            segment: segment.into(),
             occurrence: 1,
             field,
             ..Self::default()
@@ -56,7 +57,7 @@ impl Place {
     /// The place in a segment at which byte `offset` of the message stands.
     pub(crate) fn of(segment: &Segment<'_>, offset: usize) -> Self {
         let mut place = Self {
-            segment: segment.name().to_owned(),
+            segment: segment.name().into(),
             occurrence: segment.occurrence(),
             repeated: segment.occurrence() > 1,
             offset: Some(offset),
@@ -97,6 +98,55 @@ impl Place {
         place
     }
 }
+
+/// The name of a segment, or a few words that stand for one. Kept in place, so that a place costs no memory.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Label {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+impl From<&str> for Label {
+    /// What is longer than any name of ours is cut.
+    fn from(text: &str) -> Self {
+        let mut label = Self::default();
+        for (slot, byte) in label.bytes.iter_mut().zip(text.bytes()) {
+            *slot = byte;
+            label.length = label.length.saturating_add(1);
+        }
+        label
+    }
+}
+
+impl Deref for Label {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        let bytes = self.bytes.get(..self.length).unwrap_or_default();
+        str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+impl PartialEq<str> for Label {
+    fn eq(&self, other: &str) -> bool {
+        **self == *other
+    }
+}
+
+impl PartialEq<&str> for Label {
+    fn eq(&self, other: &&str) -> bool {
+        **self == **other
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+/// Longest label: `hl7_repetitions` has 15 bytes, `segment 10001` has 13, numbers beyond are no limit of ours.
+const LONGEST: usize = 32;
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -91,6 +91,10 @@ pub struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
+    pub(crate) fn new(bytes: &'a [u8], delimiters: Delimiters) -> Self {
+        Self { bytes, delimiters }
+    }
+
     /// The bytes as they stand in the message.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
@@ -123,6 +127,13 @@ impl<'a> Field<'a> {
     /// A component of the first repetition, from 1; absent ones are empty.
     #[must_use]
     pub fn component(&self, number: usize) -> &'a [u8] {
+        if number == 1 {
+            let d = &self.delimiters;
+            let end = |b: &u8| *b == d.component || *b == d.repetition;
+            let length = self.bytes.iter().position(end);
+            let length = length.unwrap_or(self.bytes.len());
+            return self.bytes.get(..length).unwrap_or_default();
+        }
         self.components()
             .nth(number.saturating_sub(1))
             .unwrap_or_default()

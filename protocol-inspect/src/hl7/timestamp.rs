@@ -8,6 +8,9 @@ pub(crate) type Complaint = &'static str;
 /// Judges `YYYY[MM[DD[HH[MM[SS[.S[S[S[S]]]]]]]]][+/-ZZZZ]`.
 //= HL7 v2.5.1 2.A.22
 pub(crate) fn judge(value: &[u8]) -> Result<(), Complaint> {
+    if is_plain(value) {
+        return Ok(());
+    }
     let (local, zone) = match value.iter().position(|b| matches!(b, b'+' | b'-')) {
         Some(at) => value.split_at(at),
         None => (value, &[][..]),
@@ -59,6 +62,32 @@ pub(crate) fn judge(value: &[u8]) -> Result<(), Complaint> {
             Ok(())
         }
         _ => Err("has a wrong time zone"),
+    }
+}
+
+/// Whether it is a date, or a date with a time to the minute or second, that every month has: the most common of all.
+/// What is not may still be right.
+#[inline]
+fn is_plain(value: &[u8]) -> bool {
+    let pair = |at: usize| match value.get(at..).and_then(<[u8]>::first_chunk) {
+        Some([tens @ b'0'..=b'9', ones @ b'0'..=b'9']) => tens
+            .wrapping_sub(b'0')
+            .wrapping_mul(10)
+            .wrapping_add(ones.wrapping_sub(b'0')),
+        Some(_) | None => u8::MAX,
+    };
+    let date = || {
+        let year = (pair(0), pair(2));
+        (1..100).contains(&year.0)
+            && year.1 < 100
+            && (1..=12).contains(&pair(4))
+            && (1..=28).contains(&pair(6))
+    };
+    match value.len() {
+        8 => date(),
+        12 => date() && pair(8) < 24 && pair(10) < 60,
+        14 => date() && pair(8) < 24 && pair(10) < 60 && pair(12) < 60,
+        _ => false,
     }
 }
 
@@ -165,7 +194,10 @@ fn days_since_1970(year: u32, month: u32, day: u32) -> i64 {
 
 fn number(digits: &[u8], from: usize, length: usize) -> Option<u32> {
     let digits = digits.get(from..from.checked_add(length)?)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    digits.iter().try_fold(0_u32, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| byte.wrapping_sub(b'0'))?;
+        number.checked_mul(10)?.checked_add(u32::from(digit))
+    })
 }
 
 fn days(year: u32, month: u32) -> u32 {

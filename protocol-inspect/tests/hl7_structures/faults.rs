@@ -59,14 +59,14 @@ fn judge_structures(change: impl Fn(&mut Synthetic, usize)) {
             assert_eq!(place.offset, Some(changed.offset(fault)), "{what}: {place}");
             // Either what stands there is wrong, or what is missing there mends it.
             let stands = changed.lines.get(fault).map(|l| l.id.to_string());
-            if stands.is_none_or(|stands| stands != place.segment) {
+            if stands.is_none_or(|stands| place.segment != *stands) {
                 let mut mended = changed.names();
                 mended.insert(fault, SegmentId::new(place.segment.as_bytes()).unwrap());
                 let next = first_fault(message.structure, &mended);
                 assert!(next.is_none_or(|next| next > fault), "{what}: {place}");
             }
             let before = &changed.lines[..fault];
-            let before = before.iter().filter(|l| l.id.as_str() == place.segment);
+            let before = before.iter().filter(|l| place.segment == l.id.as_str());
             assert_eq!(place.occurrence, before.count() + 1, "{what}: {place}");
         }
     }
@@ -188,7 +188,7 @@ fn expect(changed: &Synthetic, spot: &Spot, component: usize, code: &str, policy
     let why = verdict(&changed.bytes(), policy).expect_err(&what);
     let place = why.place.unwrap_or_default();
     let wanted = Place {
-        segment: id.to_string(),
+        segment: id.as_str().into(),
         occurrence: changed.occurrence(spot.line),
         field: spot.number,
         component,
@@ -200,7 +200,7 @@ fn expect(changed: &Synthetic, spot: &Spot, component: usize, code: &str, policy
         repetition: 0,
         subcomponent: 0,
         component: if component == 0 { 0 } else { place.component },
-        ..place.clone()
+        ..place
     };
     assert_eq!(said, wanted, "{what}: {}", why.refusal);
     assert_eq!(why.code.code(), code, "{what}: {}", why.refusal);

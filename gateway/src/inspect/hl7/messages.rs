@@ -1,17 +1,24 @@
 //! From the device to the destination: one message, from its last byte to the forwarding.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use protocol_inspect::Reason;
 use protocol_inspect::hl7::ack;
-use protocol_inspect::hl7::{Fault, Frame, Header, Refused, Verdict, judge};
+use protocol_inspect::hl7::{Fault, Frame, Header, Judge, Refused, Verdict};
 
 use super::duplicates::Seen;
 use super::record::{Trace, Why};
 use super::{Approved, Arrival, Hl7Session, Phase, Sent, Upstream};
 use crate::flow::Side;
 use crate::inspect::{Outcome, Step, Subject};
+
+thread_local! {
+    /// One for all sessions of a worker: what it keeps is room for one message, and no session waits while it judges.
+    //= C7
+    static JUDGE: RefCell<Judge> = RefCell::default();
+}
 
 impl Hl7Session {
     /// Judges a message and sends it on its way.
@@ -28,11 +35,13 @@ impl Hl7Session {
             return;
         }
         let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
-        let judgement = judge(frame, &self.policy, Some(wall.as_second()));
+        let judgement =
+            JUDGE.with_borrow_mut(|judge| judge.judge(frame, &self.policy, Some(wall.as_second())));
         trace.read(judgement.header.as_ref());
         match (judgement.verdict, judgement.header) {
             (Verdict::Accept(accepted), Some(header)) => {
-                trace.rule(Some(&accepted.rule));
+                let rule = self.policy.rules.get(accepted.rule);
+                trace.rule(rule.map(|rule| rule.name.as_str()));
                 trace.warn_all(&accepted.warnings);
                 let approved = Approved {
                     permit: accepted.permit,

@@ -282,6 +282,8 @@ fn steps(segment: &str) -> usize {
         header: &Header::read(text.as_bytes(), usize::MAX).unwrap(),
         policy: &policy,
         rule: &Rule::default(),
+        now: None,
+        is_answer: false,
     };
     judge(&case, &mut findings);
     findings.steps

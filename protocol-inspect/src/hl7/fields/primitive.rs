@@ -37,6 +37,26 @@ pub(super) fn judge(primitive: Primitive, value: &[u8]) -> Result<(), Complaint>
     })
 }
 
+/// Whether a value is plainly right. What is not may still be.
+#[inline]
+pub(super) fn is_right(primitive: Primitive, value: &[u8]) -> bool {
+    match primitive {
+        Primitive::Nm => is_decimal(value),
+        Primitive::Si => value.iter().all(u8::is_ascii_digit),
+        Primitive::Dtm | Primitive::Ts => timestamp::judge(value).is_ok(),
+        Primitive::Dt
+        | Primitive::Tm
+        | Primitive::Snm
+        | Primitive::St
+        | Primitive::Tx
+        | Primitive::Ft
+        | Primitive::Id
+        | Primitive::Is
+        | Primitive::Gts
+        | Primitive::Tn => judge(primitive, value).is_ok(),
+    }
+}
+
 //= HL7 v2.5.1 2.A.47
 fn number(value: &[u8]) -> Result<(), Complaint> {
     if is_decimal(value) {
@@ -238,7 +258,11 @@ mod tests {
         let judged = |primitive, value: &str| judge(primitive, value.as_bytes()).map_err(|c| c.0);
         for &(primitive, right, letter, wrong) in CASES {
             for value in right {
+                assert!(is_right(primitive, value.as_bytes()), "{value}");
                 assert_eq!(judged(primitive, value), Ok(()), "{primitive:?} {value}");
+            }
+            for value in letter.iter().chain(wrong) {
+                assert!(!is_right(primitive, value.as_bytes()), "{value}");
             }
             for value in letter {
                 assert_eq!(

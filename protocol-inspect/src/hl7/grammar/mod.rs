@@ -44,12 +44,21 @@ impl Version {
     /// The version of a name such as `2.5.1`.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
-        Self::all().find(|v| v.name() == name)
+        let name = StructureName::new(name.as_bytes())?.0;
+        let of_name = |v: &Self| v.0.first_chunk() == Some(&name);
+        Self::all().find(of_name).filter(|_| name != [0; 8])
     }
 
     /// All versions, oldest first.
     pub fn all() -> impl DoubleEndedIterator<Item = Self> {
         blob::VERSIONS.iter().map(Self)
+    }
+
+    /// Which of the versions it is, from 0, the oldest.
+    #[must_use]
+    pub fn number(self) -> usize {
+        let same = |record: &[u8; 28]| std::ptr::eq(record, self.0);
+        blob::VERSIONS.iter().position(same).unwrap_or_default()
     }
 
     /// Its name, as in MSH-12.
@@ -77,7 +86,9 @@ impl Version {
         }?;
         let events = self.part(blob::EVENTS, 1);
         let found = events
-            .binary_search_by(|record| head(record).cmp(&name.0))
+            .binary_search_by_key(&u64::from_be_bytes(name.0), |record| {
+                u64::from_be_bytes(head(record))
+            })
             .ok()?;
         let [.., a, b, _, _] = *events.get(found)?;
         let structure = usize::from(u16::from_le_bytes([a, b]));
@@ -90,9 +101,25 @@ impl Version {
     pub fn structure(self, name: StructureName) -> Option<Structure> {
         let structures = self.part(blob::STRUCTURES, 0);
         let found = structures
-            .binary_search_by(|record| head(record).cmp(&name.0))
+            .binary_search_by_key(&u64::from_be_bytes(name.0), |record| {
+                u64::from_be_bytes(head(record))
+            })
             .ok()?;
         structures.get(found).map(Structure::read)
+    }
+
+    /// The number of a structure among those of all versions.
+    pub(in crate::hl7) fn structure_number(self, name: StructureName) -> Option<usize> {
+        let structures = self.part(blob::STRUCTURES, 0);
+        let found = structures
+            .binary_search_by_key(&u64::from_be_bytes(name.0), |record| {
+                u64::from_be_bytes(head(record))
+            })
+            .ok()?;
+        let before = blob::STRUCTURES
+            .element_offset(structures.first()?)
+            .unwrap_or_default();
+        before.checked_add(found)
     }
 
     /// All structures, by name.
@@ -105,7 +132,7 @@ impl Version {
     pub fn segment(self, id: SegmentId) -> Option<Segment> {
         let segments = self.part(blob::SEGMENTS, 2);
         let found = segments
-            .binary_search_by(|&[a, b, c, ..]| [a, b, c].cmp(&id.0))
+            .binary_search_by_key(&id.number(), |&[a, b, c, ..]| SegmentId([a, b, c]).number())
             .ok()?;
         segments.get(found).map(Segment::read)
     }
@@ -171,6 +198,11 @@ pub fn segment_of_any_version(id: SegmentId) -> Option<(Version, Segment)> {
     Version::all()
         .rev()
         .find_map(|v| v.segment(id).map(|segment| (v, segment)))
+}
+
+/// How many structures all versions have together.
+pub(in crate::hl7) fn count_of_structures() -> usize {
+    blob::STRUCTURES.len()
 }
 
 fn head(record: &[u8; 12]) -> [u8; 8] {

@@ -17,6 +17,13 @@ impl SegmentId {
         name.try_into().ok().map(Self)
     }
 
+    /// A number in the same order, which is compared at once.
+    #[inline]
+    pub(in crate::hl7) fn number(self) -> u32 {
+        let [a, b, c] = self.0;
+        u32::from_be_bytes([0, a, b, c])
+    }
+
     /// As text; empty if it is none.
     #[must_use]
     pub fn as_str(&self) -> &str {

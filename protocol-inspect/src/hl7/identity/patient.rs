@@ -22,7 +22,7 @@ pub(super) fn judge(case: &Case<'_>) -> Option<Finding> {
     if !case.rule.bind_patient {
         return several(case);
     }
-    bound(case).err()
+    bound(case).err().map(|finding| *finding)
 }
 
 /// The hash of a patient's identifier: HMAC-SHA-256 over the three parts of its assigning authority
@@ -55,7 +55,7 @@ fn several(case: &Case<'_>) -> Option<Finding> {
     ))
 }
 
-fn bound(case: &Case<'_>) -> Result<(), Finding> {
+fn bound(case: &Case<'_>) -> Result<(), Box<Finding>> {
     let patients = &case.policy.patients;
     let mut first: Option<Person<'_>> = None;
     for segment in case.message.segments() {
@@ -64,7 +64,7 @@ fn bound(case: &Case<'_>) -> Result<(), Finding> {
                 let person = Person::read(segment, patients)?;
                 match &first {
                     Some(first) if !first.is(&person) => {
-                        return Err(stranger(field(segment, 3), SECOND));
+                        return Err(stranger(field(segment, 3), SECOND).into());
                     }
                     Some(_) => {}
                     None => first = Some(person),
@@ -78,14 +78,14 @@ fn bound(case: &Case<'_>) -> Result<(), Finding> {
             }
             name if ASKS.contains(&name) => {
                 let place = Place::of(segment, segment.offset());
-                return Err(stranger(place, "names patients whom no rule can bind"));
+                return Err(stranger(place, "names patients whom no rule can bind").into());
             }
             _ => {}
         }
     }
     if first.is_none() && !case.header.is_acknowledgement() {
         let place = Place::field("PID", 3);
-        return Err(stranger(place, "is missing, and the rule binds patients"));
+        return Err(stranger(place, "is missing, and the rule binds patients").into());
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ struct Name<'a> {
 }
 
 impl<'a> Person<'a> {
-    fn read(segment: &Segment<'a>, patients: &Patients) -> Result<Self, Finding> {
+    fn read(segment: &Segment<'a>, patients: &Patients) -> Result<Self, Box<Finding>> {
         let mut person = Self {
             names: [const { None }; MOST],
         };
@@ -113,14 +113,14 @@ impl<'a> Person<'a> {
                 .known_to(patients)
                 .ok_or_else(|| strange(place()))?;
             let Some(slot) = free.next() else {
-                return Err(stranger(place(), "is one identifier too many"));
+                return Err(stranger(place(), "is one identifier too many").into());
             };
             *slot = Some(Name { identifier, hash });
         }
         let mut names = person.names.iter().flatten();
         if person.names.iter().all(Option::is_none) {
             let detail = "has no identifier, and the rule binds patients";
-            return Err(stranger(field(segment, 3), detail));
+            return Err(stranger(field(segment, 3), detail).into());
         }
         // One authority gives a patient one identifier of a kind.
         while let Some(name) = names.next() {
@@ -128,7 +128,7 @@ impl<'a> Person<'a> {
                 other.hash != name.hash && other.identifier.is_of_a_kind_with(&name.identifier)
             };
             if let Some(other) = names.clone().find(rival) {
-                return Err(stranger(Place::of(segment, other.identifier.at), SECOND));
+                return Err(stranger(Place::of(segment, other.identifier.at), SECOND).into());
             }
         }
         for number in OTHERS {
@@ -145,10 +145,13 @@ impl<'a> Person<'a> {
 }
 
 /// Whether every identifier of a field is one of the patients'.
-fn known(segment: &Segment<'_>, number: usize, patients: &Patients) -> Result<(), Finding> {
+fn known(segment: &Segment<'_>, number: usize, patients: &Patients) -> Result<(), Box<Finding>> {
     let mut all = identifiers(segment, number);
     let unknown = all.find(|(_, identifier)| identifier.known_to(patients).is_none());
-    unknown.map_or(Ok(()), |(at, _)| Err(strange(Place::of(segment, at))))
+    unknown.map_or(
+        Ok(()),
+        |(at, _)| Err(strange(Place::of(segment, at)).into()),
+    )
 }
 
 /// CX: what a patient is called, and by whom. In versions before 2.3.1 the types are others, their parts the same.

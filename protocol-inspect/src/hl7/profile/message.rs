@@ -103,12 +103,7 @@ impl MessageConstraints {
 
     /// Whether it is about messages with this header.
     pub(super) fn is_about(&self, header: &Header) -> bool {
-        self.types.is_empty()
-            || self.types.iter().any(|allowed| {
-                let (code, trigger) = allowed.split_once('^').unwrap_or((allowed, ""));
-                code.as_bytes() == header.code
-                    && (trigger == "*" || trigger.as_bytes() == header.trigger)
-            })
+        self.types.is_empty() || self.types.iter().any(|allowed| header.is_of(allowed))
     }
 }
 
@@ -130,7 +125,7 @@ pub(super) fn judge(message: &Message<'_>, constraints: &MessageConstraints, tol
         if !message.segments().any(|segment| segment.name() == name) {
             told.add(|weight| {
                 let place = Place {
-                    segment: name.clone(),
+                    segment: name.as_str().into(),
                     occurrence: 1,
                     ..Place::default()
                 };

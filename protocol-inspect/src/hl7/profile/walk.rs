@@ -129,7 +129,7 @@ pub(super) fn place(
     start: usize,
 ) -> Place {
     Place {
-        segment: segment.name().to_owned(),
+        segment: segment.name().into(),
         occurrence: segment.occurrence(),
         repeated: segment.occurrence() > 1,
         field,

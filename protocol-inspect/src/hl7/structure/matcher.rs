@@ -11,21 +11,31 @@
 //! ambiguous structure at once, one bit each, so that nothing is ever tried again. A message is accepted if any reading
 //! accepts it, and the first fault is at the first segment that no reading can place.
 //!
-//! What may follow a place is found by one look at each later sibling of it and of the groups around it, and is kept.
-//! With `p` places and `n` segments that is at most `p` looks for each of `p` places, and per segment one look at each
-//! place of the set and one at each place that may follow: no more than `p² + 2pn` steps, with `p ≤ 128` whatever
-//! the sender does; for real messages the set has one place,
+//! What may follow a place, and where a name may stand, is laid out in the plan, once for all messages.
+//! With `p` places and `n` segments that is per segment one look at each place of the set and one at the name:
+//! no more than `(p + 1) n` steps, with `p ≤ 128` whatever the sender does; for real messages the set has one place,
 //! and a step that was just taken from it is taken again with one look. After a fault a segment is skipped or placed further on,
 //! never tried again; the search for what is missing looks at each place at most `p` times and happens
-//! at most once a fault, and whoever calls stops after a few of those. Nothing is allocated; recursion is as deep as groups are nested.
+//! at most once a fault, and whoever calls stops after a few of those. Nothing is allocated for a message; recursion is as deep as groups are nested.
 
-use crate::hl7::grammar::{MAX_DEPTH, Node, NodeKind, Nodes, SegmentId, Structure};
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, OnceLock};
+
+use crate::hl7::grammar::{
+    MAX_DEPTH, Node, NodeKind, Nodes, SegmentId, Structure, Version, count_of_structures,
+};
 
 /// A structure with its places in a row.
 pub(super) struct Plan {
-    places: [Place; MOST],
+    places: Vec<Place>,
     /// The segments with which each place can begin.
-    first: [u128; MOST],
+    first: Vec<u128>,
+    /// What may follow each place.
+    next: Vec<Next>,
+    /// Where each segment may stand, by its name.
+    named: Vec<(SegmentId, u128)>,
+    /// Where any segment may stand.
+    any: u128,
     count: usize,
 }
 
@@ -34,7 +44,6 @@ pub(super) struct Walk<'p> {
     plan: &'p Plan,
     /// Where the segment before may have stood.
     at: u128,
-    next: [Option<Next>; MOST],
     /// Steps that were taken lately, found by the lowest place of the set: messages repeat themselves.
     last: [(u128, SegmentId, u128); KEPT],
     steps: usize,
@@ -88,8 +97,11 @@ impl Plan {
     /// Lays a structure out; `None` if it has more places than there are bits.
     pub(super) fn new(structure: Structure) -> Option<Self> {
         let mut plan = Self {
-            places: [ROOT; MOST],
-            first: [0; MOST],
+            places: vec![ROOT; MOST],
+            first: vec![0; MOST],
+            next: Vec::new(),
+            named: Vec::new(),
+            any: 0,
             count: 1,
         };
         plan.lay(structure.nodes(), 0, 0)?;
@@ -98,7 +110,36 @@ impl Plan {
         for index in (0..plan.count).rev() {
             plan.summarize(index)?;
         }
+        plan.places = plan.places.get(..plan.count)?.to_vec();
+        plan.first = plan.first.get(..plan.count)?.to_vec();
+        plan.next = (0..plan.count).map(|leaf| plan.follow(leaf)).collect();
+        plan.name();
         Some(plan)
+    }
+
+    /// The plan of a structure; laid out when it is asked for first, and never changed.
+    /// There are no more of them than the standard has structures, however many messages come.
+    pub(super) fn of(version: Version, structure: Structure) -> Option<&'static Self> {
+        static ALL: LazyLock<Vec<OnceLock<Option<Plan>>>> = LazyLock::new(|| {
+            (0..count_of_structures())
+                .map(|_| OnceLock::new())
+                .collect()
+        });
+        let number = version.structure_number(structure.name())?;
+        let plan = ALL.get(number)?.get_or_init(|| Self::new(structure));
+        plan.as_ref()
+    }
+
+    fn name(&mut self) {
+        let mut named = BTreeMap::new();
+        for (index, place) in self.places.iter().enumerate() {
+            match place.kind {
+                Kind::Segment => *named.entry(place.name).or_insert(0) |= bit(index),
+                Kind::Any => self.any |= bit(index),
+                Kind::Group | Kind::Choice => {}
+            }
+        }
+        self.named = named.into_iter().collect();
     }
 
     /// The segment that a required place asks for: of a group its first required one, of a choice its first.
@@ -189,35 +230,31 @@ impl Plan {
         Some(())
     }
 
-    /// What may follow place `leaf`, and the number of looks it took.
-    fn follow(&self, leaf: usize) -> (Next, usize) {
+    /// What may follow place `leaf`.
+    fn follow(&self, leaf: usize) -> Next {
         let mut segments = 0;
-        let mut looks = 0_usize;
         let mut done = leaf;
         while let Some(place) = self.place(done) {
-            looks = looks.saturating_add(1);
             if place.repeats {
                 segments |= self.first(done);
             }
             if done == 0 {
-                let next = Next {
+                return Next {
                     segments,
                     end: true,
                 };
-                return (next, looks);
             }
             for sibling in self.later(done) {
-                looks = looks.saturating_add(1);
                 segments |= self.first(sibling);
                 if self.place(sibling).is_some_and(|s| !s.nullable) {
                     let end = false;
-                    return (Next { segments, end }, looks);
+                    return Next { segments, end };
                 }
             }
             done = place.parent;
         }
         let end = false;
-        (Next { segments, end }, looks)
+        Next { segments, end }
     }
 
     /// The first required place that is passed over on the way from `leaf` to the segment `target`,
@@ -280,14 +317,11 @@ impl Plan {
 
     /// The places of a set at which this segment may stand.
     fn named(&self, set: u128, name: SegmentId) -> u128 {
-        let here = |index: &usize| {
-            self.place(*index).is_some_and(|p| match p.kind {
-                Kind::Segment => p.name == name,
-                Kind::Any => true,
-                Kind::Group | Kind::Choice => false,
-            })
-        };
-        numbers(set).filter(here).fold(0, |set, i| set | bit(i))
+        let found = self
+            .named
+            .binary_search_by_key(&name.number(), |(known, _)| known.number());
+        let here = found.ok().and_then(|found| self.named.get(found));
+        set & (self.any | here.map_or(0, |(_, places)| *places))
     }
 
     /// The direct parts of a group.
@@ -333,7 +367,6 @@ impl<'p> Walk<'p> {
         Self {
             plan,
             at: bit(1),
-            next: [None; MOST],
             last: [(0, NOBODY, 0); KEPT],
             steps: 0,
         }
@@ -350,7 +383,7 @@ impl<'p> Walk<'p> {
             return Ok(());
         }
         let next = self.next();
-        self.steps = self.steps.saturating_add(weight(next.segments));
+        self.steps = self.steps.saturating_add(1);
         let placed = self.plan.named(next.segments, name);
         if is_local(name) {
             self.at |= placed;
@@ -390,15 +423,9 @@ impl<'p> Walk<'p> {
         };
         for leaf in numbers(self.at) {
             self.steps = self.steps.saturating_add(1);
-            let Some(slot) = self.next.get_mut(leaf) else {
+            let Some(next) = self.plan.next.get(leaf) else {
                 continue;
             };
-            let next = slot.unwrap_or_else(|| {
-                let (next, looks) = self.plan.follow(leaf);
-                self.steps = self.steps.saturating_add(looks);
-                next
-            });
-            *slot = Some(next);
             all.segments |= next.segments;
             all.end |= next.end;
         }
@@ -471,10 +498,6 @@ fn numbers(set: u128) -> impl Iterator<Item = usize> {
         rest &= rest.wrapping_sub(1);
         usize::try_from(lowest).ok().filter(|i| *i < MOST)
     })
-}
-
-fn weight(set: u128) -> usize {
-    usize::try_from(set.count_ones()).unwrap_or(MOST)
 }
 
 /// Most places of a plan: as many as a set has bits. The largest structure has 127, and its own makes 128.

@@ -12,7 +12,7 @@ use self::matcher::{Fault as Misplaced, Plan, Walk};
 use super::check::structure_code;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::grammar::{SegmentId, Structure, StructureName, Version};
-use super::header::token;
+use super::header::{Head, token};
 use super::message::Message;
 use super::place::Place;
 use super::segment::Segment;
@@ -20,16 +20,13 @@ use crate::Reason;
 
 /// Judges the structure of a message.
 pub(crate) fn judge(message: &Message<'_>, findings: &mut Findings) {
-    let Some(msh) = message.segments().next() else {
+    let Some((version, structure)) = structure_of(message.head(), findings) else {
         return;
     };
-    let Some(structure) = structure_of(msh, findings) else {
+    let Some(plan) = Plan::of(version, structure) else {
         return;
     };
-    let Some(plan) = Plan::new(structure) else {
-        return;
-    };
-    let mut walk = Walk::new(&plan);
+    let mut walk = Walk::new(plan);
     let mut faults = 0_usize;
     for segment in message.segments().skip(1) {
         let Some(name) = SegmentId::new(segment.name().as_bytes()) else {
@@ -39,7 +36,7 @@ pub(crate) fn judge(message: &Message<'_>, findings: &mut Findings) {
             continue;
         }
         if let Err(misplaced) = walk.take(name) {
-            findings.add(finding(misplaced, message, Some(segment), structure, &plan));
+            findings.add(finding(misplaced, message, Some(segment), structure, plan));
             faults = faults.saturating_add(1);
             if faults == MOST_FAULTS {
                 break;
@@ -51,14 +48,14 @@ pub(crate) fn judge(message: &Message<'_>, findings: &mut Findings) {
         && message.count() > 1
         && let Err(misplaced) = walk.finish()
     {
-        findings.add(finding(misplaced, message, None, structure, &plan));
+        findings.add(finding(misplaced, message, None, structure, plan));
     }
     findings.count(walk.steps());
 }
 
 /// The structure that MSH-9 asks for. Nothing is said of a header that is judged wrong elsewhere.
 //= HL7 v2.5.1 2.15.9.9
-fn structure_of(msh: &Segment<'_>, findings: &mut Findings) -> Option<Structure> {
+fn structure_of(msh: &Head<'_>, findings: &mut Findings) -> Option<(Version, Structure)> {
     let version = Version::of(str::from_utf8(msh.field(12).component(1)).ok()?)?;
     let field = msh.field(9);
     let (code, trigger, named) = (field.component(1), field.component(2), field.component(3));
@@ -84,7 +81,7 @@ fn structure_of(msh: &Segment<'_>, findings: &mut Findings) -> Option<Structure>
             wrong(Reason::Unsupported, 1, detail, ErrorCode::MessageType)
         });
         // A local event may still use a structure of the standard, if it says so.
-        return version.structure(named?);
+        return Some((version, version.structure(named?)?));
     };
     if named.is_some_and(|named| named != expected) {
         findings.add(wrong(
@@ -94,7 +91,7 @@ fn structure_of(msh: &Segment<'_>, findings: &mut Findings) -> Option<Structure>
             ErrorCode::MessageType,
         ));
     }
-    version.structure(expected)
+    Some((version, version.structure(expected)?))
 }
 
 fn knows_type(version: Version, code: &[u8]) -> bool {
@@ -159,7 +156,7 @@ fn missing(
         .filter(|s| s.name() == segment.as_str())
         .count();
     let place = Place {
-        segment: segment.as_str().to_owned(),
+        segment: segment.as_str().into(),
         occurrence: before.saturating_add(1),
         repeated: before > 0,
         offset: Some(offset),
