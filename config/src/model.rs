@@ -290,6 +290,8 @@ pub struct Hl7Rule {
     pub clock_window: Option<Duration>,
     /// Local (Z) segments and their longest in bytes; `None` lists none.
     pub local_segments: Option<BTreeMap<String, u64>>,
+    /// Character sets that are carried although a delimiter can be part of a character in them. Default none.
+    pub charsets: BTreeSet<String>,
     /// Whether batches are carried. Default false.
     pub batches: bool,
     /// Documents inside of fields.

@@ -298,7 +298,7 @@ fn diff_compares_with_what_is_in_force() {
 #[test]
 fn inspect_judges_files() {
     let site = Site::new();
-    let good = "MSH|^~\\&|ECG|CARDIO|HIS|CHU|20261121225617||ORU^R01^ORU_R01|1|P|2.5\rPID|1||4711\rOBR|1|||1\rOBX|1|ST|1||x||||||F\r";
+    let good = "MSH|^~\\&|ECG|CARDIO|HIS|CHU|20261121225617||ORU^R01^ORU_R01|1|P|2.5\rPID|1||4711\rOBR|1||1|1|||2026||||||||||||||||||F\rOBX|1|ST|1||x||||||F\r";
     std::fs::write(site.path("good.hl7"), good).unwrap();
     std::fs::write(site.path("bad.hl7"), "PID|1\r").unwrap();
     let ran = site.run("inspect hl7 good.hl7");

@@ -6,12 +6,9 @@ use protocol_inspect::hl7::{
     Answer, Fault, Frame, Header, Policy, Profile, Refused, Rule, Verdict, judge,
 };
 
-const GOOD: &str =
-    "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||1||X\rOBR|1|||X\r";
-const BAD: &str =
-    "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||\\1||X\rOBR|1|||X\r";
-const SOFT: &str =
-    "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||1||X\rOBR|1|||X";
+const GOOD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||1||X\rOBR|1||F|X|||2026||||||||||||||||||F\r";
+const BAD: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||\\1||X\rOBR|1||F|X|||2026||||||||||||||||||F\r";
+const SOFT: &str = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|M1|P|2.5\rPID|1||1||X\rOBR|1||F|X|||2026||||||||||||||||||F";
 
 fn rule(name: &str, send: &[&str]) -> Rule {
     Rule {
@@ -75,9 +72,10 @@ fn types_triggers_and_versions_are_those_of_the_rule() {
         let said = say(GOOD, &policy(vec![rule("r", &[send])]));
         assert_eq!(said == "r (0 warnings)", accepted, "{send}: {said}");
     }
-    let ack = GOOD
-        .replace("ORU^R01", "ACK")
-        .replace("PID|1||1||X\rOBR|1|||X", "MSA|AA|M0");
+    let ack = GOOD.replace("ORU^R01", "ACK").replace(
+        "PID|1||1||X\rOBR|1||F|X|||2026||||||||||||||||||F",
+        "MSA|AA|M0",
+    );
     assert_eq!(
         say(&ack, &policy(vec![rule("r", &["ACK"])])),
         "r (0 warnings)"
@@ -154,7 +152,8 @@ fn profile_and_shadow_weigh_the_content() {
         say(SOFT, &strict),
         "r: message: the last segment has no carriage return structure Content"
     );
-    assert_eq!(say(GOOD, &strict), "r (0 warnings)");
+    let whole = GOOD.replace("^R01", "^R01^ORU_R01");
+    assert_eq!(say(&whole, &strict), "r (0 warnings)");
     // Identity and what it stands on are enforced in shadow too.
     assert!(say(&GOOD.replace("|ECG|", "|X|"), &shadow).contains("identity"));
     let hidden = GOOD.replace("PID|1", "PID|\nMSH|^~\\&|X");
@@ -317,9 +316,10 @@ fn refusals_without_a_place_are_the_gateways_own() {
 fn a_time_far_from_the_present_warns_under_every_profile() {
     let mut strict = rule("r", &["ORU^R01"]);
     strict.profiles = vec![Profile::strict()];
+    let whole = GOOD.replace("^R01", "^R01^ORU_R01");
     for rule in [rule("r", &["ORU^R01"]), strict] {
         for (now, warnings) in [(1_767_225_600, 0), (1_767_225_600 + 30 * 86_400, 1)] {
-            let frame = Frame::around(GOOD.as_bytes());
+            let frame = Frame::around(whole.as_bytes());
             match judge(frame, &policy(vec![rule.clone()]), Some(now)).verdict {
                 Verdict::Accept(accepted) => assert_eq!(accepted.warnings.len(), warnings),
                 Verdict::Refuse(refused) => panic!("{}", refused.refusal),

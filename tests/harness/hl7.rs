@@ -17,7 +17,7 @@ pub fn oru_from(sender: &str, control: &str) -> Vec<u8> {
     message(&[
         &format!("MSH|^~\\&|{sender}|HIS|NORD|20260102101500||ORU^R01^ORU_R01|{control}|P|2.5.1"),
         "PID|1||4711^^^NORD^MR||CANARYNAME^ZOE||19700101|F",
-        "OBR|1|||93000^ECG^C4|||20260102101400",
+        "OBR|1||ECG-1|93000^ECG^C4|||20260102101400||||||||||||||||||F",
         "OBX|1|NM|8867-4^Heart rate^LN||72|/min^per minute^UCUM|60-100|N|||F",
     ])
 }

@@ -20,6 +20,10 @@ pub(crate) struct Sender(pub(crate) String, pub(crate) String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Charset(pub(crate) String);
 
+/// A name of HL7 table 0211 for a set whose characters can hold a delimiter, or that is switched to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WideCharset(pub(crate) String);
+
 /// `hmac:` and 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Patient(pub(crate) String);
@@ -129,6 +133,23 @@ impl Text for Charset {
     }
 }
 
+impl Text for WideCharset {
+    const WHAT: &'static str = "a character set of HL7 table 0211 like \"GB 18030-2000\"";
+    fn parse(text: &str) -> Result<Self, Fault> {
+        if WIDE_CHARSETS.contains(&text) {
+            return Ok(Self(text.to_owned()));
+        }
+        match Charset::parse(text) {
+            Ok(_) => Err(Fault::new("needs no permission")
+                .help("no character of it can hold a delimiter, so it is always carried")),
+            Err(fault) if text.starts_with("UNICODE") => Err(fault),
+            Err(_) => Err(Fault::new("not a character set that needs permission")
+                .help(crate::suggest::one_of(WIDE_CHARSETS.iter().copied()))
+                .maybe(did_you_mean(text, WIDE_CHARSETS.iter().copied()))),
+        }
+    }
+}
+
 impl Text for Patient {
     const WHAT: &'static str = "`hmac:` and 64 hexadecimal digits";
     fn parse(text: &str) -> Result<Self, Fault> {
@@ -225,6 +246,17 @@ const CHARSETS: &[&str] = &[
     "UNICODE UTF-8",
 ];
 
+/// Those in which a delimiter can be part of a character, or that escape sequences switch to.
+const WIDE_CHARSETS: &[&str] = &[
+    "ISO IR14",
+    "ISO IR87",
+    "ISO IR159",
+    "GB 18030-2000",
+    "KS X 1001",
+    "CNS 11643-1992",
+    "BIG-5",
+];
+
 /// HL7 table 0076, versions 2.1 to 2.8.2.
 #[rustfmt::skip]
 const CODES: &[&str] = &[
@@ -297,5 +329,9 @@ mod tests {
         let help = Charset::parse("UTF-8").unwrap_err().help;
         assert_eq!(help.as_deref(), Some("did you mean `UNICODE UTF-8`?"));
         assert!(Charset::parse("UNICODE UTF-16").is_err());
+        assert!(WideCharset::parse("ISO IR87").is_ok());
+        for bad in ["ASCII", "UNICODE UTF-16", "ISO-IR 87", "UNICODE UTF-8"] {
+            assert!(WideCharset::parse(bad).is_err(), "{bad}");
+        }
     }
 }

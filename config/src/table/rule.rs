@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::field::basic::Verified;
 use crate::field::dicom::{AeTitle, Dimse, SopClass};
 use crate::field::document::{DocumentKind, LocalSegment, PointerHost};
-use crate::field::hl7::{MessageTypes, Version};
+use crate::field::hl7::{MessageTypes, Version, WideCharset};
 use crate::field::party::Source;
 use crate::field::quantity::{Bytes, Period, Rate};
 use crate::model::{DicomRule, Embedded, Hl7Rule, Hours, Limit, Origin, Party, Priority, Rule};
@@ -35,6 +35,7 @@ pub(crate) const HL7: Keys = Keys {
         "versions",
         "bind_sender",
         "bind_patient",
+        "charsets",
         "clock_window",
         "local_segments",
         "embedded",
@@ -130,6 +131,7 @@ fn hl7(section: &Section<'_>) -> At<Hl7Rule> {
         }
     }
     let versions = section.list::<Version>("versions", "leave the key out to allow all versions");
+    let charsets = section.list::<WideCharset>("charsets", "leave the key out to allow none");
     At {
         place: section.header,
         value: Hl7Rule {
@@ -152,6 +154,7 @@ fn hl7(section: &Section<'_>) -> At<Hl7Rule> {
                 .map(|inner| embedded(&inner))
                 .unwrap_or_default(),
             batches: section.or("batches", false),
+            charsets: charsets.into_iter().map(|at| at.value.0).collect(),
         },
     }
 }

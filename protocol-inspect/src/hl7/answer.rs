@@ -12,6 +12,7 @@ use std::fmt;
 
 use super::ack::AckCode;
 use super::batch::{self, Batch};
+use super::charset;
 use super::check;
 use super::finding::{Finding, Findings, Weight};
 use super::header::Header;
@@ -93,14 +94,15 @@ impl Answer {
 
     /// What weighs as much as `refused` or more is refused.
     fn examine(frame: Frame, policy: &Policy, refused: Weight) -> Result<Self, Refusal> {
-        let content = frame.content();
+        let content =
+            charset::mask(frame.content(), policy).map_err(|finding| finding.refusal())?;
         let message =
-            Message::read(content, &policy.limits).map_err(|finding| finding.refusal())?;
+            Message::read(&content, &policy.limits).map_err(|finding| finding.refusal())?;
         let findings = check::examine(&message, policy, None);
         if let Some(finding) = findings.firm.as_ref().or(findings.first(refused)) {
             return Err(finding.refusal());
         }
-        let (code, acknowledged) = msa(frame.content(), policy)?;
+        let (code, acknowledged) = msa(&content, policy)?;
         let header = Header::read(frame.content(), policy.limits.hl7_segment)
             .ok_or_else(|| Refusal::new(Reason::Structure, "MSH", "is not readable"))?;
         let warnings = findings
@@ -134,7 +136,9 @@ impl Answer {
             let detail = "the rule does not let the destination answer with this message type";
             return Err(Refusal::new(Reason::Forbidden, "MSH-9", detail));
         };
-        let message = Message::parse(self.frame.content(), &policy.limits)?;
+        let content =
+            charset::mask(self.frame.content(), policy).map_err(|finding| finding.refusal())?;
+        let message = Message::parse(&content, &policy.limits)?;
         let case = Case {
             message: &message,
             header: &self.header,

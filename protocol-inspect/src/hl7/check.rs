@@ -8,7 +8,8 @@
 
 use std::borrow::Cow;
 
-use super::charset::{Charset, Named};
+use super::charset;
+use super::condition;
 use super::counts;
 use super::fields;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
@@ -35,12 +36,15 @@ pub(crate) fn examine_into(
 ) {
     findings.clear();
     header(message.head(), now, findings);
-    charset(message, &policy.default_charset, findings);
+    if let Some(msh) = message.segments().next() {
+        charset::judge(message, msh, policy, findings);
+    }
     structure(message, findings);
     super::structure::judge(message, findings);
     counts::judge(message, &policy.limits, findings);
     if findings.firm.is_none() {
         fields::judge(message, findings);
+        condition::judge(message, findings);
     }
 }
 
@@ -291,60 +295,6 @@ fn time(msh: &Head<'_>, version: Option<Version>, now: Option<i64>, findings: &m
     }
 }
 
-//= HL7 v2.5.1 2.15.9.18
-fn charset(message: &Message<'_>, default: &str, findings: &mut Findings) {
-    let field = message.head().field(18);
-    let unsupported = |detail: &'static str| {
-        Finding::new(
-            Weight::Content,
-            Reason::Unsupported,
-            Place::msh(18),
-            detail,
-            ErrorCode::TableValue,
-            Fault::Content,
-        )
-    };
-    let declared = field.is_valued();
-    let name = if declared {
-        field.component(1)
-    } else {
-        default.as_bytes()
-    };
-    if declared && field.repetitions().nth(1).is_some() {
-        findings.add(unsupported("more than one character set is not carried"));
-        return;
-    }
-    let charset = match Charset::named(name) {
-        Named::Known { charset, exact } => {
-            if !exact && declared {
-                findings.add(Finding {
-                    weight: Weight::Strict,
-                    ..table_value(18, "is not a name of table 0211")
-                });
-            }
-            charset
-        }
-        Named::Unsupported => {
-            findings.add(unsupported("this character set is not carried"));
-            return;
-        }
-        Named::Unknown => {
-            findings.add(table_value(18, "is not a known character set"));
-            return;
-        }
-    };
-    if let Some(misfit) = charset.misfit(message.bytes()) {
-        findings.add(Finding::new(
-            Weight::Content,
-            Reason::Encoding,
-            message.place(misfit.offset),
-            misfit.detail,
-            ErrorCode::DataType,
-            Fault::Content,
-        ));
-    }
-}
-
 fn structure(message: &Message<'_>, findings: &mut Findings) {
     let wrong = |weight, detail| {
         Finding::new(
@@ -423,6 +373,7 @@ pub(super) fn findings_of(text: &str, limits: &crate::Limits) -> Findings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::policy::Level;
     use super::*;
     use crate::Limits;
 
@@ -497,13 +448,25 @@ mod tests {
     #[test]
     fn weaker_findings_do_not_crowd_out_stronger_ones() {
         let soft = "\\P\\".repeat(100);
-        let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\rPID|||1||{soft}\\Q\\\r");
+        let text =
+            format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01^ORU_R01|1|P|2.5\rPID|||1||{soft}\\Q\\\r");
         let findings = findings_of(&text, &Limits::default());
         let refusal = findings.first(Weight::Content).unwrap().refusal();
         assert_eq!(
             refusal.to_string(),
-            "PID-5 (byte 352): is not an escape sequence"
+            "PID-5 (byte 360): is not an escape sequence"
         );
         assert_eq!(findings.others.len(), 17);
+    }
+
+    #[test]
+    fn findings_of_one_level_do_not_crowd_out_those_of_another() {
+        let soft = "\\P\\".repeat(100);
+        let text =
+            format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01^ORU_R01|1|P|2.5\rPID|||1||{soft}|||Q~Q\r");
+        let findings = findings_of(&text, &Limits::default());
+        let of = |level| findings.others.iter().filter(|f| f.level == level).count();
+        assert!(of(Level::Encoding) >= 15);
+        assert_eq!(of(Level::Fields), 1);
     }
 }

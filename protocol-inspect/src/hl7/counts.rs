@@ -7,6 +7,7 @@ use super::escape;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::message::{Message, too_large};
 use super::place::Place;
+use super::policy::Level;
 use super::segment::Segment;
 use crate::{LimitReached, Limits, Reason};
 
@@ -147,7 +148,7 @@ fn escape_sequence(segment: &Segment<'_>, at: usize, findings: &mut Findings) ->
         }
     };
     if let Some((weight, detail)) = complaint
-        && findings.wants(weight)
+        && findings.wants(weight, Level::Encoding)
     {
         findings.count(at);
         findings.add(Finding::new(

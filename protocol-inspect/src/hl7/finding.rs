@@ -179,8 +179,8 @@ pub(crate) struct Findings {
     pub(crate) others: Vec<Finding>,
     /// How many bytes were looked at one by one, again and again included.
     pub(crate) steps: usize,
-    /// A finding of weight [`Weight::Content`] is never crowded out by weaker ones.
-    content: usize,
+    /// How many of each weight are kept, and of each weight and level.
+    kept: [(usize, [usize; LEVELS]); WEIGHTS],
 }
 
 impl Findings {
@@ -188,36 +188,43 @@ impl Findings {
     pub(crate) fn clear(&mut self) {
         self.firm = None;
         self.others.clear();
-        (self.steps, self.content) = (0, 0);
+        self.steps = 0;
+        self.kept = Default::default();
     }
 
     pub(crate) fn add(&mut self, finding: Finding) {
-        if !self.wants(finding.weight) {
+        let (weight, level) = (finding.weight, finding.level);
+        if !self.wants(weight, level) {
             return;
         }
-        match finding.weight {
-            Weight::Firm => self.firm = Some(finding),
-            Weight::Content => {
-                self.content = self.content.saturating_add(1);
-                self.others.push(finding);
-            }
-            Weight::Strict | Weight::Notice | Weight::Hint => self.others.push(finding),
+        if weight == Weight::Firm {
+            self.firm = Some(finding);
+            return;
         }
+        if let Some((all, levels)) = self.kept.get_mut(pool(weight)) {
+            *all = all.saturating_add(1);
+            if let Some(here) = levels.get_mut(index(level)) {
+                *here = here.saturating_add(1);
+            }
+        }
+        self.others.push(finding);
     }
 
     pub(crate) fn count(&mut self, steps: usize) {
         self.steps = self.steps.saturating_add(steps);
     }
 
-    /// Whether a finding of this weight would still be kept. Places are costly, so ask before you look for one.
-    pub(crate) fn wants(&self, weight: Weight) -> bool {
-        match weight {
-            Weight::Firm => self.firm.is_none(),
-            Weight::Content => self.content < MOST,
-            Weight::Strict | Weight::Notice | Weight::Hint => {
-                self.others.len().saturating_sub(self.content) < MOST
-            }
+    /// Whether a finding like this would still be kept. Places are costly, so ask before you look for one.
+    ///
+    /// None is crowded out by those of other weights, nor wholly by those of other levels:
+    /// a profile may ignore a level, and must still see what it refuses.
+    pub(crate) fn wants(&self, weight: Weight, level: Level) -> bool {
+        if weight == Weight::Firm {
+            return self.firm.is_none();
         }
+        self.kept.get(pool(weight)).is_some_and(|(all, levels)| {
+            *all < MOST || levels.get(index(level)).is_some_and(|n| *n < LEAST)
+        })
     }
 
     /// The first finding that weighs at least so much.
@@ -226,5 +233,36 @@ impl Findings {
     }
 }
 
-/// Most findings of one weight that are kept.
+/// Where the findings of a weight are counted.
+fn pool(weight: Weight) -> usize {
+    match weight {
+        Weight::Hint => 0,
+        Weight::Notice => 1,
+        Weight::Strict => 2,
+        Weight::Content | Weight::Firm => 3,
+    }
+}
+
+fn index(level: Level) -> usize {
+    match level {
+        Level::Encoding => 0,
+        Level::Structure => 1,
+        Level::Fields => 2,
+        Level::DataTypes => 3,
+        Level::Lengths => 4,
+        Level::Tables => 5,
+        Level::Embedded => 6,
+        Level::Site => 7,
+    }
+}
+
+const WEIGHTS: usize = 4;
+const LEVELS: usize = 8;
+
+/// Most findings of one weight that are kept, whatever their level.
+//= C7
 const MOST: usize = 16;
+
+/// How many of one weight and level are kept beyond that.
+//= C7
+const LEAST: usize = 2;

@@ -5,6 +5,7 @@
 //! Knows nothing of connections, clocks, rates or duplicates.
 
 use super::batch::{self, Batch};
+use super::charset;
 use super::check;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::header::Header;
@@ -107,7 +108,14 @@ impl Judge {
         policy: &Policy,
         now: Option<i64>,
     ) -> (Option<Header>, Decided) {
-        match Message::read_in(content, &policy.limits, &mut self.room) {
+        let content = match charset::mask(content, policy) {
+            Ok(content) => content,
+            Err(finding) => {
+                let header = Header::read(content, policy.limits.hl7_segment);
+                return (header, Err(Refused::from_finding(&finding, None)));
+            }
+        };
+        match Message::read_in(&content, &policy.limits, &mut self.room) {
             Ok(message) => {
                 let header = Header::of_head(message.head());
                 check::examine_into(&message, policy, now, &mut self.findings);
@@ -116,7 +124,7 @@ impl Judge {
                 (Some(header), decided)
             }
             Err(finding) => (
-                Header::read(content, policy.limits.hl7_segment),
+                Header::read(&content, policy.limits.hl7_segment),
                 Err(Refused::from_finding(&finding, None)),
             ),
         }
@@ -295,6 +303,7 @@ impl<'m> Case<'m> {
     /// What depends on the rule.
     pub(crate) fn examine(&self) -> Findings {
         let mut findings = Findings::default();
+        charset::judge_rule(self, &mut findings);
         identity::judge(self, &mut findings);
         profile::judge(self, &mut findings);
         super::local::judge(self, &mut findings);

@@ -63,7 +63,7 @@ fn add(
     level: Level,
     detail: &'static str,
 ) {
-    if findings.wants(weight) {
+    if findings.wants(weight, level) {
         let finding = Finding::new(
             weight,
             Reason::Forbidden,

@@ -9,6 +9,7 @@ pub mod answer;
 mod batch;
 mod charset;
 mod check;
+mod condition;
 mod counts;
 mod delimiters;
 mod embedded;

@@ -91,6 +91,18 @@ fn is_plain(value: &[u8]) -> bool {
     }
 }
 
+/// Whether both are time stamps, and the first begins after the second has ended.
+/// A time without zone is compared with its like only.
+pub(crate) fn is_after(first: &[u8], second: &[u8]) -> bool {
+    if judge(first).is_err() || judge(second).is_err() {
+        return false;
+    }
+    match (span(first), span(second)) {
+        (Some((begin, _, a)), Some((_, end, b))) => a == b && begin >= end,
+        (_, _) => false,
+    }
+}
+
 /// Why a time of sending is not near the present, if it is not. Devices send late what they could not send in time,
 /// so the past is wide; a time without zone may be that of any zone.
 //= HL7 v2.5.1 2.15.9.7

@@ -24,6 +24,7 @@ use self::scan::{Scanner, Seen};
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::judge::Case;
 use super::place::Place;
+use super::policy::Level;
 use super::segment::Segment;
 use crate::Reason;
 
@@ -409,7 +410,7 @@ impl Judge<'_, '_> {
     }
 
     fn add(&mut self, weight: Weight, offset: usize, detail: &'static str) {
-        if self.findings.wants(weight) {
+        if self.findings.wants(weight, Level::Embedded) {
             // Looking for the place walks over the segment.
             self.findings
                 .count(offset.saturating_sub(self.segment.offset()));

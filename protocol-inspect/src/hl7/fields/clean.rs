@@ -111,6 +111,12 @@ impl<'g> Walk<'_, 'g, '_> {
                 if valued == 0 || long || kind.required & !valued != 0 {
                     return None;
                 }
+                if let Some(rule) = kind.rule.filter(|rule| !rule.allows(valued)) {
+                    let value = self.ground.bytes.get(repetition_start..stop)?;
+                    if rule.judge(value, delimiters.component).is_some() {
+                        return None;
+                    }
+                }
                 if stop >= end || delimiter == Some(delimiters.field) {
                     return Some(stop);
                 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use super::super::grammar::{self, DataTypeId, Primitive, SegmentId, Usage, Version};
+use super::composite;
 use super::datatype::{Shape, Types, goes_on};
 
 /// The segments, data types and tables of one version.
@@ -126,6 +127,23 @@ pub(super) struct Kind {
     parts: Run,
     /// Which of its components are required, the first in bit 0.
     pub(super) required: u64,
+    /// What its components must have to do with each other.
+    pub(super) rule: Option<composite::Rule>,
+    /// Whether its last component may come as often as it likes.
+    is_array: bool,
+}
+
+impl Kind {
+    /// Where a component is among so many parts.
+    #[inline]
+    pub(super) fn index(&self, component: usize, parts: usize) -> usize {
+        let index = component.saturating_sub(1);
+        if self.is_array {
+            index.min(parts.saturating_sub(1))
+        } else {
+            index
+        }
+    }
 }
 
 /// What a data type is made of.
@@ -229,6 +247,8 @@ pub(super) static OPAQUE: Kind = Kind {
     form: Form::Opaque,
     parts: Run { start: 0, count: 0 },
     required: 0,
+    rule: None,
+    is_array: false,
 };
 
 /// Builds what a version needs.
@@ -317,6 +337,8 @@ impl Builder {
                 form: Form::Composite,
                 parts: self.run(parts.fields),
                 required: parts.required,
+                rule: parts.rule,
+                is_array: parts.is_array,
             },
             Some(Shape::TimeStamp(parts)) => {
                 let run = self.run(parts.fields);
@@ -332,6 +354,7 @@ impl Builder {
                     form: Form::Composite,
                     parts: run,
                     required: parts.required,
+                    ..OPAQUE
                 }
             }
         };
@@ -410,7 +433,8 @@ impl Builder {
 
     /// Whether a composite with its first component alone is not enough.
     fn needs_more(&self, kind: &Kind) -> bool {
-        kind.required & !1 != 0 || self.out.parts(kind).is_empty()
+        let doubted = kind.rule.is_some_and(|rule| !rule.allows(1));
+        doubted || kind.required & !1 != 0 || self.out.parts(kind).is_empty()
     }
 
     fn table(&mut self, number: u16) -> TableNumber {

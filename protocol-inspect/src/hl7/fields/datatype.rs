@@ -7,6 +7,8 @@ use super::super::grammar::{
     self, DataKind, DataTypeId, Field, Fields, Primitive, TableKind, Usage, Version,
 };
 
+use super::composite;
+
 /// What stands in a field or component.
 #[derive(Clone, Copy)]
 pub(super) enum Shape {
@@ -27,6 +29,10 @@ pub(super) struct Parts {
     pub(super) fields: Fields,
     /// Which are required.
     pub(super) required: u64,
+    /// What they must have to do with each other.
+    pub(super) rule: Option<composite::Rule>,
+    /// Whether the last may come as often as it likes.
+    pub(super) is_array: bool,
 }
 
 #[cfg(test)]
@@ -80,7 +86,12 @@ impl Types {
                     .zip(1..)
                     .filter(|(part, _)| part.usage == Usage::Required)
                     .fold(0, |mask, (_, number)| mask | bit(number));
-                let parts = Parts { fields, required };
+                let parts = Parts {
+                    fields,
+                    required,
+                    rule: composite::Rule::of(id.name()),
+                    is_array: composite::is_array(id.name()),
+                };
                 if self.time_stamp == Some(id) {
                     Shape::TimeStamp(parts)
                 } else {

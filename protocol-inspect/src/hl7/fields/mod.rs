@@ -15,6 +15,7 @@
 
 mod clean;
 mod compiled;
+mod composite;
 mod datatype;
 mod primitive;
 mod stops;

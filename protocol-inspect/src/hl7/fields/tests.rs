@@ -1,9 +1,11 @@
 //! Minimal messages of every segment of every version, and one fault at a time in each.
 
 use super::super::check;
-use super::super::finding::{ErrorCode, Finding, Weight};
+use super::super::finding::{ErrorCode, Finding, Findings, Weight};
 use super::super::grammar::{self, Usage, Version};
+use super::super::message::Message;
 use super::datatype::{self, Shape, Types};
+use super::judge;
 use crate::Limits;
 
 #[test]
@@ -110,10 +112,12 @@ fn faults(
     let bound = version.lengths_bind() && (1..60_000).contains(&field.length);
     let long = |unit: &str| unit.repeat(usize::try_from(field.length).unwrap() + 1);
     if let Some(parts) = shape.parts() {
-        faults.push((
-            "extra",
-            format!("{good}{}A", "^".repeat(parts.fields.len())),
-        ));
+        if !parts.is_array {
+            faults.push((
+                "extra",
+                format!("{good}{}A", "^".repeat(parts.fields.len())),
+            ));
+        }
         let required = parts.fields.iter().any(|p| p.usage == Usage::Required);
         if let (true, Some(at)) = (
             required,
@@ -207,6 +211,8 @@ fn sample(version: Version, field: grammar::Field, depth: usize) -> String {
             .map(|(index, part)| {
                 if index == 0 && matches!(shape, Shape::TimeStamp(_)) {
                     "20260101".to_owned()
+                } else if field.data_type.name() == "SN" && index == 0 {
+                    "=".to_owned()
                 } else if part.usage == Usage::Required || (index == 0 && !required) {
                     sample(version, part, depth + 1)
                 } else {
@@ -244,14 +250,48 @@ fn judged(version: Version, segment: grammar::Segment, values: &[String]) -> Vec
         "MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|{version}\r{name}|{}\r",
         values.join("|")
     );
-    let findings = check::findings_of(&text, &Limits::default());
-    assert!(findings.firm.is_none(), "{text}");
+    let limits = Limits::default();
+    let message = Message::read(text.as_bytes(), &limits).unwrap();
+    let mut findings = Findings::default();
+    judge(&message, &mut findings);
     let mut all = findings.others;
-    // One segment alone is no structure: that is judged elsewhere.
-    all.retain(|f| {
-        f.weight >= Weight::Strict
-            && f.code != ErrorCode::SegmentSequence
-            && f.place.segment == name.as_str()
-    });
+    all.retain(|f| f.weight >= Weight::Strict && f.place.segment == name.as_str());
     all
+}
+
+#[test]
+fn each_wrong_composite_is_told_where_it_stands() {
+    let judged = |field: &str| {
+        let text = format!("MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r{field}\r");
+        let findings = check::findings_of(&text, &Limits::default());
+        let mut all = findings.others;
+        all.retain(|f| f.code != ErrorCode::SegmentSequence && f.place.segment != "MSH");
+        all.retain(|f| f.weight > Weight::Hint);
+        all.first().map(|f| f.refusal().to_string())
+    };
+    for (good, bad, said) in [
+        (
+            "PID|||1^^^A&1.2&ISO~2^^^B||N",
+            "PID|||1^^^A~2^^^B&1.2||N",
+            "PID-3(2).4.3 (byte 59): is required with what it belongs to",
+        ),
+        (
+            "OBX||SN|X||>^5||||||F",
+            "OBX||SN|X||+^5||||||F",
+            "OBX-5.1 (byte 54): is not a comparator",
+        ),
+        (
+            "OBX||NA|X||1^2^3^4^5^6^-7||||||F",
+            "OBX||NA|X||1^2^3^4^5^6^x||||||F",
+            "OBX-5.7 (byte 66): is not a number",
+        ),
+        (
+            "OBX||MO|X||20^EUR||||||F",
+            "OBX||MO|X||20^EURO||||||F",
+            "OBX-5.2 (byte 54): is not a currency code of three letters",
+        ),
+    ] {
+        assert_eq!(judged(good), None, "{good}");
+        assert_eq!(judged(bad).as_deref(), Some(said), "{bad}");
+    }
 }

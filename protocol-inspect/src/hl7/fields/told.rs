@@ -26,7 +26,7 @@ impl Walk<'_, '_, '_> {
         level: Level,
         code: ErrorCode,
     ) {
-        if !self.findings.wants(weight) {
+        if !self.findings.wants(weight, level) {
             return;
         }
         let place = self.place(at);

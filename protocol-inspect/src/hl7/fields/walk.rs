@@ -10,6 +10,7 @@ use super::super::message::Message;
 use super::super::policy::Level;
 use super::super::segment::Segment;
 use super::compiled::{Compiled, Element, Form, Kind, Layout, OPAQUE, TableNumber};
+use super::composite;
 use super::datatype::bit;
 use super::primitive;
 use super::stops::Stops;
@@ -274,7 +275,7 @@ impl<'w, 'g, 'a> Walk<'w, 'g, 'a> {
             Form::Composite => {
                 let parts = self.ground.compiled.parts(self.kind);
                 if self.part.is_none() {
-                    self.part = parts.get(self.at.component.saturating_sub(1));
+                    self.part = parts.get(self.kind.index(self.at.component, parts.len()));
                     if let Some(part) = self.part {
                         self.part_kind = self.ground.compiled.kind(part.kind);
                     }
@@ -340,7 +341,12 @@ impl<'w, 'g, 'a> Walk<'w, 'g, 'a> {
         };
         let missing = self.part_kind.required & !self.subcomponents;
         let long = self.may_be_too_long(self.component_start, end, part);
-        if (missing != 0 || long) && !self.is_null(self.component_start, end) {
+        let rule = self
+            .part_kind
+            .rule
+            .filter(|r| !r.allows(self.subcomponents));
+        let doubt = missing != 0 || long || rule.is_some();
+        if doubt && !self.is_null(self.component_start, end) {
             self.judge_component(end, part, missing);
         }
     }
@@ -356,10 +362,15 @@ impl<'w, 'g, 'a> Walk<'w, 'g, 'a> {
             self.add(Weight::Strict, at, TOO_LONG, Level::Lengths);
         }
         let count = self.ground.compiled.parts(self.part_kind).len();
-        self.missing_parts(count, missing, |number, at| At {
+        let place = |number, at| At {
             subcomponent: number,
             ..at
-        });
+        };
+        self.missing_parts(count, missing, place);
+        let separator = self.ground.delimiters.subcomponent;
+        if let Some(rule) = self.part_kind.rule {
+            self.composite(rule, (self.component_start, end), separator, place);
+        }
     }
 
     #[inline]
@@ -373,7 +384,9 @@ impl<'w, 'g, 'a> Walk<'w, 'g, 'a> {
         }
         let missing = self.kind.required & !self.components;
         let long = self.may_be_too_long(self.repetition_start, end, field);
-        if (missing != 0 || long) && !self.is_null(self.repetition_start, end) {
+        let rule = self.kind.rule.filter(|r| !r.allows(self.components));
+        let doubt = missing != 0 || long || rule.is_some();
+        if doubt && !self.is_null(self.repetition_start, end) {
             self.judge_repetition(end, field, missing);
         }
     }
@@ -390,11 +403,35 @@ impl<'w, 'g, 'a> Walk<'w, 'g, 'a> {
             self.add(Weight::Strict, whole, TOO_LONG, Level::Lengths);
         }
         let count = self.ground.compiled.parts(self.kind).len();
-        self.missing_parts(count, missing, |number, at| At {
+        let place = |number, at| At {
             component: number,
             subcomponent: 0,
             ..at
-        });
+        };
+        self.missing_parts(count, missing, place);
+        let separator = self.ground.delimiters.component;
+        if let Some(rule) = self.kind.rule {
+            self.composite(rule, (self.repetition_start, end), separator, place);
+        }
+    }
+
+    /// Judges what components have to do with each other.
+    fn composite(
+        &mut self,
+        rule: composite::Rule,
+        (start, end): (usize, usize),
+        separator: u8,
+        place: impl Fn(usize, At) -> At,
+    ) {
+        let value = self.ground.bytes.get(start..end).unwrap_or_default();
+        self.findings.count(value.len());
+        if let Some((number, weight, detail)) = rule.judge(value, separator) {
+            let at = At {
+                byte: start,
+                ..self.at
+            };
+            self.add(weight, place(number, at), detail, Level::DataTypes);
+        }
     }
 
     #[inline]
@@ -528,7 +565,7 @@ impl<'w, 'g, 'a> Walk<'w, 'g, 'a> {
     }
 
     fn missing_parts(&mut self, count: usize, missing: u64, place: impl Fn(usize, At) -> At) {
-        if missing == 0 || !self.findings.wants(Weight::Strict) {
+        if missing == 0 || !self.findings.wants(Weight::Strict, Level::Fields) {
             return;
         }
         for number in (1..=count).filter(|number| missing & bit(*number) != 0) {
@@ -571,7 +608,7 @@ impl<'w, 'g, 'a> Walk<'w, 'g, 'a> {
 
 /// Deletes what the receiver has.
 //= HL7 v2.5.1 2.5.3.5
-const NULL: &[u8] = b"\"\"";
+pub(super) const NULL: &[u8] = b"\"\"";
 
 const TOO_LONG: &str = "is longer than the standard allows";
 

@@ -155,7 +155,7 @@ struct Told<'f> {
 impl Told<'_> {
     /// Places are costly, so the finding is made only if it is kept.
     fn add(&mut self, finding: impl FnOnce(Weight) -> Finding) {
-        if self.findings.wants(self.weight) {
+        if self.findings.wants(self.weight, Level::Site) {
             self.findings
                 .add(finding(self.weight).at_level(Level::Site));
         }

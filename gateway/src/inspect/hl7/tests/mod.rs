@@ -549,7 +549,7 @@ fn frame(text: &str) -> Vec<u8> {
 
 fn message(id: &str, asked: &str) -> Vec<u8> {
     frame(&format!(
-        "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|{id}|P|2.5|||{asked}\rPID|1||1||X\rOBR|1|||X\r"
+        "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101||ORU^R01|{id}|P|2.5|||{asked}\rPID|1||1||X\rOBR|1||F|X|||2026\r"
     ))
 }
 
