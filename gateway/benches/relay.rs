@@ -6,6 +6,8 @@
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a measurement for people"
 )]
@@ -88,7 +90,7 @@ fn message(observations: usize) -> Vec<u8> {
         })
         .collect();
     let head = "MSH|^~\\&|ECG|CARDIO|HIS|MAIN|20260101120000||ORU^R01^ORU_R01|";
-    let patient = "PID|1||4711^^^HOSP^MR||DOE^JANE\rOBR|1|||8867-4^Heart rate^LN|||20260101\r";
+    let patient = "PID|1||4711^^^HOSP^MR||DOE^JANE\rOBR|1||F1|8867-4^Heart rate^LN|||20260101\r";
     format!("\x0b{head}{NUMBER}|P|2.5\r{patient}{observations}\x1c\r").into_bytes()
 }
 

@@ -95,7 +95,6 @@ fn hl7_policy<'a>(
             embedded: embedded(&hl7.embedded),
             batches: hl7.batches,
             charsets: hl7.charsets.iter().cloned().collect(),
-            ..hl7::Rule::default()
         });
     }
     let policy = hl7::Policy {

@@ -32,6 +32,7 @@ pub mod profile;
 mod segment;
 mod structure;
 mod timestamp;
+pub mod tree;
 
 pub use answer::Answer;
 pub use batch::{Batch, header_of};
@@ -43,7 +44,7 @@ pub use identity::patient_hash;
 pub use judge::{Accepted, Judge, Judgement, Refused, Verdict, judge};
 pub use message::Message;
 pub use mllp::{Frame, Framer, commit};
-pub use offline::inspect_offline;
+pub use offline::{Judged, Layout, Offline, inspect_offline};
 pub use place::{Label, Place};
 pub use policy::{Base, Embedded, Level, LocalSegment, Patients, Policy, Profile, Rule, Severity};
 pub use segment::Segment;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::str::FromStr;
 
 use super::segment::Segment;
 
@@ -177,6 +178,59 @@ impl fmt::Display for Place {
     }
 }
 
+/// Reads what was written of a place, as in records and reports.
+impl FromStr for Place {
+    type Err = NotAPlace;
+
+    fn from_str(text: &str) -> Result<Self, NotAPlace> {
+        let (path, offset) = match text.split_once(" (byte ") {
+            Some((path, rest)) => {
+                let digits = rest.strip_suffix(')').ok_or(NotAPlace)?;
+                (path, Some(digits.parse().map_err(|_| NotAPlace)?))
+            }
+            None => (text, None),
+        };
+        let end = path.find(['[', '-']).unwrap_or(path.len());
+        let (segment, mut rest) = path.split_at_checked(end).ok_or(NotAPlace)?;
+        if segment.is_empty() {
+            return Err(NotAPlace);
+        }
+        let mut place = Self {
+            segment: if segment == "message" { "" } else { segment }.into(),
+            occurrence: 1,
+            offset,
+            ..Self::default()
+        };
+        let mut number = |mark: &str, end: &str| -> Result<usize, NotAPlace> {
+            let Some(after) = rest.strip_prefix(mark) else {
+                return Ok(0);
+            };
+            let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+            let (digits, after) = after.split_at_checked(digits).ok_or(NotAPlace)?;
+            rest = after.strip_prefix(end).ok_or(NotAPlace)?;
+            digits.parse().map_err(|_| NotAPlace)
+        };
+        let occurrence = number("[", "]")?;
+        if occurrence > 0 {
+            (place.occurrence, place.repeated) = (occurrence, true);
+        }
+        place.field = number("-", "")?;
+        place.repetition = number("(", ")")?;
+        place.component = number(".", "")?;
+        place.subcomponent = number(".", "")?;
+        if rest.is_empty() {
+            Ok(place)
+        } else {
+            Err(NotAPlace)
+        }
+    }
+}
+
+/// The text names no place in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no place in a message")]
+pub struct NotAPlace;
+
 #[cfg(test)]
 mod tests {
     use super::super::Message;
@@ -198,5 +252,38 @@ mod tests {
         assert_eq!(at(b'1'), "OBX-1 (byte 19)");
         assert_eq!(at(b'q'), "OBX[2]-2(2).2.2 (byte 33)");
         assert_eq!(at(b'z'), "OBX[2]-3 (byte 35)");
+    }
+
+    #[test]
+    fn what_was_written_can_be_read() {
+        for text in [
+            "PID-7 (byte 212)",
+            "OBX[2]-5(1).1",
+            "OBX[2]-5(3).1.2 (byte 0)",
+            "PID",
+            "ZPD[12]",
+            "message",
+            "message (byte 7)",
+            "segment 3 (byte 9)",
+        ] {
+            let place: Place = text.parse().unwrap();
+            assert_eq!(place.to_string(), text);
+        }
+        let place: Place = "OBX[2]-5(3).1".parse().unwrap();
+        assert_eq!((place.occurrence, place.field), (2, 5));
+        assert_eq!((place.repetition, place.component), (3, 1));
+        for text in [
+            "",
+            "-5",
+            "PID-",
+            "PID-x",
+            "PID[2",
+            "PID-5)",
+            "PID-5.1.2.3",
+            "PID (byte 5",
+            "PID (byte x)",
+        ] {
+            assert_eq!(text.parse::<Place>(), Err(NotAPlace), "{text}");
+        }
     }
 }

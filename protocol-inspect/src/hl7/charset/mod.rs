@@ -45,6 +45,14 @@ enum Named {
     Unknown,
 }
 
+/// Whether messages in the set of this name can be judged, if a rule allows it.
+pub(crate) fn is_carried(name: &[u8]) -> bool {
+    match Named::of(name) {
+        Named::Plain { .. } | Named::Wide(_) | Named::Switched => true,
+        Named::Unsupported | Named::Unknown => false,
+    }
+}
+
 /// What all names of a message stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Declared {

@@ -39,7 +39,11 @@ fn say(content: &[u8], policy: &Policy) -> String {
         Verdict::Accept(accepted) => {
             assert_eq!(accepted.permit.into_bytes(), Frame::around(content).bytes());
             let warned = accepted.warnings.iter().map(|w| format!(", {w:?}"));
-            format!("{}{}", policy.rules[accepted.rule].name, warned.collect::<String>())
+            format!(
+                "{}{}",
+                policy.rules[accepted.rule].name,
+                warned.collect::<String>()
+            )
         }
         Verdict::Refuse(refused) => refused.refusal.to_string(),
     }

@@ -4,6 +4,7 @@ use super::super::finding::{ErrorCode, Fault, Finding, Weight};
 use super::super::place::Place;
 use super::super::policy::Level;
 use super::compiled::Form;
+use super::datatype::bit;
 use super::walk::{At, Walk};
 use crate::Reason;
 
@@ -32,6 +33,27 @@ impl Walk<'_, '_, '_> {
         let place = self.place(at);
         let finding = Finding::new(weight, Reason::Field, place, detail, code, Fault::Content);
         self.findings.add(finding.at_level(level));
+    }
+
+    /// Says it of the first component that is too many, not of each.
+    pub(super) fn once_extra_component(&mut self, first: usize) {
+        let from = bit(first).wrapping_sub(1);
+        if (self.components & !from).count_ones() <= 1 && self.subcomponents.count_ones() <= 1 {
+            let at = At {
+                subcomponent: 0,
+                ..self.at
+            };
+            let detail = "stands behind the last component of its data type";
+            self.add(Weight::Strict, at, detail, Level::DataTypes);
+        }
+    }
+
+    pub(super) fn once_extra_subcomponent(&mut self, first: usize) {
+        let from = bit(first).wrapping_sub(1);
+        if (self.subcomponents & !from).count_ones() <= 1 {
+            let detail = "stands behind the last subcomponent of its data type";
+            self.add(Weight::Strict, self.at, detail, Level::DataTypes);
+        }
     }
 
     fn place(&mut self, at: At) -> Place {

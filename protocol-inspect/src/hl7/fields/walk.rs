@@ -583,27 +583,6 @@ impl<'w, 'g, 'a> Walk<'w, 'g, 'a> {
         let code = ErrorCode::RequiredField;
         self.add_coded(Weight::Strict, at, detail, Level::Fields, code);
     }
-
-    /// Says it of the first component that is too many, not of each.
-    fn once_extra_component(&mut self, first: usize) {
-        let from = bit(first).wrapping_sub(1);
-        if (self.components & !from).count_ones() <= 1 && self.subcomponents.count_ones() <= 1 {
-            let at = At {
-                subcomponent: 0,
-                ..self.at
-            };
-            let detail = "stands behind the last component of its data type";
-            self.add(Weight::Strict, at, detail, Level::DataTypes);
-        }
-    }
-
-    fn once_extra_subcomponent(&mut self, first: usize) {
-        let from = bit(first).wrapping_sub(1);
-        if (self.subcomponents & !from).count_ones() <= 1 {
-            let detail = "stands behind the last subcomponent of its data type";
-            self.add(Weight::Strict, self.at, detail, Level::DataTypes);
-        }
-    }
 }
 
 /// Deletes what the receiver has.
