@@ -11,7 +11,7 @@ fn messages() -> Vec<(&'static str, String)> {
     let oru = format!(
         "{MSH}ORU^R01^ORU_R01|1|P|2.5.1||||||UNICODE UTF-8\r\
          PID|1||4711^^^HOSP^PI||Muster^Eva^^^^^L||19700101|F|||Weg 1^^Ort^^12345^CHE\r\
-         ORC|RE\rOBR|1|||8867-4^Heart rate^LN|||20260101115900||||||||||||||||||F\r"
+         ORC|RE||F1\rOBR|1||F1|8867-4^Heart rate^LN|||20260101115900||||||||||||||||||F\r"
     );
     let mut many = oru.clone();
     for number in 1..=2_000 {

@@ -6,6 +6,22 @@ use protocol_inspect::hl7::grammar::{
 
 use super::values::value;
 
+/// What conditions ask for although no grammar requires it: segment, field, and a value where not any will do.
+/// Fields that a version does not have, or no longer, stay empty.
+const CONDITIONAL: [(&[u8; 3], usize, Option<&str>); 9] = [
+    // Answers are wanted to each record, so they are numbered.
+    (b"MFE", 2, None),
+    (b"OBR", 3, None),
+    (b"OBR", 7, None),
+    (b"OBX", 2, Some("ST")),
+    (b"PRT", 8, None),
+    (b"RQD", 2, None),
+    // Some tests write it twice.
+    (b"TQ1", 12, None),
+    (b"TXA", 3, None),
+    (b"TXA", 7, None),
+];
+
 /// A message in parts.
 #[derive(Clone)]
 pub(crate) struct Synthetic {
@@ -39,6 +55,9 @@ impl Synthetic {
             forced(optional, &mut names);
         }
         let mut lines: Vec<Line> = names.iter().map(|id| Line::new(version, *id)).collect();
+        for line in &mut lines {
+            line.fill_in(version, &trigger);
+        }
         let kind = match (trigger.as_str(), version.name()) {
             ("", _) => code,
             (_, "2.1" | "2.2" | "2.3") => format!("{code}^{trigger}"),
@@ -107,6 +126,25 @@ impl Line {
         let mut line = Self { id, fields };
         line.trim();
         line
+    }
+
+    /// Adds what conditions ask for.
+    fn fill_in(&mut self, version: Version, trigger: &str) {
+        let Some(grammar) = self.grammar(version) else {
+            return;
+        };
+        if self.id.0 == *b"EVN" && self.fields.first().is_some_and(|event| !event.is_empty()) {
+            self.set(1, trigger);
+        }
+        for (id, number, own) in CONDITIONAL {
+            let field = grammar.field(number).filter(|_| self.id.0 == *id);
+            if let Some(field) = field
+                && matches!(field.usage, Usage::Optional | Usage::Conditional)
+            {
+                let any = || value(version, field);
+                self.set(number, &own.map_or_else(any, ToOwned::to_owned));
+            }
+        }
     }
 
     /// Puts a value into a field, counted from 1.

@@ -250,9 +250,11 @@ impl<'m, 'a> Walk<'_, 'm, 'a> {
         code: ErrorCode,
     ) {
         if self.findings.wants(weight, Level::Fields) {
-            self.findings.count(segment.bytes().len());
-            self.findings
-                .add(finding(weight, segment, field, detail, code));
+            let finding = finding(weight, segment, field, detail, code);
+            // What was looked at to find the place: the bytes before it.
+            let at = finding.place.offset.unwrap_or_default();
+            self.findings.count(at.saturating_sub(segment.offset()));
+            self.findings.add(finding);
         }
     }
 }

@@ -64,10 +64,13 @@ impl Rule {
 
     /// What is wrong with a value whose components a separator divides, the first thing only.
     pub(super) fn judge(self, value: &[u8], separator: u8) -> Option<Complaint> {
+        // Divided once, however many of them are asked for.
+        let mut parts = [&[][..]; MOST];
+        for (slot, part) in parts.iter_mut().zip(value.split(|b| *b == separator)) {
+            *slot = part;
+        }
         let part = |number: usize| {
-            let part = value
-                .split(|b| *b == separator)
-                .nth(number.saturating_sub(1));
+            let part = parts.get(number.saturating_sub(1)).copied();
             part.filter(|part| *part != NULL).unwrap_or_default()
         };
         let has = |number| !part(number).is_empty();
@@ -134,6 +137,9 @@ fn descends(first: &[u8], second: &[u8]) -> bool {
 pub(super) fn is_array(name: &str) -> bool {
     matches!(name, "NA" | "MA")
 }
+
+/// The highest component of which a rule speaks.
+const MOST: usize = 11;
 
 const BACKWARDS: &str = "is less than where its range begins";
 
