@@ -17,7 +17,7 @@ fn messages() -> Vec<(&'static str, String)> {
     for number in 1..=2_000 {
         write!(
             many,
-            "OBX|{number}|NM|8867-4^Heart rate^LN||72|/min|60-100|N|||F|||20260101120000\r"
+            "OBX|{number}|NM|8867-4^Heart rate^LN|{number}|72|/min|60-100|N|||F|||20260101120000\r"
         )
         .unwrap();
     }

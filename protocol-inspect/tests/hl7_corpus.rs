@@ -62,6 +62,24 @@ fn what_all_peers_accept_the_standard_profile_accepts() {
     assert!(agreed > 5, "{agreed}");
 }
 
+/// What is wrong in a message, and what only a rule is against, are counted apart.
+#[test]
+fn refusals_by_rule_are_told_from_faults() {
+    let rows: Vec<Row> = rows().filter(|row| row.ours[0] != "accept").collect();
+    let by_rule = |row: &&Row| row.ours[0].ends_with("the rule lists no `hosts`");
+    assert_eq!(rows.iter().filter(by_rule).count(), 2);
+    let faulty: Vec<&Row> = rows.iter().filter(|row| !by_rule(row)).collect();
+    assert_eq!(faulty.len(), 15);
+    // The last two are the strict readers.
+    let strict_reader = |row: &&&Row| row.peers[1..].iter().any(|said| said == "accept");
+    let accepted: Vec<&str> = faulty
+        .iter()
+        .filter(strict_reader)
+        .map(|row| row.name.as_str())
+        .collect();
+    assert!(accepted.is_empty(), "{accepted:?}");
+}
+
 struct Row {
     name: String,
     ours: [String; 2],

@@ -251,9 +251,10 @@ impl<'m, 'a> Walk<'_, 'm, 'a> {
     ) {
         if self.findings.wants(weight, Level::Fields) {
             let finding = finding(weight, segment, field, detail, code);
-            // What was looked at to find the place: the bytes before it.
+            // The bytes before the place were looked at to find it, and to name it.
             let at = finding.place.offset.unwrap_or_default();
-            self.findings.count(at.saturating_sub(segment.offset()));
+            let before = at.saturating_sub(segment.offset());
+            self.findings.count(before.saturating_mul(2));
             self.findings.add(finding);
         }
     }
