@@ -22,6 +22,8 @@ struct State {
     from_device: Vec<Vec<u8>>,
     from_gateway: Vec<Vec<u8>>,
     device: Option<SocketAddr>,
+    tampers: bool,
+    tampered: usize,
 }
 
 impl Middle {
@@ -57,7 +59,7 @@ impl Middle {
                 let mut state = state.lock().unwrap();
                 state.device = Some(from);
                 state.from_device.push(datagram.to_vec());
-                let _ = upstream.send(datagram);
+                let _ = upstream.send(&state.passed_on(datagram));
             }
         });
         std::thread::spawn(move || {
@@ -70,7 +72,7 @@ impl Middle {
                 let mut state = back_state.lock().unwrap();
                 state.from_gateway.push(datagram.to_vec());
                 if let Some(device) = state.device {
-                    let _ = back_front.send_to(datagram, device);
+                    let _ = back_front.send_to(&state.passed_on(datagram), device);
                 }
             }
         });
@@ -100,12 +102,50 @@ impl Middle {
         self.state.lock().unwrap().from_gateway.len()
     }
 
+    /// From now on, one bit of every datagram that carries a packet is turned, in both directions; or no more.
+    ///
+    /// # Panics
+    /// When a thread of it panicked.
+    pub fn tamper(&self, tampers: bool) {
+        self.state.lock().unwrap().tampers = tampers;
+    }
+
+    /// How many datagrams were changed so far.
+    ///
+    /// # Panics
+    /// When a thread of it panicked.
+    pub fn tampered(&self) -> usize {
+        self.state.lock().unwrap().tampered
+    }
+
     /// Sends a datagram to the gateway.
     pub fn inject(&self, datagram: &[u8]) {
         // An ICMP error of an earlier one is reported here; it says nothing about this one.
         let _ = self.upstream.send(datagram);
     }
 }
+
+impl State {
+    /// A datagram as it is, or with another bit turned each time: first in the text, then in the head before it.
+    fn passed_on(&mut self, datagram: &[u8]) -> Vec<u8> {
+        let mut passed = datagram.to_vec();
+        if self.tampers && datagram.first() == Some(&DATA) && datagram.len() > EMPTY {
+            let length = passed.len();
+            let at = (DATA_HEAD + self.tampered * 41) % length;
+            if let Some(byte) = passed.get_mut(at) {
+                *byte ^= 1 << (self.tampered % 8);
+            }
+            self.tampered += 1;
+        }
+        passed
+    }
+}
+
+/// The type of a datagram that carries a packet, and the bytes before its text.
+const DATA: u8 = 4;
+const DATA_HEAD: usize = 16;
+/// A datagram that only keeps the tunnel alive.
+const EMPTY: usize = 32;
 
 /// Sends a datagram to the gateway from a place of its own and waits for anything that comes back.
 ///

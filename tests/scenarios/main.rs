@@ -22,6 +22,7 @@ mod hl7_hospital;
 mod hl7_answers;
 mod hl7_identity;
 mod hl7_exchange;
+mod hl7_attacks;
 mod dicom_path;
 mod dicom_hostile;
 mod dicom_inside;
