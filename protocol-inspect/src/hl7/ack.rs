@@ -9,6 +9,7 @@
 //! If only MSH-10 is missing it is answered with an empty MSA-2, so that the sender sees the ERR segment.
 
 use super::delimiters::Delimiters;
+use super::escape;
 use super::finding::Fault;
 use super::header::{Header, Version, token};
 use super::judge::Refused;
@@ -302,23 +303,81 @@ impl Words {
     }
 
     /// A value of the sender, which is already escaped: what is not text or its inner structure becomes a question mark.
+    ///
+    /// An escape sequence stays only if the sender could have sent it: one that is cut or hides a control byte
+    /// would be structure where the answer is read.
     fn echo(&mut self, value: &[u8], longest: usize) {
-        let value = value.get(..longest).unwrap_or(value);
-        let d = &self.delimiters;
-        // Cut or lone escape characters would swallow what follows.
-        let escapes = value.iter().filter(|b| **b == d.escape).count();
-        let balanced = escapes.is_multiple_of(2);
-        for &byte in value {
-            let allowed = (byte == b' ' || byte.is_ascii_graphic())
-                && byte != d.field
-                && byte != d.repetition
-                && (balanced || byte != d.escape);
-            self.out.push(if allowed { byte } else { b'?' });
+        let d = self.delimiters;
+        let mut rest = value.get(..longest).unwrap_or(value);
+        while let Some((&byte, after)) = rest.split_first() {
+            if byte != d.escape {
+                self.out.push(if is_text(byte, &d) { byte } else { b'?' });
+                rest = after;
+                continue;
+            }
+            let inner = after.split(|b| *b == d.escape).next().unwrap_or_default();
+            let (length, closed) = (inner.len(), after.get(inner.len()).is_some());
+            let whole = inner.iter().all(|b| is_text(*b, &d) && !d.contains(*b));
+            if closed && whole && escape::judge(inner, &d).is_ok() {
+                self.out.push(byte);
+                self.out.extend_from_slice(inner);
+                self.out.push(byte);
+                rest = after.get(length.saturating_add(1)..).unwrap_or_default();
+            } else {
+                self.out.push(b'?');
+                rest = after;
+            }
         }
     }
+}
+
+/// What may stand in a value that is echoed.
+fn is_text(byte: u8, d: &Delimiters) -> bool {
+    (byte == b' ' || byte.is_ascii_graphic()) && byte != d.field && byte != d.repetition
 }
 
 /// Longest MSH-3 to MSH-6 that is echoed: the length of HD.
 const LONGEST_NAME: usize = 227;
 /// Longest MSH-10 that is echoed.
 const LONGEST_CONTROL_ID: usize = 199;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// MSH-5 of the answer to a message with this MSH-3.
+    fn echoed(name: &str) -> String {
+        let message = format!("MSH|^~\\&|{name}|B|C|D|20260101||ORU^R01|1|P|2.5.1\r");
+        let header = Header::of(message.as_bytes()).unwrap();
+        let stamp = Stamp {
+            time: String::new(),
+            control_id: String::new(),
+        };
+        let spoken = repeat(&header, AckCode::Aa, &stamp);
+        let text = String::from_utf8(spoken.into_bytes().to_vec()).unwrap();
+        text.split('|').nth(4).unwrap().to_owned()
+    }
+
+    #[test]
+    fn echoes_no_structure() {
+        for (name, echo) in [
+            ("ECG^1.2.3^ISO", "ECG^1.2.3^ISO"),
+            ("A&B <c>", "A&B <c>"),
+            ("A\\T\\B\\E\\", "A\\T\\B\\E\\"),
+            ("A\\X41\\", "A\\X41\\"),
+            ("A~B", "A?B"),
+            ("A\\X0D\\B", "A?X0D?B"),
+            ("A\\X0d4D\\B", "A?X0d4D?B"),
+            ("A\\Z~\\B", "A?Z??B"),
+            ("A\\T\\B\\", "A\\T\\B?"),
+            ("A\\T", "A?T"),
+            ("\\\\T\\", "?\\T\\"),
+            ("\u{1b}[2J", "?[2J"),
+        ] {
+            assert_eq!(echoed(name), echo, "{name}");
+        }
+        // An escape sequence that the bound cuts.
+        let long = format!("{}\\T\\", "a".repeat(LONGEST_NAME - 2));
+        assert!(echoed(&long).ends_with("a?T"));
+    }
+}
