@@ -99,6 +99,31 @@ fn local_segments_are_those_of_the_list() {
     assert_eq!(say("NTE|1", &none), "ok");
 }
 
+/// What no version of HL7 knows is local, whatever letter it begins with.
+#[test]
+fn unknown_segments_are_local_by_another_name() {
+    let listed = Rule {
+        local_segments: Some(vec![LocalSegment {
+            name: "ZPD".into(),
+            max_bytes: 10,
+        }]),
+        ..standard()
+    };
+    assert_eq!(
+        say("NTE|1\rYPD|1", &listed),
+        "YPD (byte 86): is a local segment that the rule does not list"
+    );
+    assert_ne!(say("FT1|1", &listed), say("FT2|1", &listed));
+    // Without a list they are warned of as before, and bounded together with the others.
+    assert!(say("YPD|1", &standard()).starts_with("ok; YPD"));
+    let half = "x".repeat((16 << 10) / 2 - 4);
+    assert!(say(&format!("ZPD|{half}\rYPD|{half}"), &standard()).starts_with("ok; "));
+    assert_eq!(
+        say(&format!("ZPD|{half}\rYPD|{half}x"), &standard()),
+        "YPD (byte 8273): the local segments up to here are longer than 16384 bytes, and the rule lists none"
+    );
+}
+
 #[test]
 fn local_segments_without_a_list_are_few_and_short() {
     let soft = "ZPD (byte 80): is a local segment, and the rule lists none";

@@ -152,7 +152,7 @@ fn floods_are_refused_by_name() {
 fn the_largest_legal_floods_pass() {
     let head = "MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5\r";
     for body in [
-        "A01\r".repeat(9_999),
+        "NTE\r".repeat(9_999),
         format!("PID{}\r", "|".repeat(512)),
         format!("PID|{}\r", "~".repeat(9_999)),
         format!("PID|||1||{}\r", "x\\F\\".repeat(500_000)),

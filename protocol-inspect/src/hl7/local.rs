@@ -4,9 +4,11 @@
 //! Nobody but sender and receiver knows what stands in a local segment, so it is the easiest place for what does not
 //! belong into a message. A rule that lists them lets these pass and no others; without a list the strict profile lets
 //! none pass, and every profile bounds them all together.
+//! A segment that no version of HL7 knows is a local one by another name: it counts, and no rule can list it.
 //! Knows nothing of where they stand: they may stand anywhere.
 
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
+use super::grammar::{SegmentId, segment_of_any_version};
 use super::judge::Case;
 use super::place::Place;
 use super::policy::Level;
@@ -17,8 +19,15 @@ use crate::Reason;
 pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
     let mut told = false;
     let mut all = 0_usize;
+    // Segments of one name stand together, and a name of the standard is looked up once for all of them.
+    let mut known = "";
     for segment in case.message.segments() {
-        if !segment.name().starts_with('Z') {
+        let name = segment.name();
+        if name == known {
+            continue;
+        }
+        if !name.starts_with('Z') && is_standard(name) {
+            known = name;
             continue;
         }
         let length = segment.bytes().len();
@@ -46,7 +55,7 @@ pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
                 if all > LONGEST_UNLISTED && before <= LONGEST_UNLISTED {
                     let detail = "the local segments up to here are longer than 16384 bytes, and the rule lists none";
                     add(findings, segment, Weight::Content, Level::Site, detail);
-                } else if !told {
+                } else if !told && name.starts_with('Z') {
                     told = true;
                     let detail = "is a local segment, and the rule lists none";
                     add(findings, segment, Weight::Strict, Level::Structure, detail);
@@ -54,6 +63,11 @@ pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// Whether some version of HL7 has a segment of this name.
+fn is_standard(name: &str) -> bool {
+    SegmentId::new(name.as_bytes()).is_some_and(|id| segment_of_any_version(id).is_some())
 }
 
 fn add(
