@@ -15,6 +15,7 @@ use super::mllp::Frame;
 use super::place::Place;
 use super::policy::{Policy, Rule, Severity};
 use super::profile;
+use super::whole;
 use crate::{Permit, Reason, Refusal, Warning};
 
 /// What was read of a message, and what is said of it.
@@ -305,6 +306,7 @@ impl<'m> Case<'m> {
         let mut findings = Findings::default();
         charset::judge_rule(self, &mut findings);
         identity::judge(self, &mut findings);
+        whole::judge(self, &mut findings);
         profile::judge(self, &mut findings);
         super::local::judge(self, &mut findings);
         super::embedded::judge(self, &mut findings);

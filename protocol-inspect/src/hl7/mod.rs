@@ -22,6 +22,7 @@ mod identity;
 mod judge;
 mod kept;
 mod local;
+mod whole;
 mod message;
 mod mllp;
 mod occurrences;
