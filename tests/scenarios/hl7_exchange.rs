@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use e2e::hl7::{self, Reply};
-use e2e::{Behaviour, Clinic, Lab, Place, Sink, text, wait};
+use e2e::{Behaviour, Clinic, Lab, Place, Sink, reset, text, wait};
 
 fn six() -> SocketAddr {
     "[fd20::210]:2575".parse().unwrap()
@@ -34,7 +34,11 @@ fn a_later_answer_comes_back_on_another_connection() {
         wait::until("both messages at the sink", wait::SOON, || {
             (sink.bytes().len() > message.len() * 2).then_some(())
         });
-        drop(first);
+        // Until its end is seen, the first one is where the answer belongs.
+        reset(first.stream());
+        wait::for_true("the end of the first", wait::SOON, || {
+            clinic.gateway.status()["sessions"] == 1
+        });
         sink.say(&hl7::frame(&hl7::acknowledge_with(&message, "AA")));
         match second.reply(wait::SOON) {
             Reply::Answer(answer) => {
