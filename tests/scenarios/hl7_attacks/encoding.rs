@@ -101,19 +101,16 @@ fn attack_15_escape_injection() {
     });
 }
 
+/// [`raw_note`] that declares a character set.
+fn declared(control: &str, charset: &str, value: &[u8]) -> Vec<u8> {
+    let message = raw_note(control, value);
+    let end = message.iter().position(|b| *b == b'\r').unwrap();
+    let (head, tail) = message.split_at(end);
+    [head, b"||||||", charset.as_bytes(), tail].concat()
+}
+
 #[test]
 fn attack_19_character_set_tricks() {
-    let declared = |control: &str, charset: &str, value: &[u8]| {
-        let message = raw_note(control, value);
-        let end = message.iter().position(|b| *b == b'\r').unwrap();
-        [
-            &message[..end],
-            b"||||||",
-            charset.as_bytes(),
-            &message[end..],
-        ]
-        .concat()
-    };
     let utf8 = |value: &[u8]| declared("C1", "UNICODE UTF-8", value);
     Lab::run(|lab| {
         let clinic = Clinic::open(lab);
@@ -177,7 +174,54 @@ fn attack_19_character_set_tricks() {
                 ("Latin-1", declared("C4", "8859/1", b"Z\xfcrich")),
             ],
         );
+        half_a_delimiter(&clinic);
     });
+}
+
+/// A rule may carry sets in which a delimiter can be half a character: then every character is looked at.
+fn half_a_delimiter(clinic: &Clinic<'_>) {
+    let send = "hl7 = { send = [";
+    let carried = "hl7 = { charsets = [\"ISO IR87\", \"BIG-5\"], send = [";
+    clinic.site.replace(send, carried);
+    assert_eq!(clinic.gateway.lazaret(&["apply"]).code, 0);
+    let shifted = |control: &str, value: &[u8]| declared(control, "~ISO IR87", value);
+    refused(
+        clinic,
+        &[
+            (
+                "a shift without end",
+                shifted("C5", b"\x1b$B!|"),
+                "AE 102 OBX^1^5^1",
+            ),
+            (
+                "half a character",
+                shifted("C5", b"\x1b$B8\x1b(B"),
+                "AE 102 OBX^1^5^1",
+            ),
+            (
+                "a shift to another set",
+                shifted("C5", b"\x1b$(D!|\x1b(B"),
+                "AE 102 OBX^1^5^1",
+            ),
+            (
+                "a character that is none",
+                declared("C5", "BIG-5", b"\xa5 "),
+                "AE 102 OBX^1^5^1",
+            ),
+            (
+                "a set that is not listed",
+                declared("C5", "~ISO IR159", b"x"),
+                "AE 103 MSH^1^18^1",
+            ),
+        ],
+    );
+    arrives(
+        clinic,
+        &[
+            ("a bar in ISO 2022", shifted("C6", b"\x1b$B!|\x1b(B")),
+            ("a bar in Big5", declared("C7", "BIG-5", b"\xa5\x7c")),
+        ],
+    );
 }
 
 #[test]
