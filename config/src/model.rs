@@ -292,6 +292,8 @@ pub struct Hl7Rule {
     pub local_segments: Option<BTreeMap<String, u64>>,
     /// Character sets that are carried although a delimiter can be part of a character in them. Default none.
     pub charsets: BTreeSet<String>,
+    /// Whether another message under a used MSH-10 is refused. Default false: it is warned of.
+    pub unique_ids: bool,
     /// Whether batches are carried. Default false.
     pub batches: bool,
     /// Documents inside of fields.

@@ -39,6 +39,7 @@ pub(crate) const HL7: Keys = Keys {
         "clock_window",
         "local_segments",
         "embedded",
+        "unique_ids",
         "batches",
     ],
     later: &[],
@@ -153,6 +154,7 @@ fn hl7(section: &Section<'_>) -> At<Hl7Rule> {
                 .section("embedded", &EMBEDDED)
                 .map(|inner| embedded(&inner))
                 .unwrap_or_default(),
+            unique_ids: section.or("unique_ids", false),
             batches: section.or("batches", false),
             charsets: charsets.into_iter().map(|at| at.value.0).collect(),
         },

@@ -94,6 +94,7 @@ fn hl7_policy<'a>(
             local_segments: hl7.local_segments.as_ref().map(local_segments),
             embedded: embedded(&hl7.embedded),
             batches: hl7.batches,
+            unique_ids: hl7.unique_ids,
             charsets: hl7.charsets.iter().cloned().collect(),
         });
     }

@@ -68,6 +68,8 @@ pub enum ErrorCode {
     VersionId,
     /// 204.
     UnknownKey,
+    /// 205.
+    DuplicateKey,
     /// 207.
     Internal,
 }
@@ -95,6 +97,7 @@ impl ErrorCode {
             Self::ProcessingId => ("202", "Unsupported processing id"),
             Self::VersionId => ("203", "Unsupported version id"),
             Self::UnknownKey => ("204", "Unknown key identifier"),
+            Self::DuplicateKey => ("205", "Duplicate key identifier"),
             Self::Internal => ("207", "Application internal error"),
         }
     }
@@ -167,6 +170,7 @@ fn level_of(reason: Reason, code: ErrorCode) -> Level {
             | ErrorCode::ProcessingId
             | ErrorCode::VersionId
             | ErrorCode::UnknownKey
+            | ErrorCode::DuplicateKey
             | ErrorCode::Internal => Level::Fields,
         },
     }

@@ -155,6 +155,22 @@ impl Refused {
         }
     }
 
+    /// A refusal because MSH-10 was used for another message.
+    //= HL7 v2.5.1 2.15.9.10
+    #[must_use]
+    pub fn reused_id() -> Self {
+        Self {
+            code: ErrorCode::DuplicateKey,
+            place: Some(Place::msh(10)),
+            ..Self::without_place(
+                Reason::Sequence,
+                "MSH-10",
+                "was used for another message, which the rule does not allow",
+                Fault::Content,
+            )
+        }
+    }
+
     pub(super) fn from_finding(finding: &Finding, rule: Option<&Rule>) -> Self {
         Self {
             refusal: finding.refusal(),

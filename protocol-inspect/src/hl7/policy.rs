@@ -85,6 +85,8 @@ pub struct Rule {
     pub bind_patient: bool,
     /// How far MSH-7 may be from the present, in seconds; `None` warns of what is far and refuses nothing.
     pub clock_window: Option<u32>,
+    /// Whether another message under an MSH-10 that was used lately is refused, and not only warned of.
+    pub unique_ids: bool,
     /// Whether batches (FHS, BHS) are carried.
     pub batches: bool,
     /// Character sets of table 0211 that are carried although a delimiter can be part of a character in them.

@@ -11,7 +11,7 @@
 //! | 6 | second MSH in a frame | `framing::attack_06_second_header_in_a_frame` | AE 100 at the second MSH |
 //! | 7 | junk before VT: HTTP, TLS, … | `framing::attack_07_junk_before_a_frame` | `close` |
 //! | 8 | false acknowledgements, from either side | `answers::attack_08_false_acknowledgements` | nothing; `close` when none is true |
-//! | 9 | replay; other bytes under one MSH-10 | `transport::attack_09_replay_and_reused_control_id` | the first AA again; AR 204 from another device; other bytes: forwarded, recorded |
+//! | 9 | replay; other bytes under one MSH-10 | `transport::attack_09_replay_and_reused_control_id` | the first AA again; AR 204 from another device; other bytes: forwarded, recorded; with `unique_ids` AE 205 |
 //! | 10 | stale or future MSH-7 | `identity::attack_10_stale_and_future_messages` | AR 102 at MSH-7 |
 //! | 11 | slow drip, endless frame | `framing::attack_11_slow_drip_and_endless_frame` | `close` |
 //! | 12 | amplification: segments, repetitions, components | `size::attack_12_amplification` | AE 207 |

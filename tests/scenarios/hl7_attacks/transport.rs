@@ -82,3 +82,25 @@ fn attack_09_replay_and_reused_control_id() {
         assert_eq!((warned(3), warned(4)), (true, false), "{}", decisions[3]);
     });
 }
+
+/// The same where the rule wants every MSH-10 to be new.
+//= C1
+#[test]
+fn attack_09_reused_control_id_where_ids_are_unique() {
+    Lab::run(|lab| {
+        let clinic = Clinic::open_with(lab, |site| {
+            site.replace(
+                "hl7 = { send = [\"ORU^R01\"",
+                "hl7 = { unique_ids = true, send = [\"ORU^R01\"",
+            );
+        });
+        arrives(&clinic, &[("the first", hl7::oru("D1"))]);
+        let watch = Watch::start(lab, Place::Hospital, "eth0");
+        let mut client = clinic.ecg.mllp(clinic.his.address());
+        let reused = client.exchange(&super::changed("D1", "||72|", "||73|"));
+        assert_eq!(said(&reused), "AE 205 MSH^1^10^1");
+        assert_eq!(said(&client.exchange(&hl7::oru("D1"))), "AA");
+        assert_eq!(watch.stop().payload_to(clinic.his.address()), 0);
+        arrives(&clinic, &[("the next", hl7::oru("D2"))]);
+    });
+}

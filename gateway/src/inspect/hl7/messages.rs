@@ -43,13 +43,14 @@ impl Hl7Session {
                 let rule = self.policy.rules.get(accepted.rule);
                 trace.rule(rule.map(|rule| rule.name.as_str()));
                 trace.warn_all(&accepted.warnings);
+                let unique_ids = rule.is_some_and(|rule| rule.unique_ids);
                 let approved = Approved {
                     permit: accepted.permit,
                     header,
                     batch: accepted.batch,
                     trace,
                 };
-                self.approved(approved, now, wall);
+                self.approved(approved, unique_ids, now, wall);
             }
             (Verdict::Refuse(refused), Some(header)) => {
                 trace.rule(refused.rule.as_deref());
@@ -80,7 +81,13 @@ impl Hl7Session {
         self.record(trace, Outcome::Refused, Some(why), answer, now);
     }
 
-    fn approved(&mut self, mut approved: Approved, now: Instant, wall: Timestamp) {
+    fn approved(
+        &mut self,
+        mut approved: Approved,
+        unique_ids: bool,
+        now: Instant,
+        wall: Timestamp,
+    ) {
         let digest = approved.trace.digest();
         let seen = self
             .exchange()
@@ -97,6 +104,11 @@ impl Hl7Session {
                 }
                 let answer = Some(code.code());
                 self.record(approved.trace, Outcome::Repeated, None, answer, now);
+                return;
+            }
+            Seen::Changed if unique_ids => {
+                let refused = Refused::reused_id();
+                self.turn_away(&approved.header, approved.trace, &refused, now, wall);
                 return;
             }
             Seen::Changed => approved.trace.warn(Reason::Sequence, "MSH-10"),

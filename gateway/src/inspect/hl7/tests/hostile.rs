@@ -203,6 +203,27 @@ fn nothing_that_a_sender_writes_can_shape_what_we_say() {
     }
 }
 
+/// Its twin, with a warning, is in `the_same_bytes_are_answered_from_memory`.
+#[test]
+fn a_used_id_is_refused_where_the_rule_says_so() {
+    let mut s = Script::new();
+    let mut policy = policy();
+    if let ProtocolPolicy::Hl7(hl7) = &mut policy.protocol {
+        hl7.rules[0].unique_ids = true;
+    }
+    s.session.update(&policy);
+    s.device(&message("1", ""))
+        .connected()
+        .hospital(&answer("AA", "1"));
+    s.say("-- the same again is answered from memory");
+    s.device(&message("1", ""));
+    s.say("-- another under its id is refused");
+    s.device(&message("1", "").replace(b"PID|1", b"PID|2"));
+    s.say("-- and under the next id taken");
+    s.device(&message("2", ""));
+    insta::assert_snapshot!(s.told());
+}
+
 #[test]
 fn a_decision_does_not_show_its_identifier() {
     let mut s = Script::new();
