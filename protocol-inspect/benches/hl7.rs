@@ -340,14 +340,14 @@ fn start(charset: &str) -> String {
 fn oru() -> String {
     format!(
         "{}PID|1||4711^^^HOSP^PI||Muster^Eva^^^^^L||19700101|F|||Weg 1^^Ort^^12345^CHE\r\
-         ORC|RE\rOBR|1|||8867-4^Heart rate^LN|||20260101115900||||||||||||||||||F\r",
+         ORC|RE||F1\rOBR|1||F1|8867-4^Heart rate^LN|||20260101115900||||||||||||||||||F\r",
         start("UNICODE UTF-8")
     )
 }
 
 fn observation(number: usize, value: &str) -> String {
     format!(
-        "OBX|{number}|NM|8867-4^Heart rate^LN||{value}|/min^per minute^UCUM|60-100|N|||F|||20260101120000\r"
+        "OBX|{number}|NM|8867-4^Heart rate^LN|{number}|{value}|/min^per minute^UCUM|60-100|N|||F|||20260101120000\r"
     )
 }
 
@@ -361,7 +361,7 @@ fn document(value: &str) -> String {
 }
 
 fn orders(count: usize) -> String {
-    let order = "ORC|RE\rOBR|1|||8867-4^Heart rate^LN|||20260101115900||||||||||||||||||F\r\
+    let order = "ORC|RE||F1\rOBR|1||F1|8867-4^Heart rate^LN|||20260101115900||||||||||||||||||F\r\
                  OBX|1|NM|8867-4^Heart rate^LN||72|/min|||||F\rNTE|1||steady\r";
     format!("{}{}", oru(), order.repeat(count))
 }
