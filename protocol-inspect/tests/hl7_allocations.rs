@@ -3,7 +3,10 @@
 
 use std::fmt::Write as _;
 
-use protocol_inspect::hl7::{Frame, Judge, LocalSegment, Policy, Profile, Rule, Verdict};
+use protocol_inspect::hl7::profile::{Constraints, Observation};
+use protocol_inspect::hl7::{
+    Embedded, Frame, Judge, LocalSegment, Patients, Policy, Profile, Rule, Verdict, patient_hash,
+};
 
 const MSH: &str = "MSH|^~\\&|ECG^1.2.840.113619.6.408^ISO|CARDIO|HIS|MAIN|20260101120000||";
 
@@ -96,6 +99,68 @@ fn accepted_messages_cost_no_allocation_after_the_first() {
             assert_eq!(warnings, 0, "{name}");
             assert_eq!(allocations, 0, "{name}");
         }
+    }
+}
+
+/// A rule that binds patient, device and clock, lists hosts and asks for a profile.
+fn demanding() -> Policy {
+    let mut policy = policy(Profile {
+        constraints: Constraints {
+            versions: vec!["2.5.1".to_owned()],
+            charsets: vec!["UNICODE UTF-8".to_owned()],
+            observations: [("8867-4", "NM"), ("1", "RP"), ("2", "ED"), ("3", "SN")]
+                .map(|(code, data_type)| Observation {
+                    code: code.to_owned(),
+                    system: "LN".to_owned(),
+                    types: vec![data_type.to_owned()],
+                    units: Vec::new(),
+                    min: "20"
+                        .to_owned()
+                        .try_into()
+                        .ok()
+                        .filter(|_| data_type == "NM"),
+                    max: None,
+                })
+                .to_vec()
+                .into(),
+            ..Constraints::default()
+        },
+        ..Profile::strict()
+    });
+    let key = b"a key that only this test knows.";
+    policy.device_ids = vec!["MONITOR7^^1.2.3.7^ISO".to_owned()];
+    policy.patients = Patients::new(key, [patient_hash(key, ["HOSP", "", ""], "4711")]);
+    for rule in &mut policy.rules {
+        rule.bind_patient = true;
+        rule.clock_window = Some(86_400);
+        rule.embedded = Embedded {
+            hosts: vec!["a.org".to_owned()],
+            ..Embedded::default()
+        };
+    }
+    policy
+}
+
+/// Only what is embedded is unpacked somewhere, and that needs room: a few allocations, however many results there are.
+#[test]
+fn a_rule_that_asks_for_much_costs_no_allocation_either() {
+    let (_, with_note) = messages().swap_remove(0);
+    let (head, _) = with_note.split_once("OBX").unwrap();
+    let tail = "||||||F|||||||MONITOR7^^1.2.3.7^ISO\r";
+    let results = format!(
+        "{head}OBX|1|NM|8867-4^Heart rate^LN||72|/min|||||F|||||||MONITOR7^^1.2.3.7^ISO\r\
+         OBX|2|SN|3^Titer^LN||^1^:^128{tail}"
+    );
+    let pointer = format!("{results}OBX|3|RP|1^Picture^LN||http://a.org/1^^IM^JPEG{tail}");
+    let document = format!(
+        "{results}OBX|3|ED|2^Report^LN||^IM^JPEG^Base64^/9j/4AAQSkZJRgABAQAAAQABAAD/2Q=={tail}"
+    );
+    let (policy, mut judge) = (demanding(), Judge::new());
+    for (text, most) in [(results, 0), (pointer, 2), (document, 3)] {
+        cost(&mut judge, &text, &policy);
+        let (allocations, warnings) = cost(&mut judge, &text, &policy);
+        assert_eq!(warnings, 0);
+        assert!(allocations <= most, "{allocations} {text}");
     }
 }
 
