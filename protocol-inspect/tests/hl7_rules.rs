@@ -389,3 +389,39 @@ fn nothing_of_a_message_shows_in_debug_output() {
     );
     assert!(!shown.contains("83, 69, 67"), "{shown}");
 }
+
+/// What a rule allows is no matter of content, so a rule in shadow holds it too.
+#[test]
+fn one_message_has_one_type_in_shadow_too() {
+    let mut shadowed = rule("r", &["ORU^R01"]);
+    shadowed.shadow = true;
+    let policy = policy(vec![shadowed]);
+    let typed = |text: &str| say(&GOOD.replace("|ORU^R01|", &format!("|{text}|")), &policy);
+    assert!(typed("ORU^R01^ORU_R01").starts_with("r ("));
+    for bad in ["ORU^R01~ADT^A23", "ORU^R01^ADT_A01"] {
+        assert!(
+            typed(bad).contains("MSH-9: has more than one message type"),
+            "{bad}"
+        );
+    }
+}
+
+/// A type of value that should not be divided is still seen by whoever takes its parts.
+#[test]
+fn a_divided_value_type_hides_no_pointer() {
+    let policy = policy(vec![rule("r", &["ORU^R01"])]);
+    let pointer = "http://example.org/x^^^";
+    let with = |value_type: &str, value: &str| {
+        say(
+            &format!("{GOOD}OBX|1|{value_type}|1^x||{value}||||||F\r"),
+            &policy,
+        )
+    };
+    assert!(with("ST", "x").starts_with("r ("));
+    for value_type in ["RP", "RP^", "RP&", "rp", "ST~RP"] {
+        assert!(
+            with(value_type, pointer).contains("`hosts`"),
+            "{value_type}"
+        );
+    }
+}

@@ -44,7 +44,7 @@ pub(super) struct Connections {
     live: BTreeMap<ConnectionId, Connection>,
     last: u64,
     subjects: BTreeMap<DeviceName, u64>,
-    exchanges: BTreeMap<(DeviceName, ServiceName), u64>,
+    exchanges: BTreeMap<(DeviceName, ServiceName, SocketAddr), u64>,
     last_subject: u64,
 }
 
@@ -163,8 +163,13 @@ impl Connections {
     ///
     /// What one service took says nothing about another.
     //= C6
-    pub(super) fn exchange(&mut self, device: &DeviceName, service: &ServiceName) -> u64 {
-        let pair = (device.clone(), service.clone());
+    pub(super) fn exchange(
+        &mut self,
+        device: &DeviceName,
+        service: &ServiceName,
+        destination: SocketAddr,
+    ) -> u64 {
+        let pair = (device.clone(), service.clone(), destination);
         if let Some(known) = self.exchanges.get(&pair) {
             return *known;
         }
@@ -176,8 +181,17 @@ impl Connections {
     /// Forgets the numbers of devices and services that are no longer configured. None is given twice.
     //= C7
     pub(super) fn keep_subjects(&mut self, config: &Config) {
-        self.exchanges.retain(|(device, service), _| {
-            config.devices.contains_key(device) && config.services.contains_key(service)
+        // What one destination took says nothing about another in its place.
+        self.exchanges.retain(|(device, service, destination), _| {
+            let service = config.services.get(service);
+            let same = service.is_some_and(|service| {
+                let port = match service.protocol {
+                    ServiceProtocol::Hl7 { port, .. } | ServiceProtocol::Dicom { port, .. } => port,
+                    ServiceProtocol::Plain { .. } => return false,
+                };
+                SocketAddr::new(service.address, port) == *destination
+            });
+            same && config.devices.contains_key(device)
         });
         self.subjects
             .retain(|device, _| config.devices.contains_key(device));
@@ -484,13 +498,23 @@ to = ["console"]
         assert_ne!(one, two);
         assert_eq!(world.connections.subject(&name("ecg-1")), one);
         let service = |text: &str| -> ServiceName { text.parse().unwrap() };
-        let there = world.connections.exchange(&name("ecg-2"), &service("pacs"));
+        let at: SocketAddr = "10.20.1.10:104".parse().unwrap();
+        let moved: SocketAddr = "10.20.1.11:104".parse().unwrap();
+        let there = world
+            .connections
+            .exchange(&name("ecg-2"), &service("pacs"), at);
         for other in [(name("ecg-1"), "pacs"), (name("ecg-2"), "his")] {
-            let elsewhere = world.connections.exchange(&other.0, &service(other.1));
+            let elsewhere = world.connections.exchange(&other.0, &service(other.1), at);
             assert_ne!(elsewhere, there);
         }
+        let elsewhere = world
+            .connections
+            .exchange(&name("ecg-2"), &service("pacs"), moved);
+        assert_ne!(elsewhere, there, "another destination of the same name");
         assert_eq!(
-            world.connections.exchange(&name("ecg-2"), &service("pacs")),
+            world
+                .connections
+                .exchange(&name("ecg-2"), &service("pacs"), at),
             there
         );
         world.config.devices.remove(&name("ecg-1"));

@@ -59,9 +59,10 @@ impl Supervisor {
             connection.service.clone(),
             connection.relay,
         );
+        let destination = connection.destination;
         let policy = Box::new(connection.policy.clone());
         let subject = self.connections.subject(&device);
-        let exchange = self.connections.exchange(&device, &service);
+        let exchange = self.connections.exchange(&device, &service, destination);
         let open = ToRelay::Open {
             id,
             subject,

@@ -71,7 +71,12 @@ pub async fn run(
     let tasks = LocalSet::new();
     let shared = Rc::clone(&worker.shared);
     tasks.spawn_local(async move { shared.decisions.run(&shared.channel).await });
-    tasks.run_until(worker.run()).await
+    let last = Rc::clone(&worker.shared);
+    let ended = tasks.run_until(worker.run()).await;
+    // What was decided before a fault is on record like everything else.
+    let flush = last.decisions.flush(&last.channel);
+    let _told = tokio::time::timeout(LAST_RECORDS, flush).await;
+    ended
 }
 
 /// What all connections of the process share.
@@ -352,5 +357,7 @@ const READ: usize = 64 << 10;
 const SUBJECTS: usize = 65_536;
 /// How long messages under way have when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long the last decisions have to reach the supervisor.
+const LAST_RECORDS: Duration = Duration::from_millis(200);
 /// How long the protocols have to say so.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -109,6 +109,10 @@ pub(crate) fn response(
     let (mut code, mut messages) = (None, Vec::new());
     for (number, message) in envelope.messages() {
         let (one, id) = read(message).map_err(|refusal| within(number, refusal))?;
+        if code.is_some_and(|code: AckCode| code.is_accept() != one.is_accept()) {
+            let detail = "mixes accept and application acknowledgements";
+            return Err(Refusal::new(Reason::Sequence, "MSA-1", detail));
+        }
         if code.is_none_or(AckCode::is_success) {
             code = Some(one);
         }
@@ -438,7 +442,9 @@ impl<'a> Envelope<'a> {
                 .into());
             }
             let id = head.field(11);
-            if !id.is_empty() {
+            // An answer to one of several batches says nothing of the others.
+            let names_all = self.heads.len() <= 2 || head.name == "FHS";
+            if !id.is_empty() && names_all {
                 batch.references.push(id.to_vec());
             }
         }
@@ -463,6 +469,19 @@ impl<'a> Envelope<'a> {
             batch
                 .messages
                 .extend(header.map(|header| header.control_id().to_vec()));
+        }
+        let mut ids: Vec<&[u8]> = batch.messages.iter().map(Vec::as_slice).collect();
+        ids.sort_unstable();
+        let twice = ids.array_windows().any(|[one, next]| one == next);
+        if twice || ids.iter().any(|id| batch.is_known_by(id)) {
+            return Err(Finding::firm(
+                Reason::Sequence,
+                Place::msh(10),
+                "is used twice in one batch",
+                ErrorCode::DuplicateKey,
+                Fault::Content,
+            )
+            .into());
         }
         Ok(batch)
     }

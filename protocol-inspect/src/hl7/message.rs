@@ -218,7 +218,7 @@ fn has_control(bytes: &[u8]) -> bool {
 }
 
 /// The name, if it is one and is followed by a field separator or nothing.
-fn segment_name(bytes: &[u8], separator: u8) -> Option<&str> {
+pub(super) fn segment_name(bytes: &[u8], separator: u8) -> Option<&str> {
     let (name, rest) = bytes.split_at_checked(3)?;
     let well_formed = match name {
         [first, others @ ..] => {

@@ -5,6 +5,7 @@
 //! one that reads the second version of two reads it by rules that this one was not judged by.
 //! Addenda (ADD) and continuations (MSH-14) are for `check.rs`.
 
+use super::check::structure_code;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::judge::Case;
 use super::place::Place;
@@ -12,6 +13,7 @@ use crate::Reason;
 
 /// Judges what makes a message less or more than one.
 pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
+    one_type(case, findings);
     one_version(case, findings);
     no_fragment(case, findings);
 }
@@ -37,6 +39,28 @@ fn one_version(case: &Case<'_>, findings: &mut Findings) {
         ErrorCode::VersionId,
         Fault::Header,
     ));
+}
+
+/// Receivers choose by one repetition or another of MSH-9, or by its structure: a second one would be a way around
+/// what the rule allows.
+fn one_type(case: &Case<'_>, findings: &mut Findings) {
+    let Some(msh) = case.message.segments().next() else {
+        return;
+    };
+    let field = msh.field(9);
+    let code = field.component(1);
+    let structure = field.component(3);
+    let is_other = !structure.is_empty() && structure_code(structure) != Some(code);
+    let is_free = case.rule.send.iter().any(|allowed| allowed == "*");
+    if !is_free && (is_other || field.repetitions().nth(1).is_some()) {
+        findings.add(Finding::firm(
+            Reason::Field,
+            Place::msh(9),
+            "has more than one message type",
+            ErrorCode::MessageType,
+            Fault::Header,
+        ));
+    }
 }
 
 /// DSC says that more follows. In queries and their answers that is the next page, which is a message of its own.

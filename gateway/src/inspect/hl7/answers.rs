@@ -77,7 +77,10 @@ impl Hl7Session {
             Phase::Idle | Phase::Token(_) | Phase::Connecting(..) | Phase::Closed => None,
         };
         let earlier = self.exchange().find(&answer, self.number, under_way);
-        let older = !answer.code.is_accept() && earlier.is_some();
+        let older = !answer.code.is_accept()
+            && earlier
+                .as_ref()
+                .is_some_and(|earlier| earlier.connection == self.number);
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Answer(sent, _)
                 if !older
@@ -85,7 +88,20 @@ impl Hl7Session {
                     && !self.is_uncommitted()
                     && answer.answers(&sent.header, sent.batch.as_ref()) =>
             {
-                self.answered(*sent, answer, trace, now);
+                // Another connection waits for the same MSH-10 with other bytes: nobody can say which is meant.
+                let digest = sent.trace.digest();
+                let other = earlier.filter(|earlier| earlier.digest != digest);
+                if other.is_some() && !answer.code.is_accept() {
+                    self.phase = Phase::Answer(sent, now);
+                    self.stray(
+                        trace,
+                        Why::at(Reason::Sequence, "MSA-2", "two messages have this MSH-10"),
+                        now,
+                    );
+                    self.unanswered("two messages have this MSH-10", now);
+                } else {
+                    self.answered(*sent, answer, trace, now);
+                }
                 return;
             }
             other @ (Phase::Idle

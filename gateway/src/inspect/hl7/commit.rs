@@ -99,6 +99,9 @@ impl Hl7Session {
 
     /// A commit acknowledgement of the device.
     pub(super) fn device_commits(&mut self, taken: bool, now: Instant) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
         let awaited = self.gate.as_mut().and_then(|gate| gate.device.take());
         match awaited {
             Some(awaited) if awaited.relayed => self.say_commit(Side::Hospital, taken),

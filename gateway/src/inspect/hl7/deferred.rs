@@ -10,7 +10,7 @@ use protocol_inspect::Reason;
 use protocol_inspect::hl7::answer::acknowledges;
 use protocol_inspect::hl7::{Answer, Frame};
 
-use super::exchange::{Exchange, Hears, Number, Parcel, Settled};
+use super::exchange::{Exchange, Hears, Number, Parcel, Says, Settled};
 use super::record::{Trace, Why};
 use super::{Hl7Session, Phase, Upstream};
 use crate::flow::Side;
@@ -55,7 +55,7 @@ impl Hl7Session {
         now: Instant,
     ) {
         trace.rule(Some(&settled.rule));
-        let (code, own, is_plain) = (answer.code, answer.header.clone(), answer.is_plain());
+        let (code, own, says) = (answer.code, answer.header.clone(), Says::of(&answer));
         let (permit, warnings) = match answer.approve(&self.policy, &settled.rule) {
             Ok(approved) => approved,
             Err(refusal) => {
@@ -73,14 +73,14 @@ impl Hl7Session {
         let Some(receiver) = receiver else {
             // The destination may say it again; what it did not take may go up again at once.
             if !code.is_success() {
-                self.exchange().settle(settled, code, is_plain, now);
+                self.exchange().settle(settled, code, says, now);
             }
             self.say_commit(Side::Hospital, false);
             let why = Why::new(Reason::Destination, "the device has no connection");
             self.record(trace, Outcome::Undelivered, Some(why), None, now);
             return;
         };
-        self.exchange().settle(settled, code, is_plain, now);
+        self.exchange().settle(settled, code, says, now);
         if receiver == self.number {
             self.relay(&own, permit, now);
             self.record(trace, Outcome::Forwarded, None, Some(code.code()), now);

@@ -87,6 +87,29 @@ pub(super) struct Parcel {
     pub(super) trace: Trace,
 }
 
+/// Of how much an answer speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    /// Of the whole message or batch, with its code alone.
+    All,
+    /// Of the whole message, with data.
+    Data,
+    /// Perhaps of some messages of a batch only, so that others are still awaited.
+    Part,
+}
+
+impl Says {
+    pub(super) fn of(answer: &Answer) -> Self {
+        if answer.is_batch() {
+            Self::Part
+        } else if answer.is_plain() {
+            Self::All
+        } else {
+            Self::Data
+        }
+    }
+}
+
 /// To whom an answer belongs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settled {
@@ -94,6 +117,8 @@ pub(super) struct Settled {
     pub(super) rule: String,
     /// The connection of the message.
     pub(super) connection: Number,
+    /// Of the message.
+    pub(super) digest: [u8; 32],
     serial: u64,
 }
 
@@ -190,19 +215,14 @@ impl Exchange {
         Some(Settled {
             rule: found.rule.clone(),
             connection: found.connection,
+            digest: found.digest,
             serial: found.serial,
         })
     }
 
     /// The answer was taken for a message. What failed may go up again, and so may what was answered with data.
     //= C6
-    pub(super) fn settle(
-        &mut self,
-        settled: &Settled,
-        code: AckCode,
-        is_plain: bool,
-        now: Instant,
-    ) {
+    pub(super) fn settle(&mut self, settled: &Settled, code: AckCode, says: Says, now: Instant) {
         let Some(index) = self.waiting.iter().position(|w| w.serial == settled.serial) else {
             return;
         };
@@ -212,11 +232,11 @@ impl Exchange {
         };
         if !code.is_success() {
             self.duplicates.forget(waiting.key);
-        } else if code == AckCode::Aa && waiting.only && is_plain {
+        } else if code == AckCode::Aa && waiting.only && says == Says::All {
             self.duplicates
                 .insert(waiting.key, waiting.digest, code, now);
         }
-        if !more || !waiting.application {
+        if says != Says::Part && (!more || !waiting.application) {
             self.waiting.remove(index);
         }
     }

@@ -284,14 +284,20 @@ impl Hl7Session {
 
     /// The outcome of the message under way is unknown: nothing is said.
     fn unanswered(&mut self, detail: &str, now: Instant) {
-        if let Phase::Answer(sent, _) = std::mem::replace(&mut self.phase, Phase::Idle) {
-            self.record(
-                sent.trace,
-                Outcome::Unanswered,
-                Some(Why::new(Reason::Destination, detail)),
-                None,
-                now,
-            );
+        let why = Some(Why::new(Reason::Destination, detail));
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Answer(sent, _) => {
+                self.record(sent.trace, Outcome::Unanswered, why, None, now);
+            }
+            // It did not go up, and nobody will ask again.
+            Phase::Token(approved) | Phase::Connecting(approved, _) => {
+                self.record(approved.trace, Outcome::Abandoned, why, None, now);
+            }
+            Phase::Idle => {}
+            Phase::Closed => {
+                self.phase = Phase::Closed;
+                return;
+            }
         }
         self.close(true, now);
     }

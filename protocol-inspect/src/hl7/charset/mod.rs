@@ -22,9 +22,9 @@ use super::delimiters::Delimiters;
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::header::Version;
 use super::judge::Case;
-use super::message::Message;
+use super::message::{Message, segment_name};
 use super::place::Place;
-use super::policy::{Policy, Rule};
+use super::policy::{Level, Policy, Rule};
 use super::segment::Segment;
 use crate::Reason;
 use single::{Charset, Misfit};
@@ -113,13 +113,13 @@ pub(crate) fn judge(
     let (charset, exact) = match declared(msh, &policy.default_charset) {
         Declared::Plain { charset, exact } => (charset, exact),
         Declared::Refused(detail, reason) => {
-            findings.add(refused(detail, reason));
+            findings.add(unreadable(message, detail, reason));
             return;
         }
         Declared::Masked(form) => {
             let allowed = policy.rules.iter().any(|rule| allows(rule, msh, policy));
             if !allowed || !is_masked(message.bytes(), form) {
-                findings.add(refused(unallowed(msh), Reason::Unsupported));
+                findings.add(unreadable(message, unallowed(msh), Reason::Unsupported));
             } else if let Form::Shifted(_) = form {
                 scheme(message, msh, findings);
             }
@@ -166,7 +166,11 @@ pub(crate) fn judge_rule(case: &Case<'_>, findings: &mut Findings) {
         && !allows(case.rule, msh, policy)
         && any()
     {
-        findings.add(refused(unallowed(msh), Reason::Unsupported));
+        findings.add(unreadable(
+            case.message,
+            unallowed(msh),
+            Reason::Unsupported,
+        ));
     }
 }
 
@@ -304,6 +308,18 @@ fn unallowed(msh: &Segment<'_>) -> &'static str {
     }
 }
 
+/// A set that is not carried. Where there is more than ASCII nobody knows then which fields a receiver sees,
+/// so that no profile may let it pass.
+fn unreadable(message: &Message<'_>, detail: &'static str, reason: Reason) -> Finding {
+    let weight = if message.bytes().is_ascii() {
+        Weight::Content
+    } else {
+        Weight::Firm
+    };
+    let finding = refused(detail, reason).at_level(Level::Encoding);
+    Finding { weight, ..finding }
+}
+
 fn refused(detail: &'static str, reason: Reason) -> Finding {
     Finding::new(
         Weight::Content,
@@ -330,14 +346,15 @@ fn place(masked: &[u8], at: usize, delimiters: Delimiters) -> Place {
     let (before, _) = masked.split_at_checked(at).unwrap_or((masked, &[]));
     let start = memchr::memrchr(b'\r', before).map_or(0, |cr| cr.saturating_add(1));
     let (others, segment) = before.split_at_checked(start).unwrap_or((before, &[]));
-    let Some(name) = segment.get(..3) else {
+    // Names are not judged yet: what is none is content, and content is not told.
+    let Some(text) = segment_name(segment, delimiters.field) else {
         return Place::default().byte(at);
     };
+    let name = text.as_bytes();
     let same = others
         .split(|b| *b == b'\r')
         .filter(|s| s.starts_with(name));
     let occurrence = same.count().saturating_add(1);
-    let text = std::str::from_utf8(name).unwrap_or_default();
     Place::of(
         &Segment::new(segment, text, start, occurrence, delimiters),
         at,

@@ -216,8 +216,8 @@ fn an_unmasked_message_is_not_taken_for_a_masked_one() {
     let said = |content: &[u8]| {
         let message = Message::read(content, &chinese.limits).unwrap();
         let findings = super::super::check::examine(&message, &chinese, None);
-        let mut others = findings.others.iter();
-        others.any(|f| f.refusal().to_string() == "MSH-18: this character set is not carried")
+        let mut all = findings.firm.iter().chain(&findings.others);
+        all.any(|f| f.refusal().to_string() == "MSH-18: this character set is not carried")
     };
     assert!(said(&content));
     assert!(!said(&mask(&content, &chinese).unwrap()));
@@ -243,7 +243,7 @@ fn sets() -> impl Strategy<Value = (&'static str, Vec<Vec<u8>>)> {
             &[b"\x81\x7c", b"\x81\x30\x84\x36", b"\xd6\xd0", b"\x81\x5e"],
         ),
         ("KS X 1001", &[b"\xb0\xa1", b"\xc7\xd1"]),
-        ("~ISO IR87", &[KANJI, b"\x1b$B\x1b(B", b"\x1b$B!^!_\x1b(B"]),
+        ("~ISO IR87", &[KANJI, b"\x1b$B!^!_\x1b(B"]),
     ];
     prop::sample::select(characters.to_vec()).prop_flat_map(|(name, characters)| {
         let one = prop_oneof![
@@ -252,6 +252,26 @@ fn sets() -> impl Strategy<Value = (&'static str, Vec<Vec<u8>>)> {
         ];
         (Just(name), prop::collection::vec(one, 0..20))
     })
+}
+
+/// What a decoder would put together must not be divided for us.
+#[test]
+fn shifts_do_not_divide_text() {
+    let allowing = policy(&[&["ISO IR14", "ISO IR87"]]);
+    for (declared, good, bad) in [
+        (
+            "~ISO IR87",
+            &b"a\x1b$B!^\x1b(Bb"[..],
+            &b"a\x1b$B\x1b(Bb"[..],
+        ),
+        ("~ISO IR87", b"ab", b"a\x1b(Bb"),
+        ("~ISO IR14", b"\x1b(Jab\x1b(B", b"a\x1b(Jb\x1b(B"),
+        ("~ISO IR14", b"a \x1b(Jb\x1b(B", b"a\x1b(J\x1b(Bb"),
+    ] {
+        let masked = |text| mask(&message(declared, ISO_2022, text), &allowing).is_ok();
+        assert!(masked(good), "{good:?}");
+        assert!(!masked(bad), "{bad:?}");
+    }
 }
 
 proptest! {

@@ -94,6 +94,8 @@ impl Shifted {
     fn mask(self, text: &mut [u8]) -> Result<(), Misfit> {
         let mut state = State::Default;
         let mut at = 0_usize;
+        // The byte before, or ESC behind a shift; and whether it is in JIS-Roman, as far as that was switched to.
+        let (mut before, mut roman) = (b'\r', false);
         while let Some(rest) = text.get_mut(at..) {
             let Some(&first) = rest.first() else {
                 break;
@@ -101,13 +103,23 @@ impl Shifted {
             let misfit = |detail| Misfit { offset: at, detail };
             let length = if first == ESCAPE {
                 let (length, next) = self.shift(rest).ok_or(misfit("has a control byte"))?;
-                state = next;
+                // A shift between letters would divide text for us that a decoder puts together.
+                let to_roman = rest.get(2) == Some(&b'J');
+                let plain = next == state;
+                let divides =
+                    plain && is_text(before) && rest.get(length).is_some_and(|b| is_text(*b));
+                let empty = before == ESCAPE && (plain || state != State::Default);
+                if empty || divides || (plain && to_roman == roman) {
+                    return Err(misfit("switches character sets in the middle of text"));
+                }
+                (state, roman, before) = (next, to_roman, ESCAPE);
                 rest.iter_mut().take(length).for_each(|b| *b = FURTHER);
                 length
             } else if state == State::Default {
                 if !self.default.has(first) {
                     return Err(misfit("is not a character of the declared set"));
                 }
+                before = first;
                 1
             } else {
                 if first < b' ' {
@@ -117,6 +129,7 @@ impl Shifted {
                     return Err(misfit("is not a character of the set switched to"));
                 }
                 replace(rest, 2);
+                before = FIRST;
                 2
             };
             at = at.saturating_add(length);
@@ -142,6 +155,11 @@ impl Shifted {
             _ => None,
         }
     }
+}
+
+/// Whether a byte is visible and is none of the usual delimiters.
+fn is_text(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'|' | b'^' | b'~' | b'&' | b'\\')
 }
 
 /// The set that is switched to.
@@ -286,7 +304,10 @@ mod tests {
                 &b"|\x1b$B&|\x1b(B|"[..],
                 4,
             ),
-            (b"\x1b(B|", b"\x80\x80\x80|", b"\x1b(J|", 0),
+            // A shift that changes nothing, or to nothing.
+            (b"|", b"|", b"\x1b(B|", 0),
+            (b"|", b"|", b"\x1b(J|", 0),
+            (b"|", b"|", b"\x1b$B\x1b(B\r", 3),
             (
                 b"\x1b$B4A\x1b(B",
                 b"\x80\x80\x80\xff\x80\x80\x80\x80",
@@ -294,8 +315,8 @@ mod tests {
                 5,
             ),
             (
-                b"\x1b$B\x1b(B\r",
-                b"\x80\x80\x80\x80\x80\x80\r",
+                b"\x1b$B4A\x1b(B\r",
+                b"\x80\x80\x80\xff\x80\x80\x80\x80\r",
                 b"\x1b$B\r\x1b(B",
                 3,
             ),

@@ -98,8 +98,16 @@ struct Judge<'j, 'm> {
 
 impl Judge<'_, '_> {
     fn observation(&mut self, value_type: &[u8], value: Part<'_>) {
-        // Readers are as lenient as that.
-        let is = |name: &[u8]| value_type.trim_ascii().eq_ignore_ascii_case(name);
+        // Readers are as lenient as that, and take one part or another of what should not be divided.
+        let delimiters = *self.segment.delimiters();
+        let is = |name: &[u8]| {
+            let mut parts = value_type.split(|b| delimiters.contains(*b));
+            // What is masked in another character set may be nothing to who decodes it.
+            parts.any(|part| {
+                let text = part.iter().filter(|b| b.is_ascii_graphic());
+                text.map(u8::to_ascii_uppercase).eq(name.iter().copied())
+            })
+        };
         if is(b"ED") {
             self.documents(value);
         } else if is(b"RP") {
