@@ -303,7 +303,7 @@ pub struct Hl7Rule {
 /// `embedded = { … }` of `hl7` of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Embedded {
-    /// Kinds of documents that are carried, of [`DOCUMENT_KINDS`]; empty: the harmless ones.
+    /// Kinds of documents that are carried, of [`crate::DOCUMENT_KINDS`]; empty: the harmless ones.
     pub kinds: BTreeSet<String>,
     /// Hosts to which a reference pointer may lead; empty: none.
     pub hosts: BTreeSet<String>,
