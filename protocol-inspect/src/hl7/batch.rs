@@ -24,7 +24,7 @@ use crate::{LimitReached, Limits, Reason, Refusal, Warning};
 /// What the answer to a batch may refer to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// FHS-11 and each BHS-11.
+    /// FHS-11, and BHS-11 of an only batch.
     references: Vec<Vec<u8>>,
     /// MSH-10 of each message.
     messages: Vec<Vec<u8>>,
