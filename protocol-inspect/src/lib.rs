@@ -23,9 +23,11 @@
 )]
 
 mod limits;
+mod severity;
 mod verdict;
 pub mod dicom;
 pub mod hl7;
 
 pub use limits::{LimitReached, Limits};
+pub use severity::{Base, Severity};
 pub use verdict::{Permit, Reason, Refusal, Report, Spoken, Warning};

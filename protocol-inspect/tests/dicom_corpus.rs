@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use protocol_inspect::dicom::{Profile, inspect_offline};
+use protocol_inspect::Base;
+use protocol_inspect::dicom::inspect_offline;
 
 #[test]
 fn corpus() {
@@ -70,7 +71,7 @@ fn judge(folder: &Path) -> BTreeMap<String, Vec<String>> {
                 continue;
             }
             let bytes = std::fs::read(&path).unwrap();
-            for report in inspect_offline(&bytes, false, Profile::Standard) {
+            for report in inspect_offline(&bytes, false, Base::Standard) {
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
                 match report.refusal {
                     None => accepted += 1,

@@ -10,7 +10,7 @@ use lazaret_config::{
     Config, Device, DeviceName, Limit, Priority, Rule, RuleName, Service, ServiceName,
     ServiceProtocol,
 };
-use protocol_inspect::{Limits, dicom, hl7};
+use protocol_inspect::{Base, Limits, dicom, hl7};
 
 pub use super::profile::hl7_profile;
 use super::{ConnectionPolicy, ProtocolPolicy, Rate, Timing, profile};
@@ -181,16 +181,13 @@ fn dicom_policy<'a>(
             sop_classes: dicom.sop_classes.iter().cloned().collect(),
             move_destinations: dicom.move_destinations.iter().cloned().collect(),
             bind_sender: dicom.bind_sender,
-            profile: match rule
-                .profile
-                .clone()
-                .unwrap_or_default()
-                .base()
-                .max(*profile)
-            {
-                lazaret_config::Profile::Standard => dicom::Profile::Standard,
-                lazaret_config::Profile::Strict => dicom::Profile::Strict,
-            },
+            profiles: vec![dicom::Profile::of(base(
+                rule.profile
+                    .clone()
+                    .unwrap_or_default()
+                    .base()
+                    .max(*profile),
+            ))],
             shadow: rule.shadow || *shadow,
         });
     }
@@ -201,6 +198,13 @@ fn dicom_policy<'a>(
         rules: compiled,
     };
     (!used.is_empty()).then_some((ProtocolPolicy::Dicom(policy), used))
+}
+
+fn base(profile: lazaret_config::Profile) -> Base {
+    match profile {
+        lazaret_config::Profile::Standard => Base::Standard,
+        lazaret_config::Profile::Strict => Base::Strict,
+    }
 }
 
 fn limits(config: &Config, rules: &[&Rule]) -> Limits {

@@ -85,7 +85,7 @@ fn the_dicom_service_names_its_ae_and_the_device_its_own() {
     assert_eq!(dicom.called_ae.as_deref(), Some("PACS1"));
     assert_eq!(dicom.rules[0].allow, ["C-ECHO", "C-STORE"]);
     // The service is stricter than the rule, and in shadow.
-    assert_eq!(dicom.rules[0].profile, dicom::Profile::Strict);
+    assert_eq!(dicom.rules[0].profiles, [dicom::Profile::strict()]);
     assert!(dicom.rules[0].shadow);
 }
 

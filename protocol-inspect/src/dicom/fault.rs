@@ -5,7 +5,7 @@
 use crate::{Reason, Refusal, Spoken, Warning};
 
 use super::pdu::{AbortReason, abort};
-use super::policy::Profile;
+use crate::Base;
 
 /// The peer broke the upper layer or DIMSE beyond what a status can answer: the association must be aborted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,10 +55,10 @@ pub(super) struct Warnings {
 
 impl Warnings {
     /// Something that only the strict profile refuses.
-    pub(super) fn doubt(&mut self, profile: Profile, fault: Refusal) -> Result<(), Refusal> {
-        match profile {
-            Profile::Strict => Err(fault),
-            Profile::Standard => {
+    pub(super) fn doubt(&mut self, base: Base, fault: Refusal) -> Result<(), Refusal> {
+        match base {
+            Base::Strict => Err(fault),
+            Base::Standard => {
                 self.warn(fault);
                 Ok(())
             }

@@ -12,12 +12,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::approved::{Approved, RefusedMessage};
 use super::association::{Established, Peer};
-use super::dataset::{Facts, Walker};
+use super::dataset::{Brief, Content, Facts, Walker};
 use super::dimse::{Command, Direction, Service, allowed, status};
 use super::exchange::Exchange;
 use super::fault::{Violation, Warnings, refusal};
 use super::pdu::{AbortReason, Pdv};
-use super::policy::{Policy, Profile, Rule};
+use super::policy::Policy;
 use crate::{LimitReached, Reason, Refusal};
 
 /// What became of the PDVs so far.
@@ -56,7 +56,6 @@ pub struct Head {
     pub command: Command,
     /// The rule that allows it; `None` for responses, and when none does.
     pub rule: Option<String>,
-    profile: Profile,
     shadow: bool,
 }
 
@@ -261,7 +260,7 @@ impl MessageInspector {
             self.state = State::Command { context_id, bytes };
             return Ok(());
         }
-        let command = Command::parse(&bytes.freeze(), self.policy.profile())?;
+        let command = Command::parse(&bytes.freeze(), self.policy.base())?;
         self.judge_command(context_id, command);
         Ok(())
     }
@@ -276,16 +275,18 @@ impl MessageInspector {
             Err(denied) => (None, Some(denied)),
         };
         let has_data_set = command.has_data_set();
-        let profile = rule.map_or_else(|| self.policy.profile(), |rule| rule.profile);
+        let brief = Brief {
+            content: content_of(&command),
+            policy: self.policy.clone(),
+            rule,
+        };
         let head = Arc::new(Head {
             context_id,
             command,
-            rule: rule.map(|rule| rule.name.clone()),
-            profile,
-            shadow: rule.is_some_and(|rule: &Rule| rule.shadow),
+            rule: brief.rule().map(|rule| rule.name.clone()),
+            shadow: brief.rule().is_some_and(|rule| rule.shadow),
         });
-        let limits = &self.policy.limits;
-        let walker = Walker::new(context.transfer_syntax, profile, limits);
+        let walker = Walker::new(context.transfer_syntax, &brief);
         match (denied, has_data_set) {
             (Some(denied), _) => {
                 let refused = self.refused(head, denied.status, denied.refusal, 0);
@@ -429,6 +430,22 @@ impl Data {
             verdict => verdict,
         }
     }
+}
+
+/// What the data set of this command claims to be.
+fn content_of(command: &Command) -> Content {
+    match (command.service(), command.direction()) {
+        (Service::CStore, _) => Content::Instance(command.sop_class().cloned()),
+        (_, Direction::Request) if is_query(command.service()) => Content::Query,
+        (_, Direction::Response) if is_query(command.service()) => Content::QueryResult,
+        (_, Direction::Request | Direction::Response) => {
+            Content::Normalized(command.sop_class().cloned())
+        }
+    }
+}
+
+fn is_query(service: Service) -> bool {
+    matches!(service, Service::CFind | Service::CGet | Service::CMove)
 }
 
 /// What the command says of the instance must be what the data set says (PS3.4 B.2).

@@ -23,7 +23,7 @@ mod part10;
 
 pub use approved::{Approved, RefusedMessage};
 pub use association::{Context, Established, Filtered, Peer, Rejection, answer, filter};
-pub use dataset::{Facts, Walker};
+pub use dataset::{Brief, Content, Facts, Walker};
 pub use dimse::{Command, Denied, Direction, Service, allowed, refusal_response, status};
 pub use fault::Violation;
 pub use message::{Dialogue, Event, Head};
@@ -33,7 +33,7 @@ pub use pdu::{
     PduType, Pdv, ProposedContext, RejectReason, RoleSelection, UserInformation, abort, reject,
     release_rp, release_rq,
 };
-pub use policy::{Policy, Profile, Rule};
+pub use policy::{Level, Policy, Profile, Rule, Strictness};
 pub use state::{Leg, Side, State};
 pub use transfer::TransferSyntax;
 pub use uid::{AeTitle, Uid};

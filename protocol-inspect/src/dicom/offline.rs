@@ -17,15 +17,16 @@ use super::pdu::{Pdu, PduReader, PduType};
 use super::policy::{Policy, Profile, Rule};
 use super::state::Leg;
 use super::transfer::TransferSyntax;
+use crate::Base;
 use crate::{Limits, Reason, Refusal, Report, Warning};
 
 /// The reports on a file: one for a Part 10 file; with `raw` one for the association and one for each message.
 #[must_use]
-pub fn inspect_offline(bytes: &[u8], raw: bool, profile: Profile) -> Vec<Report> {
+pub fn inspect_offline(bytes: &[u8], raw: bool, base: Base) -> Vec<Report> {
     if raw {
-        return stream(bytes, profile);
+        return stream(bytes, base);
     }
-    vec![part10::inspect(bytes, profile)]
+    vec![part10::inspect(bytes, base)]
 }
 
 /// The name of a SOP class, or its UID if it has none here.
@@ -34,8 +35,8 @@ pub(super) fn sop_class_name(uid: &str) -> String {
     entry.map_or(uid, |entry| entry.name()).to_owned()
 }
 
-fn stream(bytes: &[u8], profile: Profile) -> Vec<Report> {
-    let policy = Arc::new(open_policy(profile));
+fn stream(bytes: &[u8], base: Base) -> Vec<Report> {
+    let policy = Arc::new(open_policy(base));
     let (pdus, fault) = read_all(bytes, &policy);
     let mut reports = Vec::new();
     let ended = Walk::new(&policy).run(&pdus, &mut reports);
@@ -47,7 +48,7 @@ fn stream(bytes: &[u8], profile: Profile) -> Vec<Report> {
 
 /// All PDUs up to the end or the first violation.
 fn read_all(bytes: &[u8], policy: &Policy) -> (Vec<Pdu>, Result<(), Refusal>) {
-    let mut reader = PduReader::new(&policy.limits, policy.profile());
+    let mut reader = PduReader::new(&policy.limits, policy.base());
     let mut pdus = Vec::new();
     for chunk in bytes.chunks(CHUNK) {
         reader.receive(chunk);
@@ -235,7 +236,7 @@ fn report(kind: String, refusal: Option<Refusal>, warnings: &[Warning]) -> Repor
 }
 
 /// Everything is allowed; only the standard is asked.
-fn open_policy(profile: Profile) -> Policy {
+pub(super) fn open_policy(base: Base) -> Policy {
     Policy {
         limits: Limits::default(),
         calling_ae: None,
@@ -249,7 +250,7 @@ fn open_policy(profile: Profile) -> Policy {
             sop_classes: Vec::new(),
             move_destinations: vec!["*".to_owned()],
             bind_sender: false,
-            profile,
+            profiles: vec![Profile::of(base)],
             shadow: false,
         }],
     }

@@ -2,21 +2,23 @@
 //!
 //! In: a whole file. Out: a report.
 
+use std::sync::Arc;
+
 use dicom_core::header::VR;
 
-use super::dataset::{Facts, Walker};
+use super::dataset::{Brief, Content, Facts, Walker};
 use super::fault::{Warnings, refusal};
-use super::offline::{looks_like, sop_class_name};
-use super::policy::Profile;
+use super::offline::{looks_like, open_policy, sop_class_name};
 use super::reader::Reader;
 use super::transfer::TransferSyntax;
 use super::uid::Uid;
-use crate::{Limits, Reason, Refusal, Report};
+use crate::Base;
+use crate::{Reason, Refusal, Report};
 
 /// The verdict on a file.
-pub(super) fn inspect(bytes: &[u8], profile: Profile) -> Report {
+pub(super) fn inspect(bytes: &[u8], base: Base) -> Report {
     let mut file = File {
-        profile,
+        base,
         warnings: Warnings::default(),
         sop_class: None,
     };
@@ -30,7 +32,7 @@ pub(super) fn inspect(bytes: &[u8], profile: Profile) -> Report {
 }
 
 struct File {
-    profile: Profile,
+    base: Base,
     warnings: Warnings,
     sop_class: Option<Uid>,
 }
@@ -55,7 +57,7 @@ impl File {
         } else {
             let detail = "is missing: this is not a Part 10 file";
             let fault = refusal(Reason::Structure, "DICM prefix", detail);
-            self.warnings.doubt(self.profile, fault)?;
+            self.warnings.doubt(self.base, fault)?;
         }
         let meta = self.meta(&mut reader)?;
         self.sop_class.clone_from(&meta.sop_class);
@@ -73,7 +75,14 @@ impl File {
             }
             None => guess(data_set),
         };
-        let mut walker = Walker::new(syntax, self.profile, &Limits::default());
+        let mut walker = Walker::new(
+            syntax,
+            &Brief {
+                content: Content::Instance(meta.sop_class.clone()),
+                policy: Arc::new(open_policy(self.base)),
+                rule: Some(0),
+            },
+        );
         let facts = walker.feed(data_set).and_then(|()| walker.finish());
         self.warnings.append(walker.take_warnings());
         let facts = facts?;
@@ -102,7 +111,7 @@ impl File {
             }
             last = Some(element);
             let uid = |warnings: &mut Warnings| {
-                Uid::in_element(value, || at(element), self.profile, warnings).map(Some)
+                Uid::in_element(value, || at(element), self.base, warnings).map(Some)
             };
             match element {
                 0x0000 => {
@@ -112,7 +121,7 @@ impl File {
                 }
                 0x0002 | 0x0003 if value.is_empty() => {
                     let fault = refusal(Reason::Field, at(element), "is empty");
-                    self.warnings.doubt(self.profile, fault)?;
+                    self.warnings.doubt(self.base, fault)?;
                 }
                 0x0002 => meta.sop_class = uid(&mut self.warnings)?,
                 0x0003 => meta.sop_instance = uid(&mut self.warnings)?,
@@ -127,7 +136,7 @@ impl File {
                 None => "is missing",
             };
             let fault = refusal(Reason::Structure, at(0), detail);
-            self.warnings.doubt(self.profile, fault)?;
+            self.warnings.doubt(self.base, fault)?;
         }
         Ok(meta)
     }
@@ -141,7 +150,7 @@ impl File {
             // Anonymisers forget it, and a peer on the network never sees it.
             if in_meta.is_some() && in_data_set.is_some() && in_meta != in_data_set {
                 let fault = refusal(Reason::Field, location, "is not that of the data set");
-                self.warnings.doubt(self.profile, fault)?;
+                self.warnings.doubt(self.base, fault)?;
             }
         }
         Ok(())

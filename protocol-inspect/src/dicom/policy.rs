@@ -1,12 +1,15 @@
 //! What one device may do with one DICOM service. Compiled by the gateway from its configuration.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::sop::Kind;
-use crate::Limits;
+use crate::severity::Weight;
+use crate::{Base, Limits, Severity};
 
 /// What holds for one association between one device and one DICOM service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// The bounds of this connection.
     pub limits: Limits,
@@ -18,8 +21,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
 }
 
-/// One rule, as far as DICOM is concerned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One rule, as far as DICOM is concerned. The default allows nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// The name of the rule in the configuration.
     pub name: String,
@@ -31,47 +34,175 @@ pub struct Rule {
     pub move_destinations: Vec<String>,
     /// Whether the calling AE title must be the device's own.
     pub bind_sender: bool,
-    /// How strict the content is judged.
-    pub profile: Profile,
+    /// How strict the content is judged. All of them must be satisfied; with none it is [`Base::Standard`].
+    pub profiles: Vec<Profile>,
     /// Content verdicts only warn; framing, identity and DIMSE are still enforced.
     pub shadow: bool,
 }
 
 /// How strict the content is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// `standard`, `strict` or the name in the configuration.
+    pub name: String,
+    /// What holds where the profile says nothing else.
+    pub base: Base,
+    /// What a finding of a level leads to, instead of what the base says.
+    pub levels: BTreeMap<Level, Severity>,
+}
+
+/// What of a data set is judged, from the outside in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Profile {
+pub enum Level {
+    /// Elements: headers, order, nesting, value representation against the dictionary (PS3.5 7, PS3.6).
+    Elements,
+    /// Values: repertoire, length and multiplicity by value representation (PS3.5 6.2, 6.4).
+    Values,
+    /// Specific Character Set, and text against it (PS3.5 6.1).
+    CharacterSets,
+    /// Private elements and their creators (PS3.5 7.8).
+    Private,
+    /// Pixel data against its description, offset tables and fragments (PS3.5 8, A.4; PS3.3 C.7.6.3).
+    Pixels,
+    /// Documents inside of a data set.
+    Documents,
+    /// Modules and attributes of the information object (PS3.3).
+    Object,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Elements,
+        Self::Values,
+        Self::CharacterSets,
+        Self::Private,
+        Self::Pixels,
+        Self::Documents,
+        Self::Object,
+    ];
+
+    fn index(self) -> usize {
+        match self {
+            Self::Elements => 0,
+            Self::Values => 1,
+            Self::CharacterSets => 2,
+            Self::Private => 3,
+            Self::Pixels => 4,
+            Self::Documents => 5,
+            Self::Object => 6,
+        }
+    }
+}
+
+/// What findings lead to under all profiles of a rule, ready to be asked for every element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strictness {
+    severities: [[Severity; 5]; Level::ALL.len()],
+}
+
+const WEIGHTS: [Weight; 5] = [
+    Weight::Hint,
+    Weight::Notice,
+    Weight::Strict,
+    Weight::Content,
+    Weight::Firm,
+];
+
+impl Strictness {
+    /// Of a rule with these profiles.
+    #[must_use]
+    pub fn of(profiles: &[Profile]) -> Self {
+        let standard = [Profile::standard()];
+        let profiles = if profiles.is_empty() {
+            &standard
+        } else {
+            profiles
+        };
+        let severity = |level, weight: Weight| {
+            let of = |p: &Profile| weight.severity(p.base, p.levels.get(&level).copied());
+            profiles.iter().map(of).max().unwrap_or(Severity::Refuse)
+        };
+        let row = |level| WEIGHTS.map(|weight| severity(level, weight));
+        Self {
+            severities: Level::ALL.map(row),
+        }
+    }
+
+    /// Of a profile that needs no configuration.
+    #[must_use]
+    pub fn of_base(base: Base) -> Self {
+        Self::of(&[Profile::of(base)])
+    }
+
+    pub(super) fn severity(&self, level: Level, weight: Weight) -> Severity {
+        let weight = match weight {
+            Weight::Hint => 0,
+            Weight::Notice => 1,
+            Weight::Strict => 2,
+            Weight::Content => 3,
+            Weight::Firm => 4,
+        };
+        let row = self.severities.get(level.index());
+        let severity = row.and_then(|row| row.get(weight));
+        severity.copied().unwrap_or(Severity::Refuse)
+    }
+}
+
+impl Profile {
     /// Refuses what is wrong beyond doubt.
-    #[default]
-    Standard,
+    #[must_use]
+    pub fn standard() -> Self {
+        Self::of(Base::Standard)
+    }
+
     /// Refuses all that the standard refuses.
-    Strict,
+    #[must_use]
+    pub fn strict() -> Self {
+        Self::of(Base::Strict)
+    }
+
+    /// One that needs no configuration.
+    #[must_use]
+    pub fn of(base: Base) -> Self {
+        let name = match base {
+            Base::Standard => "standard",
+            Base::Strict => "strict",
+        };
+        Self {
+            name: name.to_owned(),
+            base,
+            levels: BTreeMap::new(),
+        }
+    }
 }
 
 impl Policy {
-    /// The profile for what comes before a rule is known: the most lenient of all, since one rule that accepts is enough.
+    /// What holds for PDUs, commands and answers: the most lenient of all rules, since one rule that accepts is enough.
     #[must_use]
-    pub fn profile(&self) -> Profile {
-        let profiles = self.rules.iter().map(|rule| rule.profile);
-        profiles.min().unwrap_or(Profile::Strict)
+    pub fn base(&self) -> Base {
+        let bases = self.rules.iter().map(Rule::base);
+        bases.min().unwrap_or(Base::Strict)
     }
 
     /// The rules that hold for this calling AE title, the most lenient first.
-    pub(super) fn rules_for(&self, calling: &str) -> impl Iterator<Item = &Rule> {
+    pub(super) fn rules_for(&self, calling: &str) -> impl Iterator<Item = (usize, &Rule)> {
         let own = self.calling_ae.as_deref() == Some(calling);
-        let mut rules: Vec<&Rule> = self
+        let mut rules: Vec<(usize, &Rule)> = self
             .rules
             .iter()
-            .filter(|rule| own || !rule.bind_sender)
+            .enumerate()
+            .filter(|(_, rule)| own || !rule.bind_sender)
             .collect();
-        rules.sort_by_key(|rule| (!rule.shadow, rule.profile));
+        rules.sort_by_key(|(_, rule)| (!rule.shadow, rule.base()));
         rules.into_iter()
     }
 
     /// Whether some rule has a use for this abstract syntax.
     pub(super) fn carries(&self, calling: &str, abstract_syntax: &str) -> bool {
         let kind = Kind::of(abstract_syntax);
-        self.rules_for(calling).any(|rule| {
+        self.rules_for(calling).any(|(_, rule)| {
             let wanted = rule.allow.iter().any(|service| kind.uses(service));
             wanted && (kind == Kind::Verification || rule.covers(abstract_syntax))
         })
@@ -79,6 +210,12 @@ impl Policy {
 }
 
 impl Rule {
+    /// The stricter of its profiles' bases.
+    pub(super) fn base(&self) -> Base {
+        let bases = self.profiles.iter().map(|profile| profile.base);
+        bases.max().unwrap_or_default()
+    }
+
     pub(super) fn allows(&self, service: &str) -> bool {
         self.allow.iter().any(|allowed| allowed == service)
     }

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::fault::{Warnings, refusal};
-use super::policy::Profile;
+use crate::Base;
 use crate::{Reason, Refusal};
 
 /// A unique identifier in correct syntax.
@@ -23,13 +23,13 @@ impl Uid {
     pub(super) fn in_pdu(
         bytes: &[u8],
         field: &'static str,
-        profile: Profile,
+        base: Base,
         warnings: &mut Warnings,
     ) -> Result<Self, Refusal> {
         let bare = bytes.strip_suffix(&[0]).unwrap_or(bytes);
         if bare.len() < bytes.len() {
             let fault = refusal(Reason::Encoding, field, "is padded with NUL");
-            warnings.doubt(profile, fault)?;
+            warnings.doubt(base, fault)?;
         }
         Self::bare(bare, Leading::Refused).map_err(|fault| refusal(Reason::Encoding, field, fault))
     }
@@ -38,23 +38,28 @@ impl Uid {
     pub(super) fn in_element(
         value: &[u8],
         location: impl Fn() -> String,
-        profile: Profile,
+        base: Base,
         warnings: &mut Warnings,
     ) -> Result<Self, Refusal> {
+        let (uid, doubts) =
+            Self::read(value).map_err(|fault| refusal(Reason::Encoding, location(), fault))?;
+        for doubt in doubts.into_iter().flatten() {
+            let fault = refusal(Reason::Encoding, location(), doubt);
+            warnings.doubt(base, fault)?;
+        }
+        Ok(uid)
+    }
+
+    /// A UI value, and what is doubtful about it; or what is wrong.
+    pub(super) fn read(value: &[u8]) -> Result<(Self, [Option<&'static str>; 2]), &'static str> {
         let bare = value.strip_suffix(&[0]).unwrap_or(value);
         let trimmed = bare.trim_ascii_end();
-        if trimmed.len() < bare.len() {
-            let fault = refusal(Reason::Encoding, location(), "is padded with spaces");
-            warnings.doubt(profile, fault)?;
-        }
+        let padding = (trimmed.len() < bare.len()).then_some("is padded with spaces");
         if let Ok(uid) = Self::bare(trimmed, Leading::Refused) {
-            return Ok(uid);
+            return Ok((uid, [padding, None]));
         }
-        let uid = Self::bare(trimmed, Leading::Tolerated)
-            .map_err(|fault| refusal(Reason::Encoding, location(), fault))?;
-        let fault = refusal(Reason::Encoding, location(), LEADING_ZERO);
-        warnings.doubt(profile, fault)?;
-        Ok(uid)
+        let uid = Self::bare(trimmed, Leading::Tolerated)?;
+        Ok((uid, [padding, Some(LEADING_ZERO)]))
     }
 
     /// A UID of our own tables.
@@ -197,31 +202,31 @@ pub(super) const LEADING_ZERO: &str = "has a component with a leading zero";
 mod tests {
     use super::*;
 
-    fn in_pdu(text: &str, profile: Profile) -> Result<Uid, Refusal> {
-        Uid::in_pdu(text.as_bytes(), "field", profile, &mut Warnings::default())
+    fn in_pdu(text: &str, base: Base) -> Result<Uid, Refusal> {
+        Uid::in_pdu(text.as_bytes(), "field", base, &mut Warnings::default())
     }
 
     #[test]
     fn uid_syntax() {
         let long = "1".repeat(64);
         for good in ["1.2.840.10008.1.1", "0.0", "1", "2.25.0", &long] {
-            assert!(in_pdu(good, Profile::Strict).is_ok(), "{good}");
+            assert!(in_pdu(good, Base::Strict).is_ok(), "{good}");
         }
         let longer = "1".repeat(65);
         for bad in [
             "", ".", "1.", ".1", "1..2", "1.02", "1.00", "01", "1.a", "1 ", "../1", "1\0\0",
             &longer,
         ] {
-            assert!(in_pdu(bad, Profile::Standard).is_err(), "{bad}");
+            assert!(in_pdu(bad, Base::Standard).is_err(), "{bad}");
         }
-        assert!(in_pdu("1.2\0", Profile::Standard).is_ok());
-        assert!(in_pdu("1.2\0", Profile::Strict).is_err());
+        assert!(in_pdu("1.2\0", Base::Standard).is_ok());
+        assert!(in_pdu("1.2\0", Base::Strict).is_err());
     }
 
     #[test]
     fn ui_values_may_be_padded_and_old_ones_have_leading_zeros() {
-        let check = |text: &[u8], profile| {
-            Uid::in_element(text, || "x".to_owned(), profile, &mut Warnings::default()).is_ok()
+        let check = |text: &[u8], base| {
+            Uid::in_element(text, || "x".to_owned(), base, &mut Warnings::default()).is_ok()
         };
         for (value, standard, strict) in [
             (&b"1.2\0"[..], true, true),
@@ -231,8 +236,8 @@ mod tests {
             (b"1.2/", false, false),
             (b"\0\0", false, false),
         ] {
-            assert_eq!(check(value, Profile::Standard), standard, "{value:?}");
-            assert_eq!(check(value, Profile::Strict), strict, "{value:?}");
+            assert_eq!(check(value, Base::Standard), standard, "{value:?}");
+            assert_eq!(check(value, Base::Strict), strict, "{value:?}");
         }
     }
 
@@ -257,14 +262,11 @@ mod tests {
     #[test]
     fn debug_shows_only_uids_of_the_standard() {
         assert_eq!(
-            format!(
-                "{:?}",
-                in_pdu("1.2.840.10008.1.1", Profile::Strict).unwrap()
-            ),
+            format!("{:?}", in_pdu("1.2.840.10008.1.1", Base::Strict).unwrap()),
             "1.2.840.10008.1.1"
         );
         assert_eq!(
-            format!("{:?}", in_pdu("1.2.3.4", Profile::Strict).unwrap()),
+            format!("{:?}", in_pdu("1.2.3.4", Base::Strict).unwrap()),
             "(uid)"
         );
     }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::place::Place;
 use super::policy::Level;
+pub(crate) use crate::severity::Weight;
 use crate::{Reason, Refusal, Warning};
 
 /// One thing that is wrong.
@@ -19,21 +20,6 @@ pub(crate) struct Finding {
     pub(crate) detail: Cow<'static, str>,
     pub(crate) code: ErrorCode,
     pub(crate) fault: Fault,
-}
-
-/// Who refuses for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Weight {
-    /// Nobody refuses for it, and only the strict profile tells it.
-    Hint,
-    /// Nobody refuses for it.
-    Notice,
-    /// The strict profile only.
-    Strict,
-    /// Every profile, but a rule in shadow only warns.
-    Content,
-    /// Always: without it neither identity nor rule can be judged.
-    Firm,
 }
 
 /// Whose word the acknowledgement is.

@@ -6,9 +6,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::embedded::Kind;
-use super::finding::Weight;
 use super::profile::Constraints;
+pub use crate::severity::{Base, Severity};
+
 use crate::Limits;
+use crate::severity::Weight;
 
 /// What holds for one connection between one device and one HL7 service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,17 +135,6 @@ pub struct Profile {
     pub constraints: Constraints,
 }
 
-/// The profiles that need no configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Base {
-    /// Refuses what is wrong beyond doubt.
-    #[default]
-    Standard,
-    /// Refuses all that the standard refuses.
-    Strict,
-}
-
 /// What is judged, from the outside in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -164,18 +155,6 @@ pub enum Level {
     Embedded,
     /// What a profile of this site asks for beyond the standard.
     Site,
-}
-
-/// What a finding leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// Nobody is told.
-    Ignore,
-    /// The message passes, and the record says what was found.
-    Warn,
-    /// The message does not pass.
-    Refuse,
 }
 
 impl Rule {
@@ -208,17 +187,6 @@ impl Profile {
     }
 
     fn severity(&self, level: Level, weight: Weight) -> Severity {
-        let by_base = match (weight, self.base) {
-            (Weight::Firm | Weight::Content, _) | (Weight::Strict, Base::Strict) => {
-                Severity::Refuse
-            }
-            (Weight::Strict | Weight::Notice, _) | (Weight::Hint, Base::Strict) => Severity::Warn,
-            (Weight::Hint, Base::Standard) => Severity::Ignore,
-        };
-        match (weight, self.levels.get(&level)) {
-            (Weight::Strict | Weight::Content, Some(severity)) => *severity,
-            (Weight::Notice | Weight::Hint, Some(Severity::Ignore)) => Severity::Ignore,
-            (Weight::Firm | Weight::Notice | Weight::Hint, _) | (_, None) => by_base,
-        }
+        weight.severity(self.base, self.levels.get(&level).copied())
     }
 }

@@ -1,6 +1,7 @@
 //! Negotiation: what goes on to the destination and what the device is told.
 
-use protocol_inspect::dicom::{Pdu, Peer, Profile, TransferSyntax, answer, filter};
+use protocol_inspect::Base;
+use protocol_inspect::dicom::{Pdu, Peer, TransferSyntax, answer, filter};
 
 use super::build::{
     COMMITMENT, CT, DEFLATED, EXPLICIT, FIND, IMPLICIT, JPEG, MOVE, US, VERIFICATION,
@@ -63,7 +64,7 @@ fn contexts_are_kept_by_rule_and_by_transfer_syntax() {
     let rules = policy(&["C-ECHO", "C-STORE", "C-FIND"], &[CT, FIND]);
     let filtered = filter(&rq.parsed(), &rules).unwrap();
     assert!(filtered.is_changed());
-    let mut sent = read(filtered.request().bytes(), Profile::Strict);
+    let mut sent = read(filtered.request().bytes(), Base::Strict);
     let Pdu::AssociateRq(sent) = sent.remove(0).unwrap() else {
         panic!("not a request");
     };
@@ -123,7 +124,7 @@ fn the_window_is_one_and_identity_and_roles_go_on() {
         identity,
     ];
     let filtered = filter(&Rq::usual().user(&user(&more)).parsed(), &rules).unwrap();
-    let Pdu::AssociateRq(sent) = read(filtered.request().bytes(), Profile::Strict)
+    let Pdu::AssociateRq(sent) = read(filtered.request().bytes(), Base::Strict)
         .remove(0)
         .unwrap()
     else {

@@ -1,10 +1,10 @@
 //! Builds PDUs, command sets and data sets, right or wrong, byte by byte. All of it is synthetic.
 
-use protocol_inspect::Limits;
 use protocol_inspect::dicom::{
     AssociateAc, AssociateRq, Established, Pdu, PduReader, Pdv, Policy, Profile, Rule, answer,
     filter,
 };
+use protocol_inspect::{Base, Limits};
 
 pub(crate) const VERIFICATION: &str = "1.2.840.10008.1.1";
 pub(crate) const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
@@ -85,7 +85,7 @@ impl Rq {
     }
 
     pub(crate) fn parsed(&self) -> AssociateRq {
-        match read(&self.bytes(), Profile::Standard).remove(0).unwrap() {
+        match read(&self.bytes(), Base::Standard).remove(0).unwrap() {
             Pdu::AssociateRq(rq) => *rq,
             other => panic!("{:?}", other.kind()),
         }
@@ -130,15 +130,15 @@ pub(crate) fn ac(results: &[(u8, u8, &str)], more: &[Vec<u8>]) -> Vec<u8> {
 }
 
 pub(crate) fn parsed_ac(bytes: &[u8]) -> AssociateAc {
-    match read(bytes, Profile::Standard).remove(0).unwrap() {
+    match read(bytes, Base::Standard).remove(0).unwrap() {
         Pdu::AssociateAc(ac) => *ac,
         other => panic!("{:?}", other.kind()),
     }
 }
 
 /// All that a reader says of these bytes; a violation in words.
-pub(crate) fn read(bytes: &[u8], profile: Profile) -> Vec<Result<Pdu, String>> {
-    let mut reader = PduReader::new(&Limits::default(), profile);
+pub(crate) fn read(bytes: &[u8], base: Base) -> Vec<Result<Pdu, String>> {
+    let mut reader = PduReader::new(&Limits::default(), base);
     reader.receive(bytes);
     let said = |violation: protocol_inspect::dicom::Violation| {
         let refusal = violation.refusal;
@@ -162,7 +162,7 @@ pub(crate) fn policy(allow: &[&str], classes: &[&str]) -> Policy {
             sop_classes: owned(classes),
             move_destinations: vec!["VIEWER".into()],
             bind_sender: true,
-            profile: Profile::Standard,
+            profiles: vec![Profile::standard()],
             shadow: false,
         }],
     }

@@ -1,7 +1,8 @@
 //! Command sets: what is let in and what is not, and the gateway's own answers.
 
 use bytes::Bytes;
-use protocol_inspect::dicom::{Command, Profile, refusal_response, status};
+use protocol_inspect::Base;
+use protocol_inspect::dicom::{Command, refusal_response, status};
 
 use super::build::{CT, INSTANCE, MOVE, command, echo_rq, response, store_rq, text, ui, us};
 
@@ -110,7 +111,7 @@ fn command_sets() {
 }
 
 fn verdict(name: &str, bytes: Vec<u8>) -> String {
-    match Command::parse(&Bytes::from(bytes), Profile::Standard) {
+    match Command::parse(&Bytes::from(bytes), Base::Standard) {
         Ok(command) => {
             let warned: String = command
                 .warnings()
@@ -125,7 +126,7 @@ fn verdict(name: &str, bytes: Vec<u8>) -> String {
 
 #[test]
 fn our_answers_are_well_formed() {
-    let parse = |bytes: Vec<u8>| Command::parse(&Bytes::from(bytes), Profile::Strict);
+    let parse = |bytes: Vec<u8>| Command::parse(&Bytes::from(bytes), Base::Strict);
     for (request, wanted, given) in [
         (store_rq(CT, INSTANCE), status::DATA_SET_MISMATCH, 0xa900),
         (echo_rq(5), status::NOT_AUTHORIZED, 0x0122),

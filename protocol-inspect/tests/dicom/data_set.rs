@@ -1,7 +1,11 @@
 //! Data sets: what is let in and what is not.
 
-use protocol_inspect::Limits;
-use protocol_inspect::dicom::{Profile, TransferSyntax, Walker, inspect_offline};
+use std::sync::Arc;
+
+use protocol_inspect::dicom::{
+    Brief, Content, Policy, Profile, Rule, TransferSyntax, Walker, inspect_offline,
+};
+use protocol_inspect::{Base, Limits};
 
 use super::build::{CT, EXPLICIT, INSTANCE, ct, delimiter, element, header, text, ui, us};
 
@@ -308,7 +312,7 @@ fn nesting_and_counts_are_bounded() {
         walk(
             TransferSyntax::ExplicitLittle,
             bytes,
-            Profile::Standard,
+            Base::Standard,
             limits,
         )
         .err()
@@ -363,8 +367,8 @@ fn strict_refuses_doubts() {
                 &Limits::default(),
             )
         };
-        assert!(says(Profile::Standard).is_ok());
-        assert!(says(Profile::Strict).is_err());
+        assert!(says(Base::Standard).is_ok());
+        assert!(says(Base::Strict).is_err());
     }
 }
 
@@ -420,7 +424,7 @@ fn files() {
         ("empty", vec![]),
         ("cut", file(b"", good(), set()[..100].to_vec())),
     ] {
-        for profile in [Profile::Standard, Profile::Strict] {
+        for profile in [Base::Standard, Base::Strict] {
             let report = inspect_offline(&bytes, false, profile).remove(0);
             let verdict = report
                 .refusal
@@ -442,7 +446,7 @@ fn files() {
 fn table(name: &str, syntax: TransferSyntax, cases: Vec<(&str, Vec<u8>)>) {
     let mut said = String::new();
     for (case, bytes) in cases {
-        let verdict = walk(syntax, &bytes, Profile::Standard, &Limits::default());
+        let verdict = walk(syntax, &bytes, Base::Standard, &Limits::default());
         let verdict = match verdict {
             Ok(warnings) => format!("accepts{warnings}"),
             Err(refusal) => format!("refuses {} | {refusal}", refusal.reason.code()),
@@ -452,14 +456,32 @@ fn table(name: &str, syntax: TransferSyntax, cases: Vec<(&str, Vec<u8>)>) {
     insta::assert_snapshot!(name, said);
 }
 
+/// An instance before one rule.
+pub(super) fn brief(base: Base, limits: &Limits) -> Brief {
+    let rule = Rule {
+        profiles: vec![Profile::of(base)],
+        ..Rule::default()
+    };
+    let policy = Policy {
+        limits: limits.clone(),
+        rules: vec![rule],
+        ..Policy::default()
+    };
+    Brief {
+        content: Content::Instance(None),
+        policy: Arc::new(policy),
+        rule: Some(0),
+    }
+}
+
 /// The warnings in words, or the refusal.
 fn walk(
     syntax: TransferSyntax,
     bytes: &[u8],
-    profile: Profile,
+    base: Base,
     limits: &Limits,
 ) -> Result<String, protocol_inspect::Refusal> {
-    let mut walker = Walker::new(syntax, profile, limits);
+    let mut walker = Walker::new(syntax, &brief(base, limits));
     walker.feed(bytes)?;
     walker.finish()?;
     let said = |w: &protocol_inspect::Warning| format!(" (warns: {} {})", w.location, w.detail);

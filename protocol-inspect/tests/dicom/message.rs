@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol_inspect::Base;
 use protocol_inspect::dicom::{
-    Approved, Command, Dialogue, Event, Pdv, Peer, Policy, Profile, RefusedMessage, inspect_offline,
+    Approved, Command, Dialogue, Event, Pdv, Peer, Policy, RefusedMessage, inspect_offline,
 };
 
 use super::build::{CT, EXPLICIT, FIND, IMPLICIT, INSTANCE, MOVE, Rq, US, VERIFICATION};
@@ -73,7 +74,7 @@ fn a_data_set_of_no_bytes_has_a_last_fragment_too() {
     let mut approved = exchange(&mut dialogue, 7, &command(&find), &[]).unwrap();
     assert!(approved.data_permit(&[]).is_err());
     let permit = approved.command_permit().unwrap();
-    assert_eq!(read(permit.bytes(), Profile::Strict).len(), 2);
+    assert_eq!(read(permit.bytes(), Base::Strict).len(), 2);
     assert!(permit.bytes().ends_with(&[0, 0, 0, 2, 7, 2]));
     assert!(approved.command_permit().is_none());
 }
@@ -177,7 +178,7 @@ fn refused_messages_are_swallowed_and_answered() {
             Ok(approved) => format!("approved by {:?}", approved.head().rule),
             Err(refused) => {
                 let spoken = refused.answer().unwrap().into_bytes();
-                let answer = Command::parse(&spoken.slice(12..), Profile::Strict).unwrap();
+                let answer = Command::parse(&spoken.slice(12..), Base::Strict).unwrap();
                 assert_eq!(answer.status(), Some(refused.status()));
                 assert_eq!(refused.data_length(), body.len() as u64);
                 format!("{:04x} {}", refused.status(), refused.refusal())
@@ -365,7 +366,7 @@ fn a_stream_from_a_file_is_judged_message_by_message() {
     .concat();
     let mut said = String::new();
     for bytes in [&stream[..], &stream[..stream.len() - 20], &pdu(5, &[0; 4])] {
-        for report in inspect_offline(bytes, true, Profile::Standard) {
+        for report in inspect_offline(bytes, true, Base::Standard) {
             let verdict = report
                 .refusal
                 .map_or("accepts".to_owned(), |refusal| refusal.to_string());
@@ -453,7 +454,7 @@ fn sent(approved: &mut Approved, held: &[Bytes]) -> (Vec<u8>, Vec<u8>) {
     }
     let (mut set, mut body) = (Vec::new(), Vec::new());
     let mut last = None;
-    for pdu in read(&stream, Profile::Strict) {
+    for pdu in read(&stream, Base::Strict) {
         let protocol_inspect::dicom::Pdu::PData(values) = pdu.unwrap() else {
             panic!("not P-DATA-TF");
         };

@@ -1,8 +1,9 @@
 //! For any bytes in any chunks: the same verdict, no panic, and no more kept than the bounds say.
 
+use super::data_set::brief;
 use proptest::prelude::*;
-use protocol_inspect::Limits;
-use protocol_inspect::dicom::{PduReader, Profile, TransferSyntax, Walker, inspect_offline};
+use protocol_inspect::dicom::{PduReader, TransferSyntax, Walker, inspect_offline};
+use protocol_inspect::{Base, Limits};
 
 use super::build::{CT, EXPLICIT, INSTANCE, JPEG, Rq, command, ct, echo_rq, p_data, pdu, store_rq};
 
@@ -73,7 +74,7 @@ proptest! {
         sizes in proptest::collection::vec(1_usize..40, 1..8),
     ) {
         let read = |chunks: Vec<&[u8]>| {
-            let mut reader = PduReader::new(&Limits::default(), Profile::Standard);
+            let mut reader = PduReader::new(&Limits::default(), Base::Standard);
             let mut all = Vec::new();
             for chunk in chunks {
                 reader.receive(chunk);
@@ -93,7 +94,7 @@ proptest! {
     ) {
         for syntax in SYNTAXES {
             let walk = |chunks: Vec<&[u8]>| {
-                let mut walker = Walker::new(syntax, Profile::Standard, &Limits::default());
+                let mut walker = Walker::new(syntax, &brief(Base::Standard, &Limits::default()));
                 for chunk in chunks {
                     walker.feed(chunk)?;
                 }
@@ -107,8 +108,8 @@ proptest! {
     #[test]
     fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400), damaged in stream()) {
         for bytes in [bytes, damaged] {
-            let _ = inspect_offline(&bytes, false, Profile::Standard);
-            let _ = inspect_offline(&bytes, true, Profile::Strict);
+            let _ = inspect_offline(&bytes, false, Base::Standard);
+            let _ = inspect_offline(&bytes, true, Base::Strict);
         }
     }
 
@@ -118,7 +119,7 @@ proptest! {
         len in 0_u32..5000,
     ) {
         let limits = Limits { dicom_pdu: 1000, ..Limits::default() };
-        let mut reader = PduReader::new(&limits, Profile::Standard);
+        let mut reader = PduReader::new(&limits, Base::Standard);
         let header = [&[4, 0][..], &len.to_be_bytes()].concat();
         for chunk in [&header[..], &bytes].concat().chunks(64) {
             reader.receive(chunk);

@@ -1,6 +1,7 @@
 //! PDUs: what is let in and what is not.
 
-use protocol_inspect::dicom::{Pdu, Profile};
+use protocol_inspect::Base;
+use protocol_inspect::dicom::Pdu;
 
 use super::build::{CT, EXPLICIT, IMPLICIT, VERIFICATION};
 use super::build::{Rq, ac, context, counted, item, p_data, pdu, read, role, user};
@@ -262,18 +263,18 @@ fn strict_refuses_what_standard_only_warns_about() {
     let nul = Rq::new(&[(1, "1.2\0", &[IMPLICIT])]).bytes();
     let twice = Rq::new(&[(1, CT, &[IMPLICIT, IMPLICIT])]).bytes();
     for bytes in [nul, twice] {
-        let Ok(Pdu::AssociateRq(rq)) = read(&bytes, Profile::Standard).remove(0) else {
+        let Ok(Pdu::AssociateRq(rq)) = read(&bytes, Base::Standard).remove(0) else {
             panic!("refused");
         };
         assert_eq!(rq.warnings().len(), 1);
-        assert!(read(&bytes, Profile::Strict).remove(0).is_err());
+        assert!(read(&bytes, Base::Strict).remove(0).is_err());
     }
 }
 
 #[test]
 fn nothing_is_read_after_a_violation() {
     let bytes = [pdu(9, &[]), Rq::usual().bytes()].concat();
-    assert_eq!(read(&bytes, Profile::Standard).len(), 1);
+    assert_eq!(read(&bytes, Base::Standard).len(), 1);
 }
 
 #[test]
@@ -292,7 +293,7 @@ fn passwords_are_not_shown() {
 fn table(cases: Cases) -> String {
     let mut table = String::new();
     for (name, bytes) in cases {
-        let verdict = match read(&bytes, Profile::Standard).pop() {
+        let verdict = match read(&bytes, Base::Standard).pop() {
             None => "waits".to_owned(),
             Some(Ok(pdu)) => format!("accepts {}{}", pdu.kind().name(), warned(&pdu)),
             Some(Err(violation)) => format!("refuses {violation}"),

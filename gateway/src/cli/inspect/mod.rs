@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use protocol_inspect::hl7::{Layout, LocalSegment, Offline};
-use protocol_inspect::{Limits, Report, dicom, hl7};
+use protocol_inspect::{Base, Limits, Report, dicom, hl7};
 
 use self::files::Found;
 use self::judged::{Judged, Verdict};
@@ -239,7 +239,7 @@ enum Inspector {
         explain: Option<explain::Options>,
     },
     Dicom {
-        profile: dicom::Profile,
+        profile: Base,
         raw: bool,
     },
 }
@@ -277,8 +277,8 @@ impl Dicom {
     fn inspector(&self) -> Inspector {
         Inspector::Dicom {
             profile: match self.profile {
-                Profile::Standard => dicom::Profile::Standard,
-                Profile::Strict => dicom::Profile::Strict,
+                Profile::Standard => Base::Standard,
+                Profile::Strict => Base::Strict,
             },
             raw: self.inputs.raw,
         }

@@ -71,7 +71,7 @@ impl DicomSession {
             Phase::Connecting(mut asked, _) => {
                 self.hospital.socket = Socket::Open;
                 self.hospital.leg = Leg::opening();
-                self.hospital.reader = PduReader::new(&self.policy.limits, self.policy.profile());
+                self.hospital.reader = PduReader::new(&self.policy.limits, self.policy.base());
                 let request = asked.filtered.request();
                 let length = u64::try_from(request.bytes().len()).unwrap_or(u64::MAX);
                 let digest = Sha256::digest(request.bytes()).into();

@@ -99,7 +99,7 @@ impl End {
             side,
             socket,
             leg,
-            reader: PduReader::new(&policy.limits, policy.profile()),
+            reader: PduReader::new(&policy.limits, policy.base()),
             values: VecDeque::new(),
             began: None,
             message: Message::new(),

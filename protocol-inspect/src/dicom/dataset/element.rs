@@ -4,8 +4,9 @@ use dicom_core::Tag;
 use dicom_core::header::VR;
 
 use super::super::fault::refusal;
+use super::super::policy::Level;
 use super::super::transfer::TransferSyntax;
-use super::level::{Encoding, IMPLICIT_LITTLE, Kind, Level};
+use super::nesting::{Encoding, IMPLICIT_LITTLE, Kind, Nesting};
 use super::vr::{self, Fit};
 use super::{PIXEL_DATA, Walker};
 use crate::{Reason, Refusal};
@@ -135,7 +136,7 @@ impl Walker {
             return Ok(());
         };
         sequence.items = sequence.items.saturating_add(1);
-        let item = Level::new(Kind::Elements, sequence.tag, end, sequence.encoding);
+        let item = Nesting::new(Kind::Elements, sequence.tag, end, sequence.encoding);
         self.push_level(item)
     }
 
@@ -170,7 +171,7 @@ impl Walker {
             return self.push_level(level);
         }
         if vr == VR::UN && tag != PIXEL_DATA {
-            return self.push_level(Level::new(Kind::Sequence, tag, None, IMPLICIT_LITTLE));
+            return self.push_level(Nesting::new(Kind::Sequence, tag, None, IMPLICIT_LITTLE));
         }
         if tag != PIXEL_DATA || !matches!(vr, VR::OB | VR::OW) {
             let detail = "has undefined length, which its value representation cannot have";
@@ -181,19 +182,24 @@ impl Walker {
             return Err(self.fault(tag, Reason::Structure, detail));
         }
         if vr == VR::OW {
-            self.doubt(tag, Reason::Encoding, "is encapsulated, but not OB")?;
+            self.doubt(
+                tag,
+                Level::Pixels,
+                Reason::Encoding,
+                "is encapsulated, but not OB",
+            )?;
         }
         let mut level = self.sequence(tag, None);
         level.kind = Kind::Fragments;
         self.push_level(level)
     }
 
-    fn sequence(&self, tag: Tag, end: Option<u64>) -> Level {
+    fn sequence(&self, tag: Tag, end: Option<u64>) -> Nesting {
         let encoding = self
             .levels
             .last()
             .map_or(IMPLICIT_LITTLE, |level| level.encoding);
-        Level::new(Kind::Sequence, tag, end, encoding)
+        Nesting::new(Kind::Sequence, tag, end, encoding)
     }
 
     /// Order, group and private creator (PS3.5 7.1, 7.8; PS3.7 6.3.1; PS3.10 7.1).
@@ -251,12 +257,14 @@ impl Walker {
                 }
                 self.doubt(
                     tag,
+                    Level::Private,
                     Reason::Structure,
                     "is private, but has no private creator",
                 )
             }
             _ => self.doubt(
                 tag,
+                Level::Private,
                 Reason::Structure,
                 "is not a private element that can be",
             ),
@@ -279,7 +287,7 @@ impl Walker {
             Fit::Right => Ok(vr),
             Fit::Similar => {
                 let detail = "has another value representation than in the dictionary";
-                self.doubt(tag, Reason::Encoding, detail)?;
+                self.doubt(tag, Level::Elements, Reason::Encoding, detail)?;
                 Ok(vr)
             }
             Fit::Wrong => {
@@ -312,7 +320,7 @@ impl Walker {
             let detail = "is native, but the transfer syntax is encapsulated";
             return Err(self.fault(tag, Reason::Structure, detail));
         }
-        match self.geometry.native_length() {
+        match self.judges.pixels.native_length() {
             Some(expected) if expected == u64::from(header.length) => Ok(()),
             // PS3.5 8.1.1 knows no padding but to even length.
             Some(_) => {
@@ -321,7 +329,7 @@ impl Walker {
             }
             None => {
                 let detail = "comes without the image geometry";
-                let fault = refusal(Reason::Field, super::level::name(tag), detail);
+                let fault = refusal(Reason::Field, super::nesting::name(tag), detail);
                 self.warnings.warn(fault);
                 Ok(())
             }
@@ -349,6 +357,6 @@ pub(super) const UNDEFINED: u32 = 0xffff_ffff;
 const ITEM: Tag = Tag(0xfffe, 0xe000);
 const ITEM_END: Tag = Tag(0xfffe, 0xe00d);
 const SEQUENCE_END: Tag = Tag(0xfffe, 0xe0dd);
-const DELIMITERS: u16 = 0xfffe;
+pub(super) const DELIMITERS: u16 = 0xfffe;
 const SHORT: usize = 8;
 const LONG: usize = 12;

@@ -4,8 +4,11 @@
 //! Nothing is kept of the values but the few facts; nesting lives in a bounded list, never on the call stack.
 //! Knows nothing of commands and of modules (PS3.3).
 
+mod brief;
 mod element;
-mod level;
+mod facts;
+mod judges;
+mod nesting;
 mod value;
 mod pixel;
 mod vr;
@@ -14,19 +17,22 @@ use dicom_core::Tag;
 use dicom_core::header::VR;
 
 use super::fault::{Warnings, refusal};
-use super::policy::Profile;
+use super::policy::{Level, Strictness};
 use super::transfer::TransferSyntax;
-use super::uid::Uid;
-use crate::{LimitReached, Limits, Reason, Refusal, Warning};
+use crate::severity::Weight;
+use crate::{LimitReached, Reason, Refusal, Warning};
 use element::HeaderBytes;
-use level::{Kind, Level};
-use pixel::Geometry;
+use judges::{Element, Judges, Tell};
+use nesting::{Kind, Nesting};
 use value::Value;
+
+pub use brief::{Brief, Content};
+pub use facts::Facts;
 
 /// The walk of one data set.
 pub struct Walker {
     syntax: TransferSyntax,
-    profile: Profile,
+    strictness: Strictness,
     bytes: u64,
     depth: usize,
     max_elements: usize,
@@ -34,11 +40,10 @@ pub struct Walker {
     prefix: Option<Vec<u8>>,
     header: HeaderBytes,
     value: Option<Value>,
-    levels: Vec<Level>,
+    levels: Vec<Nesting>,
     offset: u64,
     elements: usize,
-    facts: Facts,
-    geometry: Geometry,
+    judges: Judges,
     warnings: Warnings,
 }
 
@@ -52,39 +57,24 @@ impl std::fmt::Debug for Walker {
     }
 }
 
-/// What the walk learned of the data set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// (0008,0016).
-    pub sop_class: Option<Uid>,
-    /// (0008,0018).
-    pub sop_instance: Option<Uid>,
-    /// (0008,0052).
-    pub query_level: Option<String>,
-    /// Whether (0010,0020) is there.
-    pub has_patient_id: bool,
-    /// Whether (0008,0005) is there.
-    pub has_character_set: bool,
-}
-
 impl Walker {
     /// A walk at the start of a data set in this transfer syntax.
     #[must_use]
-    pub fn new(syntax: TransferSyntax, profile: Profile, limits: &Limits) -> Self {
+    pub fn new(syntax: TransferSyntax, brief: &Brief) -> Self {
+        let limits = &brief.policy.limits;
         Self {
             syntax,
-            profile,
+            strictness: brief.strictness(),
             bytes: limits.dicom_dataset,
             depth: limits.dicom_depth,
             max_elements: limits.dicom_elements,
             prefix: Some(Vec::new()),
             header: HeaderBytes::default(),
             value: None,
-            levels: vec![Level::root(syntax)],
+            levels: vec![Nesting::root(syntax)],
             offset: 0,
             elements: 0,
-            facts: Facts::default(),
-            geometry: Geometry::default(),
+            judges: Judges::new(brief),
             warnings: Warnings::default(),
         }
     }
@@ -135,11 +125,11 @@ impl Walker {
         if let [_, .., open] = self.levels.as_slice() {
             return Err(refusal(
                 Reason::Structure,
-                level::name(open.tag),
+                nesting::name(open.tag),
                 "is not ended",
             ));
         }
-        Ok(std::mem::take(&mut self.facts))
+        Ok(std::mem::take(&mut self.judges.facts))
     }
 
     /// What is wrong but tolerated, so far.
@@ -163,9 +153,8 @@ impl Walker {
     }
 
     fn walk_value<'b>(&mut self, mut value: Value, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
-        let rest = value
-            .push(bytes, self.profile, &mut self.warnings)
-            .map_err(|fault| self.fault(value.tag, fault.reason, fault.detail))?;
+        let (_, mut tell) = self.judging();
+        let rest = value.push(bytes, &mut tell)?;
         self.advance(bytes.len().saturating_sub(rest.len()));
         if value.is_complete() {
             self.end_value(value)?;
@@ -220,12 +209,8 @@ impl Walker {
         }
     }
 
-    fn push_level(&mut self, level: Level) -> Result<(), Refusal> {
-        let sequences = self
-            .levels
-            .iter()
-            .filter(|level| level.kind == Kind::Sequence);
-        let depth = sequences.count().saturating_add(1);
+    fn push_level(&mut self, level: Nesting) -> Result<(), Refusal> {
+        let depth = nesting::depth(&self.levels).saturating_add(1);
         if level.kind == Kind::Sequence && depth > self.depth {
             return Err(LimitReached {
                 limit: "dicom_depth",
@@ -258,8 +243,7 @@ impl Walker {
 
     fn begin_value(&mut self, tag: Tag, vr: VR, length: u32) -> Result<(), Refusal> {
         self.end_of(tag, length)?;
-        let is_root = self.levels.len() == 1;
-        let value = Value::new(tag, vr, length, is_root);
+        let value = Value::new(tag, vr, length);
         if value.is_complete() {
             return self.end_value(value);
         }
@@ -268,40 +252,35 @@ impl Walker {
     }
 
     fn end_value(&mut self, value: Value) -> Result<(), Refusal> {
-        let tag = value.tag;
-        value
-            .end(self.profile, &mut self.warnings)
-            .map_err(|fault| self.fault(tag, fault.reason, fault.detail))?;
-        let Some(kept) = value.kept() else {
-            return Ok(());
-        };
-        let big_endian = self.syntax.is_big_endian();
-        if let Some(geometry) = self.geometry.learn(tag, kept, big_endian) {
-            self.geometry = geometry;
+        let depth = nesting::depth(&self.levels);
+        let big_endian = self
+            .levels
+            .last()
+            .is_some_and(|level| level.encoding.big_endian);
+        let (judges, mut tell) = self.judging();
+        value.end(&mut tell)?;
+        if value.tag.group() == element::DELIMITERS {
             return Ok(());
         }
-        let uid = |warnings: &mut Warnings| {
-            Uid::in_element(kept, || level::name(tag), self.profile, warnings)
+        let element = Element {
+            tag: value.tag,
+            vr: value.vr,
+            length: value.length,
+            value: value.kept(),
+            big_endian,
+            depth,
         };
-        match tag {
-            SOP_CLASS if !kept.is_empty() => self.facts.sop_class = Some(uid(&mut self.warnings)?),
-            SOP_INSTANCE if !kept.is_empty() => {
-                self.facts.sop_instance = Some(uid(&mut self.warnings)?);
-            }
-            QUERY_LEVEL => {
-                let text = String::from_utf8_lossy(kept.trim_ascii()).into_owned();
-                self.facts.query_level = Some(text);
-            }
-            PATIENT_ID => {
-                self.facts.has_patient_id = !kept.is_empty();
-                if looks_like_path(kept) {
-                    return Err(self.fault(tag, Reason::Field, "looks like a path"));
-                }
-            }
-            CHARACTER_SET => self.facts.has_character_set = !kept.is_empty(),
-            _ => {}
-        }
-        Ok(())
+        judges.element(&element, &mut tell)
+    }
+
+    /// The judges, and where they tell what they find.
+    fn judging(&mut self) -> (&mut Judges, Tell<'_>) {
+        let tell = Tell {
+            strictness: &self.strictness,
+            nesting: &self.levels,
+            warnings: &mut self.warnings,
+        };
+        (&mut self.judges, tell)
     }
 
     fn advance(&mut self, by: usize) {
@@ -312,43 +291,28 @@ impl Walker {
 
     /// A refusal with the path of sequences and items down to `tag`.
     fn fault(&self, tag: Tag, reason: Reason, detail: impl Into<String>) -> Refusal {
-        refusal(reason, level::path(&self.levels, tag), detail)
+        refusal(reason, nesting::path(&self.levels, tag), detail)
     }
 
-    fn doubt(&mut self, tag: Tag, reason: Reason, detail: &'static str) -> Result<(), Refusal> {
-        let fault = self.fault(tag, reason, detail);
-        self.warnings.doubt(self.profile, fault)
+    /// Something that the strict profile refuses, if it does not say otherwise of the level.
+    fn doubt(
+        &mut self,
+        tag: Tag,
+        level: Level,
+        reason: Reason,
+        detail: &'static str,
+    ) -> Result<(), Refusal> {
+        let (_, mut tell) = self.judging();
+        tell.finding(tag, (level, Weight::Strict), reason, detail)
     }
 }
 
-fn level_end_before(level: Option<&Level>, offset: u64) -> bool {
+fn level_end_before(level: Option<&Nesting>, offset: u64) -> bool {
     level
         .and_then(|level| level.end)
         .is_some_and(|end| end < offset)
 }
 
-/// Identifiers become file names in more than one archive.
-fn looks_like_path(value: &[u8]) -> bool {
-    let starts = value.starts_with(b"/") || value.get(1..3) == Some(b":\\");
-    starts
-        || value
-            .windows(3)
-            .any(|part| matches!(part, b"../" | b"..\\"))
-}
-
-/// The values that the walk keeps.
-fn is_fact(tag: Tag) -> bool {
-    matches!(
-        tag,
-        SOP_CLASS | SOP_INSTANCE | QUERY_LEVEL | PATIENT_ID | CHARACTER_SET
-    ) || Geometry::wants(tag)
-}
-
-const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
-const SOP_INSTANCE: Tag = Tag(0x0008, 0x0018);
-const CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
-const QUERY_LEVEL: Tag = Tag(0x0008, 0x0052);
-const PATIENT_ID: Tag = Tag(0x0010, 0x0020);
 const PIXEL_DATA: Tag = Tag(0x7fe0, 0x0010);
 /// Preamble and prefix of a file (PS3.10 7.1).
 const PART_10: usize = 132;

@@ -8,6 +8,7 @@ use dicom_core::header::VR;
 use super::super::fault::refusal;
 use super::Walker;
 use super::element::{Header, UNDEFINED};
+use super::judges::Element;
 use crate::{Reason, Refusal};
 
 impl Walker {
@@ -38,7 +39,7 @@ impl Walker {
         let items = self.levels.last().map_or(0, |level| level.items);
         if items < 2 {
             let detail = "has no offset table or no fragment";
-            let location = super::level::name(super::PIXEL_DATA);
+            let location = super::nesting::name(super::PIXEL_DATA);
             return Err(refusal(Reason::Structure, location, detail));
         }
         self.levels.pop();
@@ -69,12 +70,16 @@ enum Subsampling {
 }
 
 impl Geometry {
-    pub(super) fn wants(tag: Tag) -> bool {
-        matches!(tag, SAMPLES | PHOTOMETRIC | FRAMES | ROWS | COLUMNS | BITS)
+    pub(super) fn element(&mut self, element: &Element<'_>) {
+        if element.depth == 0
+            && let Some(learned) = self.learn(element.tag, element.value, element.big_endian)
+        {
+            *self = learned;
+        }
     }
 
     /// With this value; `None` if it says nothing about the geometry.
-    pub(super) fn learn(self, tag: Tag, value: &[u8], big_endian: bool) -> Option<Self> {
+    fn learn(self, tag: Tag, value: &[u8], big_endian: bool) -> Option<Self> {
         let number = || match *value {
             [a, b] if big_endian => Some(u16::from_be_bytes([a, b])),
             [a, b] => Some(u16::from_le_bytes([a, b])),

@@ -1,12 +1,13 @@
-//! One value as it streams by: its syntax, and the few that are kept.
+//! One value as it streams by: its syntax, and its first bytes for the judges.
 
 use dicom_core::Tag;
 use dicom_core::header::VR;
 
-use super::super::fault::{Warnings, refusal};
-use super::super::policy::Profile;
+use super::super::policy::Level;
 use super::super::uid::{self, UidScan};
-use super::{is_fact, level, vr};
+use super::judges::{MAX_KEPT, Tell};
+use super::vr;
+use crate::severity::Weight;
 use crate::{Reason, Refusal};
 
 /// A value of which some bytes are still to come.
@@ -14,7 +15,9 @@ pub(super) struct Value {
     pub(super) tag: Tag,
     remaining: u32,
     scan: Scan,
-    kept: Option<Vec<u8>>,
+    pub(super) vr: VR,
+    pub(super) length: u32,
+    kept: Vec<u8>,
 }
 
 enum Scan {
@@ -26,14 +29,8 @@ enum Scan {
     Line,
 }
 
-/// What is wrong with a value; the walker knows where it stands.
-pub(super) struct ValueFault {
-    pub(super) reason: Reason,
-    pub(super) detail: &'static str,
-}
-
 impl Value {
-    pub(super) fn new(tag: Tag, vr: VR, length: u32, is_root: bool) -> Self {
+    pub(super) fn new(tag: Tag, vr: VR, length: u32) -> Self {
         let scan = if vr == VR::UI {
             Scan::Uid {
                 scan: UidScan::default(),
@@ -48,7 +45,9 @@ impl Value {
             tag,
             remaining: length,
             scan,
-            kept: (is_root && is_fact(tag)).then(Vec::new),
+            vr,
+            length,
+            kept: Vec::new(),
         }
     }
 
@@ -56,35 +55,33 @@ impl Value {
         self.remaining == 0
     }
 
-    pub(super) fn kept(&self) -> Option<&[u8]> {
-        self.kept.as_deref()
+    pub(super) fn kept(&self) -> &[u8] {
+        &self.kept
     }
 
     /// Takes what belongs to it and returns the rest.
     pub(super) fn push<'b>(
         &mut self,
         bytes: &'b [u8],
-        profile: Profile,
-        warnings: &mut Warnings,
-    ) -> Result<&'b [u8], ValueFault> {
+        tell: &mut Tell<'_>,
+    ) -> Result<&'b [u8], Refusal> {
         let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX);
         let (own, rest) = bytes.split_at_checked(wanted).unwrap_or((bytes, &[]));
         let taken = u32::try_from(own.len()).unwrap_or(u32::MAX);
         self.remaining = self.remaining.saturating_sub(taken);
-        if let Some(kept) = &mut self.kept {
-            let room = MAX_KEPT.saturating_sub(kept.len());
-            kept.extend(own.iter().take(room));
-        }
+        let room = MAX_KEPT.saturating_sub(self.kept.len());
+        self.kept.extend(own.iter().take(room));
         match &mut self.scan {
             Scan::Opaque => {}
             Scan::Uid { scan, padded } => {
-                scan_uids(own, scan, padded)?;
+                scan_uids(own, scan, padded)
+                    .map_err(|detail| tell.refuse(self.tag, Reason::Encoding, detail))?;
             }
             Scan::Line => {
                 let control = |byte: &u8| *byte < b' ' && *byte != ESCAPE;
                 if own.iter().any(control) {
                     let detail = "has a control character";
-                    self.doubt(Reason::Encoding, detail, profile, warnings)?;
+                    tell.finding(self.tag, STRICT, Reason::Encoding, detail)?;
                 }
             }
         }
@@ -92,62 +89,42 @@ impl Value {
     }
 
     /// All bytes came.
-    pub(super) fn end(&self, profile: Profile, warnings: &mut Warnings) -> Result<(), ValueFault> {
+    pub(super) fn end(&self, tell: &mut Tell<'_>) -> Result<(), Refusal> {
         match &self.scan {
             Scan::Opaque | Scan::Line => Ok(()),
             Scan::Uid { scan, .. } => {
                 if scan.leading_zero {
-                    self.doubt(Reason::Encoding, uid::LEADING_ZERO, profile, warnings)?;
+                    tell.finding(self.tag, STRICT, Reason::Encoding, uid::LEADING_ZERO)?;
                 }
                 if scan.is_empty() {
                     return Ok(());
                 }
-                scan.end().map_err(encoding)
+                scan.end()
+                    .map_err(|detail| tell.refuse(self.tag, Reason::Encoding, detail))
             }
         }
-    }
-
-    fn doubt(
-        &self,
-        reason: Reason,
-        detail: &'static str,
-        profile: Profile,
-        warnings: &mut Warnings,
-    ) -> Result<(), ValueFault> {
-        let fault = |_: Refusal| ValueFault { reason, detail };
-        warnings
-            .doubt(profile, refusal(reason, level::name(self.tag), detail))
-            .map_err(fault)
     }
 }
 
 /// UIDs are separated by backslashes and padded at the very end.
-fn scan_uids(bytes: &[u8], scan: &mut UidScan, padded: &mut bool) -> Result<(), ValueFault> {
+fn scan_uids(bytes: &[u8], scan: &mut UidScan, padded: &mut bool) -> Result<(), &'static str> {
     for byte in bytes {
         match byte {
             // A space as padding is wrong but common; the facts that matter are checked again, strictly.
             0 | b' ' => *padded = true,
-            _ if *padded => return Err(encoding(uid::CHARACTER)),
+            _ if *padded => return Err(uid::CHARACTER),
             b'\\' => {
                 if !scan.is_empty() {
-                    scan.end().map_err(encoding)?;
+                    scan.end()?;
                 }
                 *scan = UidScan::next(scan);
             }
-            _ => scan.push(*byte).map_err(encoding)?,
+            _ => scan.push(*byte)?,
         }
     }
     Ok(())
 }
 
-fn encoding(detail: &'static str) -> ValueFault {
-    ValueFault {
-        reason: Reason::Encoding,
-        detail,
-    }
-}
-
-/// Longer than any value that is a fact; a longer one is no longer a fact but is still judged.
-const MAX_KEPT: usize = 128;
+const STRICT: (Level, Weight) = (Level::Values, Weight::Strict);
 /// Begins a change of character set (ISO 2022).
 const ESCAPE: u8 = 0x1b;

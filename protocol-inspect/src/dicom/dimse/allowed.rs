@@ -19,18 +19,18 @@ pub struct Denied {
     pub refusal: Refusal,
 }
 
-/// The rule that allows this request. Of several, the most lenient, since one that accepts is enough.
+/// Which of the rules allows this request. Of several, the most lenient, since one that accepts is enough.
 /// Responses need no rule: they belong to a request that had one.
 ///
 /// # Errors
 /// The status and why.
-pub fn allowed<'p>(
+pub fn allowed(
     command: &Command,
     context: &Context,
     from: Peer,
     calling: &str,
-    policy: &'p Policy,
-) -> Result<Option<&'p Rule>, Denied> {
+    policy: &Policy,
+) -> Result<Option<usize>, Denied> {
     if command.direction == Direction::Response {
         return Ok(None);
     }
@@ -43,7 +43,7 @@ pub fn allowed<'p>(
     check_context(command, context)?;
     check_role(command, context, from)?;
     let mut nearest = "no rule allows this service";
-    for rule in policy.rules_for(calling) {
+    for (index, rule) in policy.rules_for(calling) {
         if !allows_service(command, context, from, rule) {
             continue;
         }
@@ -58,7 +58,7 @@ pub fn allowed<'p>(
             nearest = DESTINATION;
             continue;
         }
-        return Ok(Some(rule));
+        return Ok(Some(index));
     }
     let (status, location) = if nearest == DESTINATION {
         (status::MOVE_DESTINATION_UNKNOWN, "(0000,0600)")

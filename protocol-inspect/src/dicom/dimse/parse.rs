@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::super::fault::{Warnings, refusal};
-use super::super::policy::Profile;
 use super::super::reader::Reader;
 use super::super::uid::{AeTitle, Uid};
 use super::dictionary::{
@@ -14,6 +13,7 @@ use super::dictionary::{
     REQUESTED_CLASS, REQUESTED_INSTANCE, RESPONDED_TO, STATUS, data_set, presence, required, vr,
 };
 use super::{Command, Direction, NO_DATA_SET, Presence, RESPONSE, Service};
+use crate::Base;
 use crate::{Reason, Refusal};
 
 impl Command {
@@ -21,12 +21,12 @@ impl Command {
     ///
     /// # Errors
     /// The place and kind of the first fault.
-    pub fn parse(bytes: &Bytes, profile: Profile) -> Result<Self, Refusal> {
+    pub fn parse(bytes: &Bytes, base: Base) -> Result<Self, Refusal> {
         let mut warnings = Warnings::default();
         let set = Elements::read(bytes)?;
         let (service, direction) = set.command_field()?;
-        set.check_presence(service, direction, profile, &mut warnings)?;
-        set.check_values(service, direction, profile, &mut warnings)?;
+        set.check_presence(service, direction, base, &mut warnings)?;
+        set.check_values(service, direction, base, &mut warnings)?;
         let has_data_set = set.number(DATA_SET_TYPE)? != NO_DATA_SET;
         let expected = match (data_set(service, direction), has_data_set) {
             (Presence::Required, false) => Some("announces no data set, but needs one"),
@@ -41,12 +41,7 @@ impl Command {
         let type_id = [EVENT_TYPE, ACTION_TYPE]
             .into_iter()
             .find(|element| set.has(*element));
-        let instance = set.uid(
-            AFFECTED_INSTANCE,
-            REQUESTED_INSTANCE,
-            profile,
-            &mut warnings,
-        );
+        let instance = set.uid(AFFECTED_INSTANCE, REQUESTED_INSTANCE, base, &mut warnings);
         let is_store = service == Service::CStore && direction == Direction::Request;
         let (sop_instance, bad_instance) = match instance {
             Ok(instance) => (instance, None),
@@ -57,7 +52,7 @@ impl Command {
             service,
             direction,
             message_id: set.number(id)?,
-            sop_class: set.uid(AFFECTED_CLASS, REQUESTED_CLASS, profile, &mut warnings)?,
+            sop_class: set.uid(AFFECTED_CLASS, REQUESTED_CLASS, base, &mut warnings)?,
             sop_instance,
             bad_instance,
             has_data_set,
@@ -148,7 +143,7 @@ impl<'a> Elements<'a> {
         &self,
         affected: u16,
         requested: u16,
-        profile: Profile,
+        base: Base,
         warnings: &mut Warnings,
     ) -> Result<Option<Uid>, Refusal> {
         let Some(element) = [affected, requested].into_iter().find(|one| self.has(*one)) else {
@@ -159,7 +154,7 @@ impl<'a> Elements<'a> {
         if value.is_empty() {
             return Ok(None);
         }
-        Uid::in_element(value, || at(element), profile, warnings).map(Some)
+        Uid::in_element(value, || at(element), base, warnings).map(Some)
     }
 
     fn title(&self, element: u16) -> Result<Option<AeTitle>, Refusal> {
@@ -196,7 +191,7 @@ impl<'a> Elements<'a> {
         &self,
         service: Service,
         direction: Direction,
-        profile: Profile,
+        base: Base,
         warnings: &mut Warnings,
     ) -> Result<(), Refusal> {
         for element in required(service, direction) {
@@ -209,7 +204,7 @@ impl<'a> Elements<'a> {
             }
             if presence(service, direction, element) == Presence::Forbidden {
                 let detail = "does not belong to this message";
-                warnings.doubt(profile, refusal(Reason::Structure, at(element), detail))?;
+                warnings.doubt(base, refusal(Reason::Structure, at(element), detail))?;
             }
         }
         Ok(())
@@ -219,7 +214,7 @@ impl<'a> Elements<'a> {
         &self,
         service: Service,
         direction: Direction,
-        profile: Profile,
+        base: Base,
         warnings: &mut Warnings,
     ) -> Result<(), Refusal> {
         for (element, value) in &self.0 {
@@ -241,13 +236,13 @@ impl<'a> Elements<'a> {
                         !answered_by_status
                     };
                     if judged {
-                        Uid::in_element(value, || at(element), profile, warnings)?;
+                        Uid::in_element(value, || at(element), base, warnings)?;
                     }
                 }
                 Some(CommandVr::Ae) => {
                     AeTitle::parse(value, &at(element))?;
                 }
-                Some(CommandVr::Lo) => check_comment(value, profile, warnings)?,
+                Some(CommandVr::Lo) => check_comment(value, base, warnings)?,
                 Some(CommandVr::Ul | CommandVr::At) => {
                     let detail = "does not have the length of its value representation";
                     return Err(refusal(Reason::Encoding, at(element), detail));
@@ -256,19 +251,19 @@ impl<'a> Elements<'a> {
         }
         if self.has(PRIORITY) && self.number(PRIORITY)? > LOW {
             let fault = refusal(Reason::Field, at(PRIORITY), "is not a priority");
-            warnings.doubt(profile, fault)?;
+            warnings.doubt(base, fault)?;
         }
         Ok(())
     }
 }
 
-fn check_comment(value: &[u8], profile: Profile, warnings: &mut Warnings) -> Result<(), Refusal> {
+fn check_comment(value: &[u8], base: Base, warnings: &mut Warnings) -> Result<(), Refusal> {
     let fault = |detail| refusal(Reason::Encoding, at(COMMENT), detail);
     if value.len() > MAX_COMMENT {
-        warnings.doubt(profile, fault("is longer than 64"))?;
+        warnings.doubt(base, fault("is longer than 64"))?;
     }
     if value.iter().any(|byte| *byte < b' ') {
-        warnings.doubt(profile, fault("has a control character"))?;
+        warnings.doubt(base, fault("has a control character"))?;
     }
     Ok(())
 }

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::super::fault::{Warnings, refusal};
-use super::super::policy::Profile;
 use super::super::reader::Reader;
 use super::super::uid::{AeTitle, Uid};
 use super::user::{Sender, UserInformation};
+use crate::Base;
 use crate::{Reason, Refusal, Warning};
 
 /// A-ASSOCIATE-RQ.
@@ -78,7 +78,7 @@ impl AssociateRq {
         self.warnings.as_slice()
     }
 
-    pub(super) fn parse(content: &[u8], profile: Profile) -> Result<Self, Refusal> {
+    pub(super) fn parse(content: &[u8], base: Base) -> Result<Self, Refusal> {
         let mut reader = Reader::new(content);
         let mut warnings = Warnings::default();
         let protocol_version = reader.u16_be("protocol version")?;
@@ -90,11 +90,11 @@ impl AssociateRq {
         while !reader.is_empty() {
             let (kind, item) = reader.item("variable item")?;
             match kind {
-                0x10 => application(&mut application_context, item, profile, &mut warnings)?,
-                0x20 => contexts.push(proposed(item, profile, &mut warnings)?),
+                0x10 => application(&mut application_context, item, base, &mut warnings)?,
+                0x20 => contexts.push(proposed(item, base, &mut warnings)?),
                 0x50 => {
                     let parsed =
-                        UserInformation::parse(item, Sender::Requestor, profile, &mut warnings)?;
+                        UserInformation::parse(item, Sender::Requestor, base, &mut warnings)?;
                     once(&mut user, parsed, USER)?;
                 }
                 _ => unknown(kind, &mut warnings)?,
@@ -161,7 +161,7 @@ impl AssociateAc {
         self.warnings.as_slice()
     }
 
-    pub(super) fn parse(content: &[u8], profile: Profile) -> Result<Self, Refusal> {
+    pub(super) fn parse(content: &[u8], base: Base) -> Result<Self, Refusal> {
         let mut reader = Reader::new(content);
         let mut warnings = Warnings::default();
         let version = reader.u16_be("protocol version")?;
@@ -174,11 +174,11 @@ impl AssociateAc {
         while !reader.is_empty() {
             let (kind, item) = reader.item("variable item")?;
             match kind {
-                0x10 => application(&mut application_context, item, profile, &mut warnings)?,
-                0x21 => contexts.push(result(item, profile, &mut warnings)?),
+                0x10 => application(&mut application_context, item, base, &mut warnings)?,
+                0x21 => contexts.push(result(item, base, &mut warnings)?),
                 0x50 => {
                     let parsed =
-                        UserInformation::parse(item, Sender::Acceptor, profile, &mut warnings)?;
+                        UserInformation::parse(item, Sender::Acceptor, base, &mut warnings)?;
                     once(&mut user, parsed, USER)?;
                 }
                 _ => unknown(kind, &mut warnings)?,
@@ -199,16 +199,16 @@ impl AssociateAc {
 fn application(
     place: &mut Option<Uid>,
     mut item: Reader<'_>,
-    profile: Profile,
+    base: Base,
     warnings: &mut Warnings,
 ) -> Result<(), Refusal> {
-    let uid = Uid::in_pdu(item.rest(), APPLICATION, profile, warnings)?;
+    let uid = Uid::in_pdu(item.rest(), APPLICATION, base, warnings)?;
     once(place, uid, APPLICATION)
 }
 
 fn proposed(
     mut item: Reader<'_>,
-    profile: Profile,
+    base: Base,
     warnings: &mut Warnings,
 ) -> Result<ProposedContext, Refusal> {
     let id = item.u8(CONTEXT)?;
@@ -218,14 +218,14 @@ fn proposed(
         let (kind, mut content) = item.item("presentation context sub-item")?;
         match kind {
             0x30 => {
-                let uid = Uid::in_pdu(content.rest(), ABSTRACT_SYNTAX, profile, warnings)?;
+                let uid = Uid::in_pdu(content.rest(), ABSTRACT_SYNTAX, base, warnings)?;
                 once(&mut abstract_syntax, uid, ABSTRACT_SYNTAX)?;
             }
             0x40 => {
-                let uid = Uid::in_pdu(content.rest(), TRANSFER_SYNTAX, profile, warnings)?;
+                let uid = Uid::in_pdu(content.rest(), TRANSFER_SYNTAX, base, warnings)?;
                 if transfer_syntaxes.contains(&uid) {
                     let fault = refusal(Reason::Structure, TRANSFER_SYNTAX, "is proposed twice");
-                    warnings.doubt(profile, fault)?;
+                    warnings.doubt(base, fault)?;
                 } else {
                     transfer_syntaxes.push(uid);
                 }
@@ -248,7 +248,7 @@ fn proposed(
 
 fn result(
     mut item: Reader<'_>,
-    profile: Profile,
+    base: Base,
     warnings: &mut Warnings,
 ) -> Result<ContextResult, Refusal> {
     let id = item.u8(CONTEXT)?;
@@ -268,7 +268,7 @@ fn result(
         let content = content.rest();
         // Of a context that was not accepted the transfer syntax means nothing, and some leave it empty.
         if result == 0 {
-            let uid = Uid::in_pdu(content, TRANSFER_SYNTAX, profile, warnings)?;
+            let uid = Uid::in_pdu(content, TRANSFER_SYNTAX, base, warnings)?;
             once(&mut transfer_syntax, uid, TRANSFER_SYNTAX)?;
         }
     }

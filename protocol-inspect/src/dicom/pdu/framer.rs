@@ -6,9 +6,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::super::fault::{Violation, refusal};
-use super::super::policy::Profile;
 use super::super::reader::Reader;
 use super::{Abort, AbortReason, AssociateAc, AssociateRj, AssociateRq, HEADER, Pdu, PduType, Pdv};
+use crate::Base;
 use crate::{LimitReached, Limits, Reason, Refusal};
 
 /// Reads the PDUs of one side.
@@ -16,7 +16,7 @@ use crate::{LimitReached, Limits, Reason, Refusal};
 /// Poll until `None` after each `receive`: then it never holds more than one PDU and what was received last.
 pub struct PduReader {
     buffer: BytesMut,
-    profile: Profile,
+    base: Base,
     association_pdu: u64,
     data_pdu: u64,
     /// Length of the PDU whose header was accepted, header included.
@@ -36,10 +36,10 @@ impl std::fmt::Debug for PduReader {
 impl PduReader {
     /// A reader at the start of a connection. `profile` decides what of the association is tolerated.
     #[must_use]
-    pub fn new(limits: &Limits, profile: Profile) -> Self {
+    pub fn new(limits: &Limits, base: Base) -> Self {
         Self {
             buffer: BytesMut::new(),
-            profile,
+            base,
             association_pdu: u64::try_from(limits.dicom_association_pdu).unwrap_or(u64::MAX),
             data_pdu: u64::try_from(limits.dicom_pdu).unwrap_or(u64::MAX),
             expected: None,
@@ -61,7 +61,7 @@ impl PduReader {
         }
         let pdu = match self.frame() {
             Ok(None) => return None,
-            Ok(Some((kind, pdu))) => parse(kind, &pdu, self.profile),
+            Ok(Some((kind, pdu))) => parse(kind, &pdu, self.base),
             Err(violation) => Err(violation),
         };
         if pdu.is_err() {
@@ -150,10 +150,10 @@ impl PduReader {
     }
 }
 
-fn parse(kind: PduType, content: &Bytes, profile: Profile) -> Result<Pdu, Violation> {
+fn parse(kind: PduType, content: &Bytes, base: Base) -> Result<Pdu, Violation> {
     let pdu = match kind {
-        PduType::AssociateRq => Pdu::AssociateRq(Box::new(AssociateRq::parse(content, profile)?)),
-        PduType::AssociateAc => Pdu::AssociateAc(Box::new(AssociateAc::parse(content, profile)?)),
+        PduType::AssociateRq => Pdu::AssociateRq(Box::new(AssociateRq::parse(content, base)?)),
+        PduType::AssociateAc => Pdu::AssociateAc(Box::new(AssociateAc::parse(content, base)?)),
         PduType::AssociateRj => Pdu::AssociateRj(AssociateRj::parse(content)?),
         PduType::PData => Pdu::PData(Pdv::parse_all(content)?),
         PduType::ReleaseRq => Pdu::ReleaseRq,

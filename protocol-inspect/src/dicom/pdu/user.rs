@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::super::fault::{Warnings, refusal};
-use super::super::policy::Profile;
 use super::super::reader::Reader;
 use super::super::uid::Uid;
+use crate::Base;
 use crate::{Reason, Refusal};
 
 /// What a side says of itself and wishes beyond presentation contexts.
@@ -107,13 +107,13 @@ impl UserInformation {
     pub(super) fn parse(
         mut reader: Reader<'_>,
         sender: Sender,
-        profile: Profile,
+        base: Base,
         warnings: &mut Warnings,
     ) -> Result<Self, Refusal> {
         let mut seen = Seen::default();
         while !reader.is_empty() {
             let (kind, content) = reader.item("user information sub-item")?;
-            seen.sub_item(kind, content, sender, profile, warnings)?;
+            seen.sub_item(kind, content, sender, base, warnings)?;
         }
         Ok(Self {
             max_length: seen.max_length.ok_or_else(|| missing(MAX_LENGTH))?,
@@ -136,7 +136,7 @@ impl Seen {
         kind: u8,
         mut content: Reader<'_>,
         sender: Sender,
-        profile: Profile,
+        base: Base,
         warnings: &mut Warnings,
     ) -> Result<(), Refusal> {
         match kind {
@@ -146,7 +146,7 @@ impl Seen {
                 once(&mut self.max_length, length, MAX_LENGTH)
             }
             0x52 => {
-                let uid = Uid::in_pdu(content.rest(), IMPLEMENTATION_CLASS, profile, warnings)?;
+                let uid = Uid::in_pdu(content.rest(), IMPLEMENTATION_CLASS, base, warnings)?;
                 once(&mut self.implementation_class, uid, IMPLEMENTATION_CLASS)
             }
             0x53 => {
@@ -154,17 +154,17 @@ impl Seen {
                 content.finish(WINDOW)?;
                 once(&mut self.asynchronous, window, WINDOW)
             }
-            0x54 => self.role(content, profile, warnings),
+            0x54 => self.role(content, base, warnings),
             0x55 => {
-                let version = version_name(content.rest(), profile, warnings)?;
+                let version = version_name(content.rest(), base, warnings)?;
                 once(
                     &mut self.implementation_version,
                     version,
                     IMPLEMENTATION_VERSION,
                 )
             }
-            0x56 => negotiation(&mut self.extended, content, EXTENDED, profile, warnings),
-            0x57 => self.common(content, profile, warnings),
+            0x56 => negotiation(&mut self.extended, content, EXTENDED, base, warnings),
+            0x57 => self.common(content, base, warnings),
             0x58 if sender == Sender::Requestor => self.identity_rq(content),
             0x59 if sender == Sender::Acceptor => self.identity_ac(content),
             0x58 | 0x59 => Err(refusal(
@@ -188,10 +188,10 @@ impl Seen {
     fn role(
         &mut self,
         mut content: Reader<'_>,
-        profile: Profile,
+        base: Base,
         warnings: &mut Warnings,
     ) -> Result<(), Refusal> {
-        let sop_class = Uid::in_pdu(content.counted(ROLE)?, ROLE, profile, warnings)?;
+        let sop_class = Uid::in_pdu(content.counted(ROLE)?, ROLE, base, warnings)?;
         let (scu, scp) = (content.u8(ROLE)?, content.u8(ROLE)?);
         content.finish(ROLE)?;
         if scu > 1 || scp > 1 {
@@ -217,25 +217,19 @@ impl Seen {
     fn common(
         &mut self,
         content: Reader<'_>,
-        profile: Profile,
+        base: Base,
         warnings: &mut Warnings,
     ) -> Result<(), Refusal> {
         let mut inner = content;
         inner.counted(COMMON)?;
         let service = inner.counted(COMMON)?;
-        Uid::in_pdu(service, COMMON, profile, warnings)?;
+        Uid::in_pdu(service, COMMON, base, warnings)?;
         let mut related = Reader::new(inner.counted(COMMON)?);
         while !related.is_empty() {
-            Uid::in_pdu(related.counted(COMMON)?, COMMON, profile, warnings)?;
+            Uid::in_pdu(related.counted(COMMON)?, COMMON, base, warnings)?;
         }
         // Behind the related SOP classes the standard has reserved room.
-        negotiation(
-            &mut self.common_extended,
-            content,
-            COMMON,
-            profile,
-            warnings,
-        )
+        negotiation(&mut self.common_extended, content, COMMON, base, warnings)
     }
 
     /// 58H: type, positive response requested, primary and secondary field (PS3.7 D.3.3.7.1).
@@ -279,11 +273,11 @@ fn negotiation(
     known: &mut Vec<Negotiation>,
     content: Reader<'_>,
     field: &'static str,
-    profile: Profile,
+    base: Base,
     warnings: &mut Warnings,
 ) -> Result<(), Refusal> {
     let mut inner = content;
-    let sop_class = Uid::in_pdu(inner.counted(field)?, field, profile, warnings)?;
+    let sop_class = Uid::in_pdu(inner.counted(field)?, field, base, warnings)?;
     if known.iter().any(|other| other.sop_class == sop_class) {
         let detail = "occurs twice for a SOP class";
         return Err(refusal(Reason::Structure, field, detail));
@@ -295,17 +289,13 @@ fn negotiation(
     Ok(())
 }
 
-fn version_name(
-    bytes: &[u8],
-    profile: Profile,
-    warnings: &mut Warnings,
-) -> Result<String, Refusal> {
+fn version_name(bytes: &[u8], base: Base, warnings: &mut Warnings) -> Result<String, Refusal> {
     let fault = |detail| refusal(Reason::Encoding, IMPLEMENTATION_VERSION, detail);
     if bytes.len() > MAX_VERSION_NAME || !bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
         return Err(fault("is longer than 16 or not plain text"));
     }
     if bytes.is_empty() {
-        warnings.doubt(profile, fault("is empty"))?;
+        warnings.doubt(base, fault("is empty"))?;
     }
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }

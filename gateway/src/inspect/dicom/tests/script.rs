@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use protocol_inspect::Base;
 use protocol_inspect::dicom::{Profile, Rule};
 
 use super::words::*;
@@ -123,7 +124,7 @@ impl Script {
 
     /// Reads what we write as strictly as a peer could.
     fn sent(&mut self, to: Side, bytes: &[u8]) -> String {
-        let mut reader = PduReader::new(&Limits::default(), Profile::Strict);
+        let mut reader = PduReader::new(&Limits::default(), Base::Strict);
         reader.receive(bytes);
         let mut words = Vec::new();
         while let Some(pdu) = reader.poll() {
@@ -290,7 +291,7 @@ pub(super) fn policy() -> ConnectionPolicy {
                 sop_classes: classes.map(str::to_owned).to_vec(),
                 move_destinations: Vec::new(),
                 bind_sender: true,
-                profile: Profile::Standard,
+                profiles: vec![Profile::standard()],
                 shadow: false,
             }],
         }),

@@ -6,7 +6,7 @@ use super::super::transfer::TransferSyntax;
 
 /// One open level.
 #[derive(Debug)]
-pub(super) struct Level {
+pub(super) struct Nesting {
     pub(super) kind: Kind,
     /// The sequence, or for an item the sequence it is in.
     pub(super) tag: Tag,
@@ -44,7 +44,7 @@ pub(super) const IMPLICIT_LITTLE: Encoding = Encoding {
     big_endian: false,
 };
 
-impl Level {
+impl Nesting {
     pub(super) fn root(syntax: TransferSyntax) -> Self {
         let encoding = Encoding {
             implicit: syntax.is_implicit(),
@@ -102,8 +102,14 @@ impl Creators {
     }
 }
 
+/// How many sequences are open.
+pub(super) fn depth(levels: &[Nesting]) -> usize {
+    let sequences = levels.iter().filter(|level| level.kind == Kind::Sequence);
+    sequences.count()
+}
+
 /// `(0008,1140)[2].(0008,1155)`.
-pub(super) fn path(levels: &[Level], tag: Tag) -> String {
+pub(super) fn path(levels: &[Nesting], tag: Tag) -> String {
     let mut path = String::new();
     // Deeper paths help nobody; their end is what matters.
     let open = levels.iter().filter(|level| level.kind != Kind::Elements);

@@ -1,0 +1,77 @@
+//! What is learned of a data set on the way: what the command is compared with, and what rules ask for.
+
+use dicom_core::Tag;
+
+use super::super::policy::Level;
+use super::super::uid::Uid;
+use super::judges::{Element, Tell};
+use crate::severity::Weight;
+use crate::{Reason, Refusal};
+
+/// What the walk learned of the data set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// (0008,0016).
+    pub sop_class: Option<Uid>,
+    /// (0008,0018).
+    pub sop_instance: Option<Uid>,
+    /// (0008,0052).
+    pub query_level: Option<String>,
+    /// Whether (0010,0020) is there.
+    pub has_patient_id: bool,
+    /// Whether (0008,0005) is there.
+    pub has_character_set: bool,
+}
+
+pub(super) fn element(
+    facts: &mut Facts,
+    element: &Element<'_>,
+    tell: &mut Tell<'_>,
+) -> Result<(), Refusal> {
+    if element.depth > 0 {
+        return Ok(());
+    }
+    let value = element.value;
+    match element.tag {
+        SOP_CLASS if !value.is_empty() => facts.sop_class = Some(uid(element, tell)?),
+        SOP_INSTANCE if !value.is_empty() => facts.sop_instance = Some(uid(element, tell)?),
+        QUERY_LEVEL => {
+            let text = String::from_utf8_lossy(value.trim_ascii()).into_owned();
+            facts.query_level = Some(text);
+        }
+        PATIENT_ID => {
+            facts.has_patient_id = !value.is_empty();
+            if looks_like_path(value) {
+                return Err(tell.refuse(PATIENT_ID, Reason::Field, "looks like a path"));
+            }
+        }
+        CHARACTER_SET => facts.has_character_set = !value.is_empty(),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn uid(element: &Element<'_>, tell: &mut Tell<'_>) -> Result<Uid, Refusal> {
+    let wrong = |detail| tell.refuse(element.tag, Reason::Encoding, detail);
+    let (uid, doubts) = Uid::read(element.value).map_err(wrong)?;
+    for doubt in doubts.into_iter().flatten() {
+        let strict = (Level::Values, Weight::Strict);
+        tell.finding(element.tag, strict, Reason::Encoding, doubt)?;
+    }
+    Ok(uid)
+}
+
+/// Identifiers become file names in more than one archive.
+fn looks_like_path(value: &[u8]) -> bool {
+    let starts = value.starts_with(b"/") || value.get(1..3) == Some(b":\\");
+    starts
+        || value
+            .windows(3)
+            .any(|part| matches!(part, b"../" | b"..\\"))
+}
+
+const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
+const SOP_INSTANCE: Tag = Tag(0x0008, 0x0018);
+const CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
+const QUERY_LEVEL: Tag = Tag(0x0008, 0x0052);
+const PATIENT_ID: Tag = Tag(0x0010, 0x0020);
