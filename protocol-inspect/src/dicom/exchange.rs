@@ -30,8 +30,10 @@ impl Exchange {
         command: &Command,
     ) -> Result<(), Violation> {
         match (command.direction(), command.service()) {
-            // A cancel may cross with the last response and then has nothing to cancel.
-            (Direction::Request, Service::CCancel) => Ok(()),
+            (Direction::Request, Service::CCancel) => self.cancel(from, command),
+            (Direction::Request, Service::CStore) if self.is_uninvited(from) => {
+                Err(unexpected(command, "belongs to no retrieval"))
+            }
             (Direction::Request, _) => match self.slot(from) {
                 None => Ok(()),
                 Some(_) => Err(unexpected(
@@ -56,9 +58,39 @@ impl Exchange {
                         "is about another SOP class than the request",
                     ));
                 }
+                let asked = request.command.sop_instance();
+                let other = |answered| asked.is_some_and(|asked| asked != answered);
+                if command.sop_instance().is_some_and(other) {
+                    return Err(unexpected(
+                        command,
+                        "is about another SOP instance than the request",
+                    ));
+                }
                 Ok(())
             }
         }
+    }
+
+    /// A cancel may cross with the last response, and then has nothing to cancel (PS3.7 9.3.2.3).
+    fn cancel(&self, from: Peer, command: &Command) -> Result<(), Violation> {
+        let Some(request) = self.slot(from) else {
+            return Ok(());
+        };
+        let fits = request.command.service().has_pending()
+            && request.command.message_id() == command.message_id();
+        if fits {
+            return Ok(());
+        }
+        Err(unexpected(
+            command,
+            "cancels another request than the one under way",
+        ))
+    }
+
+    /// The acceptor stores to the requestor only what it retrieves by C-GET (PS3.4 C.4.3).
+    fn is_uninvited(&self, from: Peer) -> bool {
+        let retrieves = |request: &Outstanding| request.command.service() == Service::CGet;
+        from == Peer::Acceptor && !self.slot(from.other()).is_some_and(retrieves)
     }
 
     /// The message goes on to the other end.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::sop::Kind;
+use super::sop::{Kind, serves};
 use crate::severity::Weight;
 use crate::{Base, Limits, Severity};
 
@@ -203,7 +203,10 @@ impl Policy {
     pub(super) fn carries(&self, calling: &str, abstract_syntax: &str) -> bool {
         let kind = Kind::of(abstract_syntax);
         self.rules_for(calling).any(|(_, rule)| {
-            let wanted = rule.allow.iter().any(|service| kind.uses(service));
+            let wanted = rule
+                .allow
+                .iter()
+                .any(|service| serves(abstract_syntax, service));
             wanted && (kind == Kind::Verification || rule.covers(abstract_syntax))
         })
     }

@@ -52,6 +52,15 @@ impl Kind {
     }
 }
 
+/// Whether the DIMSE service is one of this SOP class.
+/// Classes that are private or came after this program may use any but C-ECHO.
+pub(super) fn serves(sop_class: &str, service: &str) -> bool {
+    match NORMALIZED.iter().find(|(uid, _)| *uid == sop_class) {
+        Some((_, services)) => services.contains(&service),
+        None => Kind::of(sop_class).uses(service),
+    }
+}
+
 /// Whether a message about `sop_class` may travel in a context of this abstract syntax.
 pub(super) fn travels_in(sop_class: &str, abstract_syntax: &str) -> bool {
     if sop_class == abstract_syntax {
@@ -99,6 +108,89 @@ const FIND: [&str; 4] = [
     uids::BREAST_IMAGING_RELEVANT_PATIENT_INFORMATION_QUERY,
     uids::CARDIAC_RELEVANT_PATIENT_INFORMATION_QUERY,
 ];
+/// What normalized SOP classes, and those that mix both, are used with (PS3.4 F, H, J, R, S, V, CC).
+/// Notifications of print classes belong to the classes themselves.
+const NORMALIZED: [(&str, &[&str]); 32] = [
+    (
+        uids::STORAGE_COMMITMENT_PUSH_MODEL,
+        &["N-ACTION", "N-EVENT-REPORT"],
+    ),
+    (
+        uids::MODALITY_PERFORMED_PROCEDURE_STEP,
+        &["N-CREATE", "N-SET"],
+    ),
+    (uids::MODALITY_PERFORMED_PROCEDURE_STEP_RETRIEVE, &["N-GET"]),
+    (
+        uids::MODALITY_PERFORMED_PROCEDURE_STEP_NOTIFICATION,
+        &["N-EVENT-REPORT"],
+    ),
+    (uids::INSTANCE_AVAILABILITY_NOTIFICATION, &["N-CREATE"]),
+    (uids::PROCEDURAL_EVENT_LOGGING, &["N-ACTION"]),
+    (uids::SUBSTANCE_ADMINISTRATION_LOGGING, &["N-ACTION"]),
+    (
+        uids::MEDIA_CREATION_MANAGEMENT,
+        &["N-CREATE", "N-ACTION", "N-GET"],
+    ),
+    (uids::DISPLAY_SYSTEM, &["N-GET"]),
+    (
+        uids::UNIFIED_PROCEDURE_STEP_PUSH,
+        &["N-CREATE", "N-ACTION", "N-GET"],
+    ),
+    (
+        uids::UNIFIED_PROCEDURE_STEP_WATCH,
+        &["C-FIND", "N-ACTION", "N-GET", "C-CANCEL"],
+    ),
+    (
+        uids::UNIFIED_PROCEDURE_STEP_PULL,
+        &["C-FIND", "N-GET", "N-SET", "N-ACTION", "C-CANCEL"],
+    ),
+    (uids::UNIFIED_PROCEDURE_STEP_EVENT, &["N-EVENT-REPORT"]),
+    (uids::UNIFIED_PROCEDURE_STEP_QUERY, &["C-FIND", "C-CANCEL"]),
+    (uids::RT_CONVENTIONAL_MACHINE_VERIFICATION, &VERIFICATION),
+    (uids::RT_ION_MACHINE_VERIFICATION, &VERIFICATION),
+    (
+        uids::BASIC_FILM_SESSION,
+        &["N-CREATE", "N-SET", "N-DELETE", "N-ACTION"],
+    ),
+    (
+        uids::BASIC_FILM_BOX,
+        &["N-CREATE", "N-SET", "N-DELETE", "N-ACTION"],
+    ),
+    (uids::BASIC_GRAYSCALE_IMAGE_BOX, &["N-SET"]),
+    (uids::BASIC_COLOR_IMAGE_BOX, &["N-SET"]),
+    (uids::BASIC_ANNOTATION_BOX, &["N-SET"]),
+    (uids::PRINT_JOB, &["N-GET", "N-EVENT-REPORT"]),
+    (uids::PRINTER, &["N-GET", "N-EVENT-REPORT"]),
+    (uids::PRINTER_CONFIGURATION_RETRIEVAL, &["N-GET"]),
+    (uids::PRESENTATION_LUT, &["N-CREATE", "N-GET", "N-DELETE"]),
+    (uids::BASIC_GRAYSCALE_PRINT_MANAGEMENT_META, &PRINT),
+    (uids::BASIC_COLOR_PRINT_MANAGEMENT_META, &PRINT),
+    (
+        uids::INVENTORY_CREATION,
+        &["N-CREATE", "N-GET", "N-ACTION", "N-EVENT-REPORT"],
+    ),
+    (uids::REPOSITORY_QUERY, &["C-FIND", "C-CANCEL"]),
+    (uids::INVENTORY_FIND, &["C-FIND", "C-CANCEL"]),
+    (uids::INVENTORY_MOVE, &["C-MOVE", "C-CANCEL"]),
+    (uids::INVENTORY_GET, &["C-GET", "C-CANCEL"]),
+];
+const VERIFICATION: [&str; 6] = [
+    "N-CREATE",
+    "N-SET",
+    "N-GET",
+    "N-ACTION",
+    "N-EVENT-REPORT",
+    "N-DELETE",
+];
+/// A meta SOP class carries all services of its members.
+const PRINT: [&str; 6] = [
+    "N-CREATE",
+    "N-SET",
+    "N-DELETE",
+    "N-ACTION",
+    "N-GET",
+    "N-EVENT-REPORT",
+];
 const UPS_PUSH: &str = uids::UNIFIED_PROCEDURE_STEP_PUSH;
 const UPS: [&str; 4] = [
     uids::UNIFIED_PROCEDURE_STEP_WATCH,
@@ -139,8 +231,13 @@ mod tests {
             ("1.2.840.10008.5.1.4.31", "C-FIND", true),
             ("1.2.840.10008.3.1.2.3.3", "N-CREATE", true),
             ("1.2.840.10008.3.1.2.3.3", "C-ECHO", false),
+            ("1.2.840.10008.3.1.2.3.3", "N-DELETE", false),
+            ("1.2.840.10008.1.20.1", "N-ACTION", true),
+            ("1.2.840.10008.1.20.1", "N-CREATE", false),
+            ("1.2.3.4", "N-CREATE", true),
+            ("1.2.3.4", "C-ECHO", false),
         ] {
-            assert_eq!(Kind::of(uid).uses(service), uses, "{uid} {service}");
+            assert_eq!(serves(uid, service), uses, "{uid} {service}");
         }
     }
 

@@ -245,4 +245,66 @@ mod tests {
         let violation = leg.received(PduType::AssociateRq).unwrap_err();
         assert_eq!(violation.reason, AbortReason::UnexpectedPdu);
     }
+
+    /// PS3.8 table 9-10, as far as PDUs and what we say go: event, state, next state.
+    /// Wherever it has nothing, what came is answered with an A-ABORT, and we say nothing.
+    /// `over` is Sta1 or Sta13: which of them depends on who closes the connection, and nothing passes in either.
+    const TABLE: &str = "
+        <- A-ASSOCIATE-RQ: 2>3
+        <- A-ASSOCIATE-AC: 5>6
+        <- A-ASSOCIATE-RJ: 5>over
+        <- P-DATA-TF: 6>6 7>7
+        <- A-RELEASE-RQ: 6>8 7>9|10
+        <- A-RELEASE-RP: 7>over 10>12 11>over
+        <- A-ABORT: 2>over 3>over 5>over 6>over 7>over 8>over 9>over 10>over 11>over 12>over
+        -> A-ASSOCIATE-RQ: 4>5
+        -> A-ASSOCIATE-AC: 3>6
+        -> A-ASSOCIATE-RJ: 3>over
+        -> P-DATA-TF: 6>6 8>8
+        -> A-RELEASE-RQ: 6>7
+        -> A-RELEASE-RP: 8>over 9>11 12>over
+        -> A-ABORT: 2>over 3>over 5>over 6>over 7>over 8>over 9>over 10>over 11>over 12>over";
+
+    #[test]
+    fn every_transition_is_one_of_the_standard() {
+        let number = |state: State| State::ALL.iter().position(|one| *one == state).unwrap() + 1;
+        let mut compared = 0;
+        for line in TABLE.trim().lines() {
+            let (event, steps) = line.trim().split_once(": ").unwrap();
+            let (arrow, name) = event.split_once(' ').unwrap();
+            let pdu = PduType::ALL
+                .into_iter()
+                .find(|pdu| pdu.name() == name)
+                .unwrap();
+            for (side, state) in [Side::Requestor, Side::Acceptor]
+                .into_iter()
+                .flat_map(|side| State::ALL.map(|state| (side, state)))
+            {
+                let known = steps.split(' ').find_map(|step| {
+                    let (from, to) = step.split_once('>').unwrap();
+                    (from == number(state).to_string()).then_some(to)
+                });
+                let ours = match arrow {
+                    "<-" => state.on_received(side, pdu),
+                    _ => state.on_sent(side, pdu),
+                };
+                let expected = match (known, side) {
+                    // In Sta13 what comes is ignored, and we have no say.
+                    (None, _) if state == State::AwaitingClose && arrow == "<-" => Some("over"),
+                    (Some("9|10"), Side::Requestor) => Some("9"),
+                    (Some("9|10"), Side::Acceptor) => Some("10"),
+                    // Only the requestor of an association answers in Sta9.
+                    (Some("11"), Side::Acceptor) => None,
+                    (known, _) => known,
+                };
+                let ours = ours.map(|next| match number(next) {
+                    1 | 13 => "over".to_owned(),
+                    next => next.to_string(),
+                });
+                assert_eq!(ours.as_deref(), expected, "{side:?} {state:?} {event}");
+                compared += 1;
+            }
+        }
+        assert_eq!(compared, 14 * 26);
+    }
 }

@@ -84,6 +84,57 @@ fn command_sets() {
         "originator with escape",
         set(store(), 0x1030, text("\x1b[2J")),
     );
+    with(
+        "originator without message id",
+        set(store(), 0x1030, text("PACS1")),
+    );
+    let answer = |field, status, more: &[(u16, u16)]| {
+        let numbers = more.iter().copied();
+        numbers.fold(response(field, 7, status), |elements, (tag, value)| {
+            set(elements, tag, us(value))
+        })
+    };
+    let counts = [(0x1020, 2), (0x1021, 1), (0x1022, 0), (0x1023, 0)];
+    with("C-STORE-RSP warning", answer(0x8001, 0xb007, &[]));
+    with("C-STORE-RSP pending", answer(0x8001, 0xff00, &[]));
+    with("C-STORE-RSP cancelled", answer(0x8001, 0xfe00, &[]));
+    with("status of no class", answer(0x8001, 0x5000, &[]));
+    with(
+        "C-FIND-RSP with a match",
+        answer(0x8020, 0xff00, &[(0x0800, 1)]),
+    );
+    with("C-FIND-RSP without its match", answer(0x8020, 0xff00, &[]));
+    with(
+        "C-FIND-RSP, last, with a match",
+        answer(0x8020, 0, &[(0x0800, 1)]),
+    );
+    with("C-MOVE-RSP pending", answer(0x8021, 0xff00, &counts));
+    with(
+        "C-MOVE-RSP pending without counts",
+        answer(0x8021, 0xff00, &counts[..3]),
+    );
+    with("C-MOVE-RSP done", answer(0x8021, 0, &counts[1..]));
+    with("C-MOVE-RSP done, two remain", answer(0x8021, 0, &counts));
+    with(
+        "C-MOVE-RSP cancelled, two remain",
+        answer(0x8021, 0xfe00, &counts),
+    );
+    with(
+        "C-MOVE-RSP failed instances of a success",
+        answer(0x8021, 0, &[(0x0800, 1)]),
+    );
+    with(
+        "C-MOVE-RSP failed instances of a warning",
+        answer(0x8021, 0xb000, &[(0x0800, 1)]),
+    );
+    with(
+        "N-ACTION-RSP with a reply of no type",
+        answer(0x8130, 0, &[(0x0800, 1)]),
+    );
+    with(
+        "N-ACTION-RSP with a reply",
+        answer(0x8130, 0, &[(0x0800, 1), (0x1008, 1)]),
+    );
     with("odd value", set(store(), 0x1000, b"1.2".to_vec()));
     let mut twice = store();
     twice.insert(1, twice[0].clone());

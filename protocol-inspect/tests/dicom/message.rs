@@ -300,25 +300,81 @@ fn responses_must_fit_their_request() {
     let mut class = response(0x8030, 5, 0);
     class.insert(0, (0x0002, ui(CT)));
     assert!(answer(asked(), 1, class).is_err(), "another SOP class");
+    let stored = || {
+        let mut dialogue = dialogue(&rules);
+        let set = command(&store_rq(CT, INSTANCE));
+        let _approved = exchange(&mut dialogue, 3, &set, &ct().concat()).unwrap();
+        dialogue
+    };
+    let about = |instance| {
+        let mut elements = response(0x8001, 7, 0);
+        elements.push((0x1000, ui(instance)));
+        elements
+    };
+    assert!(answer(stored(), 3, about(INSTANCE)).is_ok());
+    assert!(
+        answer(stored(), 3, about("1.2.3")).is_err(),
+        "another SOP instance"
+    );
+    assert!(
+        answer(stored(), 3, response(0x8001, 7, 0xff00)).is_err(),
+        "a store is never pending"
+    );
 }
+
+#[test]
+fn a_cancel_belongs_to_a_query_under_way() {
+    let rules = policy(&ALL, &[]);
+    let cancel = |id| {
+        let set = [(0x0100, us(0x0fff)), (0x0120, us(id)), (0x0800, us(0x0101))];
+        command(&set)
+    };
+    let cancels = |mut dialogue: Dialogue, context, id| {
+        dialogue.receive(Peer::Requestor, pdv(context, true, true, &cancel(id)))
+    };
+    let find = || {
+        let mut dialogue = dialogue(&rules);
+        let _approved = exchange(&mut dialogue, 7, &command(&find_rq()), &STUDY).unwrap();
+        dialogue
+    };
+    let echo = || {
+        let mut dialogue = dialogue(&rules);
+        let set = command(&echo_rq(5));
+        dialogue
+            .receive(Peer::Requestor, pdv(1, true, true, &set))
+            .unwrap();
+        dialogue
+    };
+    assert!(cancels(find(), 7, 7).is_ok());
+    assert!(cancels(find(), 7, 8).is_err(), "another query");
+    assert!(cancels(echo(), 7, 5).is_err(), "an echo");
+    // It crossed with the last response.
+    assert!(cancels(dialogue(&rules), 7, 7).is_ok());
+}
+
+/// A query and its identifier: the level and no key.
+fn find_rq() -> Vec<(u16, Vec<u8>)> {
+    let mut find = store_rq(FIND, INSTANCE);
+    find.remove(5);
+    find[1] = (0x0100, us(0x20));
+    find
+}
+
+const STUDY: [u8; 14] = [
+    8, 0, 0x52, 0, 6, 0, 0, 0, b'S', b'T', b'U', b'D', b'Y', b' ',
+];
 
 #[test]
 fn pending_responses_keep_the_request_open_and_cancel_passes() {
     let mut dialogue = dialogue(&policy(&ALL, &[]));
-    let mut find = store_rq(FIND, INSTANCE);
-    find.remove(5);
-    find[1] = (0x0100, us(0x20));
-    let key = [
-        8, 0, 0x52, 0, 6, 0, 0, 0, b'S', b'T', b'U', b'D', b'Y', b' ',
-    ];
-    let _approved = exchange(&mut dialogue, 7, &command(&find), &key).unwrap();
+    let _approved = exchange(&mut dialogue, 7, &command(&find_rq()), &STUDY).unwrap();
     let mut pending = response(0x8020, 7, 0xff00);
     pending[2] = (0x0800, us(1));
     dialogue
         .receive(Peer::Acceptor, pdv(7, true, true, &command(&pending)))
         .unwrap();
     dialogue
-        .receive(Peer::Acceptor, pdv(7, false, true, &key))
+        .receive(Peer::Acceptor, pdv(7, false, true, &STUDY))
         .unwrap();
     assert!(dialogue.outstanding(Peer::Requestor).is_some());
     let cancel = vec![(0x0100, us(0x0fff)), (0x0120, us(7)), (0x0800, us(0x0101))];

@@ -5,7 +5,7 @@
 use super::super::association::{Context, Peer};
 use super::super::fault::refusal;
 use super::super::policy::{Policy, Rule};
-use super::super::sop::{Kind, travels_in};
+use super::super::sop::{Kind, serves, travels_in};
 use super::{Command, Direction, Service, status};
 use crate::{Reason, Refusal};
 
@@ -104,7 +104,7 @@ fn check_context(command: &Command, context: &Context) -> Result<(), Denied> {
         | Service::NSet
         | Service::NAction
         | Service::NCreate
-        | Service::NDelete => kind.uses(command.service.name()),
+        | Service::NDelete => serves(abstract_syntax, command.service.name()),
     };
     if fits {
         return Ok(());

@@ -6,6 +6,7 @@
 mod dictionary;
 mod parse;
 mod allowed;
+mod conditions;
 mod respond;
 
 use bytes::Bytes;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::super::fault::{Warnings, refusal};
 use super::super::reader::Reader;
 use super::super::uid::{AeTitle, Uid};
+use super::conditions::{self, Facts};
 use super::dictionary::{
     ACTION_TYPE, AFFECTED_CLASS, AFFECTED_INSTANCE, COMMAND_FIELD, COMMENT, CommandVr,
     DATA_SET_TYPE, EVENT_TYPE, GROUP_LENGTH, MESSAGE_ID, MOVE_DESTINATION, PRIORITY,
@@ -36,6 +37,18 @@ impl Command {
         if let Some(detail) = expected {
             return Err(refusal(Reason::Field, at(DATA_SET_TYPE), detail));
         }
+        let status = match direction {
+            Direction::Response => Some(set.number(STATUS)?),
+            Direction::Request => None,
+        };
+        let facts = Facts {
+            service,
+            direction,
+            has_data_set,
+            status,
+            has: &|element| set.has(element),
+        };
+        conditions::check(&facts, base, &mut warnings)?;
         let is_answer = direction == Direction::Response || service == Service::CCancel;
         let id = if is_answer { RESPONDED_TO } else { MESSAGE_ID };
         let type_id = [EVENT_TYPE, ACTION_TYPE]
@@ -56,10 +69,7 @@ impl Command {
             sop_instance,
             bad_instance,
             has_data_set,
-            status: match direction {
-                Direction::Response => Some(set.number(STATUS)?),
-                Direction::Request => None,
-            },
+            status,
             move_destination: set.title(MOVE_DESTINATION)?,
             type_id: type_id.map(|element| set.number(element)).transpose()?,
             bytes: bytes.clone(),

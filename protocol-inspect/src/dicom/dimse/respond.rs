@@ -28,6 +28,30 @@ pub mod status {
     pub const PROCESSING_FAILURE: u16 = 0x0110;
     /// Failure: resource limitation (N-services).
     pub const RESOURCE_LIMITATION: u16 = 0x0213;
+
+    /// What a status says (PS3.7 C.1 to C.6).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in super::super::super) enum Class {
+        Success,
+        Warning,
+        Failure,
+        Cancel,
+        Pending,
+    }
+
+    impl Class {
+        /// `None` for a status that is of no class.
+        pub(in super::super::super) fn of(status: u16) -> Option<Self> {
+            match status {
+                0x0000 => Some(Self::Success),
+                0x0001 | 0x0107 | 0x0116 | 0xb000..=0xbfff => Some(Self::Warning),
+                0x0100..=0x02ff | 0xa000..=0xafff | 0xc000..=0xcfff => Some(Self::Failure),
+                0xfe00 => Some(Self::Cancel),
+                0xff00 | 0xff01 => Some(Self::Pending),
+                _ => None,
+            }
+        }
+    }
 }
 
 /// A response that refuses `command`, framed for its context and for the longest PDU of its sender.
