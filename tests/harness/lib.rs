@@ -26,6 +26,7 @@ mod dicom;
 mod watch;
 mod clinic;
 pub mod hl7;
+pub mod modality;
 pub mod tunnel;
 pub mod wait;
 

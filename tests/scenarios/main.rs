@@ -28,6 +28,7 @@ mod dicom_hostile;
 mod dicom_inside;
 mod dicom_hospital;
 mod dicom_retrieve;
+mod dicom_attacks;
 mod audit;
 mod canary;
 mod containment;
