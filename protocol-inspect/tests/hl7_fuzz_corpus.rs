@@ -5,7 +5,7 @@
     reason = "tests fail by panicking"
 )]
 
-#[path = "../fuzz/targets/invariants.rs"]
+#[path = "../fuzz/targets/hl7_invariants.rs"]
 mod invariants;
 
 use std::path::Path;

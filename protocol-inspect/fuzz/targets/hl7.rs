@@ -1,6 +1,6 @@
 //! Any bytes as a stream of HL7 over MLLP.
 #![no_main]
 
-mod invariants;
+mod hl7_invariants;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::hold(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| hl7_invariants::hold(input));
