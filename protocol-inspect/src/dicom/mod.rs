@@ -14,6 +14,7 @@ mod pdu;
 mod state;
 mod association;
 mod dimse;
+mod dictionary;
 mod dataset;
 mod exchange;
 mod message;

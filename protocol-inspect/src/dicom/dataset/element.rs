@@ -3,6 +3,7 @@
 use dicom_core::Tag;
 use dicom_core::header::VR;
 
+use super::super::dictionary::Entry;
 use super::super::fault::refusal;
 use super::super::policy::Level;
 use super::super::transfer::TransferSyntax;
@@ -274,7 +275,7 @@ impl Walker {
     fn resolve(&mut self, header: Header) -> Result<VR, Refusal> {
         let tag = header.tag;
         let Some((letters, reserved)) = header.vr else {
-            return Ok(vr::implied(tag));
+            return Ok(vr::implied(Entry::of(tag)));
         };
         let Some(vr) = VR::from_binary(letters) else {
             return Err(self.fault(tag, Reason::Encoding, "has an unknown value representation"));
@@ -283,7 +284,7 @@ impl Walker {
             let detail = "has reserved bytes that are not zero";
             return Err(self.fault(tag, Reason::Encoding, detail));
         }
-        match vr::fit(tag, vr) {
+        match vr::fit(Entry::of(tag), vr) {
             Fit::Right => Ok(vr),
             Fit::Similar => {
                 let detail = "has another value representation than in the dictionary";

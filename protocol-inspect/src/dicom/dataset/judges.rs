@@ -7,6 +7,7 @@
 use dicom_core::Tag;
 use dicom_core::header::VR;
 
+use super::super::dictionary::Entry;
 use super::super::fault::{Warnings, refusal};
 use super::super::policy::{Level, Strictness};
 use super::brief::Brief;
@@ -22,6 +23,8 @@ pub(super) struct Element<'v> {
     pub(super) tag: Tag,
     /// As encoded; in implicit encoding, as the dictionary says.
     pub(super) vr: VR,
+    /// What the dictionary says of it; `None` for private elements (but not their creators) and unknown ones.
+    pub(super) entry: Option<&'static Entry>,
     /// Of the whole value, in bytes.
     pub(super) length: u32,
     /// The value, or the first [`MAX_KEPT`] bytes of a longer one.

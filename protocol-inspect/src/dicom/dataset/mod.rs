@@ -16,6 +16,7 @@ mod vr;
 use dicom_core::Tag;
 use dicom_core::header::VR;
 
+use super::dictionary::Entry;
 use super::fault::{Warnings, refusal};
 use super::policy::{Level, Strictness};
 use super::transfer::TransferSyntax;
@@ -265,6 +266,7 @@ impl Walker {
         let element = Element {
             tag: value.tag,
             vr: value.vr,
+            entry: Entry::of(value.tag),
             length: value.length,
             value: value.kept(),
             big_endian,

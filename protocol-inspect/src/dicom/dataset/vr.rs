@@ -1,9 +1,8 @@
 //! Value representations (PS3.5 6.2) against the data dictionary (PS3.6).
 
-use dicom_core::Tag;
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::header::VR;
-use dicom_dictionary_std::StandardDataDictionary;
+
+use super::super::dictionary::Entry;
 
 /// How an explicit VR fits the dictionary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,39 +13,22 @@ pub(super) enum Fit {
     Wrong,
 }
 
-pub(super) fn fit(tag: Tag, vr: VR) -> Fit {
-    let Some(known) = dictionary(tag) else {
+pub(super) fn fit(entry: Option<&Entry>, vr: VR) -> Fit {
+    let Some(entry) = entry else {
         return Fit::Right;
     };
-    if vr == VR::UN {
+    if vr == VR::UN || entry.vrs.contains(&vr) {
         return Fit::Right;
     }
-    let allowed: &[VR] = match known {
-        VirtualVr::Exact(exact) if exact == vr => return Fit::Right,
-        VirtualVr::Exact(exact) => {
-            return if nature(exact) == nature(vr) {
-                Fit::Similar
-            } else {
-                Fit::Wrong
-            };
-        }
-        VirtualVr::Xs => &[VR::US, VR::SS],
-        VirtualVr::Ox | VirtualVr::Px => &[VR::OB, VR::OW],
-        VirtualVr::Lt => &[VR::US, VR::SS, VR::OW],
-        _ => return Fit::Right,
-    };
-    if allowed.contains(&vr) {
-        return Fit::Right;
-    }
-    if allowed.iter().any(|one| nature(*one) == nature(vr)) {
+    if entry.vrs.iter().any(|one| nature(*one) == nature(vr)) {
         return Fit::Similar;
     }
     Fit::Wrong
 }
 
 /// The VR in implicit encoding; unknown elements are UN.
-pub(super) fn implied(tag: Tag) -> VR {
-    dictionary(tag).map_or(VR::UN, VirtualVr::relaxed)
+pub(super) fn implied(entry: Option<&Entry>) -> VR {
+    entry.map_or(VR::UN, Entry::implied)
 }
 
 /// Whether the length field is of 32 bits, behind two reserved bytes (PS3.5 table 7.1-1).
@@ -165,22 +147,10 @@ fn nature(vr: VR) -> Nature {
     }
 }
 
-/// Private elements are not in it, though the repeating groups of the standard would match some.
-fn dictionary(tag: Tag) -> Option<VirtualVr> {
-    let creator = (0x0010..=0x00ff).contains(&tag.element());
-    if !tag.group().is_multiple_of(2) && !creator && tag.element() != 0 {
-        return None;
-    }
-    if !tag.group().is_multiple_of(2) && creator {
-        return Some(VirtualVr::Exact(VR::LO));
-    }
-    StandardDataDictionary
-        .by_tag(tag)
-        .map(DataDictionaryEntry::vr)
-}
-
 #[cfg(test)]
 mod tests {
+    use dicom_core::Tag;
+
     use super::*;
 
     #[test]
@@ -198,7 +168,7 @@ mod tests {
             (Tag(0x0029, 0x1010), VR::FD, Fit::Right),
             (Tag(0x0029, 0x0010), VR::LO, Fit::Right),
         ] {
-            assert_eq!(fit(tag, vr), expected, "{tag} {vr:?}");
+            assert_eq!(fit(Entry::of(tag), vr), expected, "{tag} {vr:?}");
         }
     }
 
