@@ -68,14 +68,19 @@ impl Warnings {
     /// Something that no profile refuses. Only the first of a kind and only so many are kept.
     //= C7
     pub(super) fn warn(&mut self, fault: Refusal) {
-        let known = |warning: &Warning| warning.detail == fault.detail;
-        if self.list.len() < MAX_WARNINGS && !self.list.iter().any(known) {
+        if !self.is_told(&fault.detail) {
             self.list.push(Warning {
                 reason: fault.reason,
                 location: fault.location,
                 detail: fault.detail,
             });
         }
+    }
+
+    /// Whether it would tell nothing new to warn of it.
+    pub(super) fn is_told(&self, detail: &str) -> bool {
+        let known = |warning: &Warning| warning.detail == detail;
+        self.list.len() >= MAX_WARNINGS || self.list.iter().any(known)
     }
 
     pub(super) fn as_slice(&self) -> &[Warning] {

@@ -1,4 +1,4 @@
-//! Element headers (PS3.5 7.1, 7.5, annex A): what they may be, and where.
+//! Elements, items and delimiters (PS3.5 7, annex A): what they may be, and where.
 
 use dicom_core::Tag;
 use dicom_core::header::VR;
@@ -7,95 +7,15 @@ use super::super::dictionary::Entry;
 use super::super::fault::refusal;
 use super::super::policy::Level;
 use super::super::transfer::TransferSyntax;
-use super::nesting::{Encoding, IMPLICIT_LITTLE, Kind, Nesting};
+use super::header::{DELIMITERS, Header, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, Written};
+use super::nesting::{Kind, Nesting, UNTOLD, number};
 use super::vr::{self, Fit};
 use super::{PIXEL_DATA, Walker};
+use crate::severity::Weight;
 use crate::{Reason, Refusal};
 
-/// A complete header.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
-    pub(super) tag: Tag,
-    /// The two bytes of an explicit VR, with the reserved ones if there are.
-    vr: Option<([u8; 2], u16)>,
-    pub(super) length: u32,
-}
-
-/// Collects a header of 8 or 12 bytes.
-#[derive(Default)]
-pub(super) struct HeaderBytes {
-    bytes: [u8; 12],
-    len: usize,
-}
-
-impl HeaderBytes {
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Takes what is missing; the header, once it is complete.
-    pub(super) fn fill<'b>(
-        &mut self,
-        bytes: &'b [u8],
-        encoding: Encoding,
-    ) -> (&'b [u8], Option<Header>) {
-        let mut rest = bytes;
-        while self.len < self.needed(encoding) {
-            let (Some((byte, behind)), Some(place)) =
-                (rest.split_first(), self.bytes.get_mut(self.len))
-            else {
-                return (rest, None);
-            };
-            *place = *byte;
-            self.len = self.len.saturating_add(1);
-            rest = behind;
-        }
-        let header = Header::read(&self.bytes, self.len, encoding);
-        self.len = 0;
-        (rest, Some(header))
-    }
-
-    fn needed(&self, encoding: Encoding) -> usize {
-        let [g0, g1, _, _, v0, v1, ..] = self.bytes;
-        if self.len < SHORT {
-            return SHORT;
-        }
-        let group = word([g0, g1], encoding);
-        if encoding.implicit || group == DELIMITERS || !vr::is_long([v0, v1]) {
-            return SHORT;
-        }
-        LONG
-    }
-}
-
-impl Header {
-    fn read(bytes: &[u8; 12], len: usize, encoding: Encoding) -> Self {
-        let [g0, g1, e0, e1, b4, b5, b6, b7, b8, b9, b10, b11] = *bytes;
-        let tag = Tag(word([g0, g1], encoding), word([e0, e1], encoding));
-        if encoding.implicit || tag.group() == DELIMITERS {
-            return Self {
-                tag,
-                vr: None,
-                length: double([b4, b5, b6, b7], encoding),
-            };
-        }
-        let short = word([b6, b7], encoding);
-        if len == LONG {
-            return Self {
-                tag,
-                vr: Some(([b4, b5], short)),
-                length: double([b8, b9, b10, b11], encoding),
-            };
-        }
-        Self {
-            tag,
-            vr: Some(([b4, b5], 0)),
-            length: u32::from(short),
-        }
-    }
-}
-
 impl Walker {
+    #[inline]
     pub(super) fn on_header(&mut self, header: Header) -> Result<(), Refusal> {
         let kind = self.levels.last().map(|level| level.kind);
         match (kind, header.tag) {
@@ -118,61 +38,48 @@ impl Walker {
             let detail = "is a delimiter with a length";
             return Err(self.fault(header.tag, Reason::Structure, detail));
         }
-        let delimited = self.levels.len() > 1
-            && self
-                .levels
-                .last()
-                .is_some_and(|level| level.kind == kind && level.end.is_none());
-        if !delimited {
+        let ends = |level: &Nesting| level.kind == kind && level.delimited;
+        if self.levels.len() < 2 || !self.levels.last().is_some_and(ends) {
             let detail = "is a delimiter that ends nothing";
             return Err(self.fault(header.tag, Reason::Structure, detail));
         }
-        self.levels.pop();
-        Ok(())
-    }
-
-    fn on_item(&mut self, header: Header) -> Result<(), Refusal> {
-        let end = self.optional_end(header)?;
-        let Some(sequence) = self.levels.last_mut() else {
-            return Ok(());
-        };
-        sequence.items = sequence.items.saturating_add(1);
-        let item = Nesting::new(Kind::Elements, sequence.tag, end, sequence.encoding);
-        self.push_level(item)
+        self.pop_level(self.header_at)
     }
 
     fn on_element(&mut self, header: Header) -> Result<(), Refusal> {
-        self.check_tag(header.tag)?;
-        let vr = self.resolve(header)?;
+        let entry = Entry::of(header.tag);
+        self.check_tag(header.tag, entry)?;
+        let vr = self.resolve(header, entry)?;
         if header.length == UNDEFINED {
-            return self.on_undefined(header, vr);
+            return self.on_undefined(header, vr, entry);
         }
-        if vr == VR::SQ {
-            let end = Some(self.even_end(header)?);
-            let level = self.sequence(header.tag, end);
-            return self.push_level(level);
+        let end = self.even_end(header)?;
+        // PS3.5 6.2.2: who knows it reads a sequence in UN, so it is walked as one.
+        if vr == VR::SQ || (vr == VR::UN && entry.is_some_and(|entry| entry.vrs == [VR::SQ])) {
+            return self.push_sequence(header, vr, entry, Some(end));
         }
         if header.tag == PIXEL_DATA {
             self.check_native_pixels(header)?;
         }
-        self.even_end(header)?;
-        let width = vr::width(vr);
-        if !header.length.is_multiple_of(width) {
+        let rest = header.length & vr::width(vr).wrapping_sub(1);
+        if rest != 0 {
             let detail = "is not a whole number of values";
             return Err(self.fault(header.tag, Reason::Encoding, detail));
         }
-        self.begin_value(header.tag, vr, header.length)
+        self.begin_value(header.tag, vr, entry, header.length)
     }
 
     /// Undefined length: sequences, unknown sequences, and encapsulated pixel data.
-    fn on_undefined(&mut self, header: Header, vr: VR) -> Result<(), Refusal> {
+    fn on_undefined(
+        &mut self,
+        header: Header,
+        vr: VR,
+        entry: Option<&'static Entry>,
+    ) -> Result<(), Refusal> {
         let tag = header.tag;
-        if vr == VR::SQ {
-            let level = self.sequence(tag, None);
-            return self.push_level(level);
-        }
-        if vr == VR::UN && tag != PIXEL_DATA {
-            return self.push_level(Nesting::new(Kind::Sequence, tag, None, IMPLICIT_LITTLE));
+        let may_be = entry.is_none_or(|entry| entry.vrs.contains(&VR::SQ));
+        if vr == VR::SQ || (vr == VR::UN && may_be) {
+            return self.push_sequence(header, vr, entry, None);
         }
         if tag != PIXEL_DATA || !matches!(vr, VR::OB | VR::OW) {
             let detail = "has undefined length, which its value representation cannot have";
@@ -190,70 +97,75 @@ impl Walker {
                 "is encapsulated, but not OB",
             )?;
         }
-        let mut level = self.sequence(tag, None);
-        level.kind = Kind::Fragments;
-        self.push_level(level)
-    }
-
-    fn sequence(&self, tag: Tag, end: Option<u64>) -> Nesting {
-        let encoding = self
-            .levels
-            .last()
-            .map_or(IMPLICIT_LITTLE, |level| level.encoding);
-        Nesting::new(Kind::Sequence, tag, end, encoding)
+        self.push_fragments(vr, entry)
     }
 
     /// Order, group and private creator (PS3.5 7.1, 7.8; PS3.7 6.3.1; PS3.10 7.1).
-    fn check_tag(&mut self, tag: Tag) -> Result<(), Refusal> {
+    #[inline]
+    fn check_tag(&mut self, tag: Tag, entry: Option<&Entry>) -> Result<(), Refusal> {
         let Some(level) = self.levels.last_mut() else {
             return Ok(());
         };
-        let last = level.last.replace(tag);
+        let last = std::mem::replace(&mut level.last, number(tag));
+        let (group, element) = (tag.group(), tag.element());
+        let usual = number(tag) > last && (FIRST..PADDING.group()).contains(&group) && element != 0;
+        if !usual || level.group_end != UNTOLD {
+            self.check_unusual(tag, last)?;
+        }
+        match entry {
+            Some(entry) if !entry.retired => Ok(()),
+            _ if group & 1 == 1 => self.check_private(tag),
+            _ => self.remark(tag, entry),
+        }
+    }
+
+    /// What most elements need not be asked.
+    #[cold]
+    fn check_unusual(&mut self, tag: Tag, last: u32) -> Result<(), Refusal> {
         let detail = match tag.group() {
             0x0000 => Some("belongs to a command set"),
             0x0002 => Some("belongs to the meta information of a file"),
             DELIMITERS => Some("is a delimiter that ends nothing"),
             0x0001 | 0x0003 | 0x0005 | 0x0007 | 0xffff => Some("is in a group that cannot be used"),
-            _ if last == Some(tag) => Some("occurs twice"),
-            _ if last > Some(tag) => Some("is out of order"),
+            _ if last == number(tag) => Some("occurs twice"),
+            _ if last > number(tag) => Some("is out of order"),
             _ => None,
         };
         if let Some(detail) = detail {
             return Err(self.fault(tag, Reason::Structure, detail));
         }
-        if tag.element() == 0 {
-            return self.retired_group_length(tag);
+        // PS3.10 7.2.
+        if tag == PADDING && self.levels.len() > 1 {
+            let what = (Level::Elements, Weight::Content);
+            let detail = "is padding, but not at the end of the data set";
+            self.finding(tag, what, Reason::Structure, detail)?;
         }
-        if !tag.group().is_multiple_of(2) {
-            return self.check_private(tag);
+        if last >> 16 != u32::from(tag.group()) {
+            self.end_group(self.header_at)?;
         }
         Ok(())
     }
 
-    fn retired_group_length(&mut self, tag: Tag) -> Result<(), Refusal> {
-        let fault = self.fault(
-            tag,
-            Reason::Structure,
-            "is a group length, which is retired",
-        );
-        self.warnings.warn(fault);
-        Ok(())
+    /// Elements that the dictionary does not know, or would not have any more.
+    #[cold]
+    fn remark(&mut self, tag: Tag, entry: Option<&Entry>) -> Result<(), Refusal> {
+        let (weight, detail) = match entry {
+            _ if tag.element() == 0 => (Weight::Notice, "is a group length, which is retired"),
+            Some(_) => (Weight::Hint, "is retired"),
+            None if tag == PADDING => return Ok(()),
+            None => (Weight::Notice, "is not in the data dictionary"),
+        };
+        self.finding(tag, (Level::Elements, weight), Reason::Structure, detail)
     }
 
     fn check_private(&mut self, tag: Tag) -> Result<(), Refusal> {
         match tag.element() {
-            0x0010..=0x00ff => {
-                if let Some(level) = self.levels.last_mut() {
-                    level.reserve(tag);
-                }
-                Ok(())
-            }
+            0x0000 => self.remark(tag, None),
+            // Creators are noted once their value is there.
+            0x0010..=0x00ff => Ok(()),
             0x1000..=0xffff => {
-                if self
-                    .levels
-                    .last()
-                    .is_some_and(|level| level.is_reserved(tag))
-                {
+                let level = self.levels.last();
+                if level.is_some_and(|level| self.creators.of(level, tag).is_some()) {
                     return Ok(());
                 }
                 self.doubt(
@@ -272,19 +184,30 @@ impl Walker {
         }
     }
 
-    fn resolve(&mut self, header: Header) -> Result<VR, Refusal> {
-        let tag = header.tag;
-        let Some((letters, reserved)) = header.vr else {
-            return Ok(vr::implied(Entry::of(tag)));
-        };
-        let Some(vr) = VR::from_binary(letters) else {
-            return Err(self.fault(tag, Reason::Encoding, "has an unknown value representation"));
-        };
-        if reserved != 0 {
-            let detail = "has reserved bytes that are not zero";
-            return Err(self.fault(tag, Reason::Encoding, detail));
+    #[inline]
+    fn resolve(&mut self, header: Header, entry: Option<&Entry>) -> Result<VR, Refusal> {
+        match header.vr {
+            Written::Nothing => Ok(vr::implied(entry)),
+            Written::As(vr) if entry.is_some_and(|entry| entry.vrs.first() == Some(&vr)) => Ok(vr),
+            Written::As(vr) => self.compare(header.tag, vr, entry),
+            Written::Reserved(_) => {
+                let detail = "has reserved bytes that are not zero";
+                Err(self.fault(header.tag, Reason::Encoding, detail))
+            }
+            Written::Unknown => {
+                let detail = "has an unknown value representation";
+                Err(self.fault(header.tag, Reason::Encoding, detail))
+            }
         }
-        match vr::fit(Entry::of(tag), vr) {
+    }
+
+    fn compare(&mut self, tag: Tag, vr: VR, entry: Option<&Entry>) -> Result<VR, Refusal> {
+        if vr == VR::UN && entry.is_some_and(|entry| entry.vrs != [VR::UN]) {
+            let what = (Level::Elements, Weight::Notice);
+            let detail = "is UN, though its value representation is known";
+            self.finding(tag, what, Reason::Encoding, detail)?;
+        }
+        match vr::fit(entry, vr) {
             Fit::Right => Ok(vr),
             Fit::Similar => {
                 let detail = "has another value representation than in the dictionary";
@@ -303,13 +226,6 @@ impl Walker {
             return Err(self.fault(header.tag, Reason::Encoding, "is of odd length"));
         }
         self.end_of(header.tag, header.length)
-    }
-
-    fn optional_end(&self, header: Header) -> Result<Option<u64>, Refusal> {
-        if header.length == UNDEFINED {
-            return Ok(None);
-        }
-        self.even_end(header).map(Some)
     }
 
     fn check_native_pixels(&mut self, header: Header) -> Result<(), Refusal> {
@@ -338,26 +254,7 @@ impl Walker {
     }
 }
 
-fn word(bytes: [u8; 2], encoding: Encoding) -> u16 {
-    if encoding.big_endian {
-        u16::from_be_bytes(bytes)
-    } else {
-        u16::from_le_bytes(bytes)
-    }
-}
-
-fn double(bytes: [u8; 4], encoding: Encoding) -> u32 {
-    if encoding.big_endian {
-        u32::from_be_bytes(bytes)
-    } else {
-        u32::from_le_bytes(bytes)
-    }
-}
-
-pub(super) const UNDEFINED: u32 = 0xffff_ffff;
-const ITEM: Tag = Tag(0xfffe, 0xe000);
-const ITEM_END: Tag = Tag(0xfffe, 0xe00d);
-const SEQUENCE_END: Tag = Tag(0xfffe, 0xe0dd);
-pub(super) const DELIMITERS: u16 = 0xfffe;
-const SHORT: usize = 8;
-const LONG: usize = 12;
+/// The first group that a data set can begin with, media directories apart.
+const FIRST: u16 = 0x0008;
+/// Data set trailing padding: the greatest tag, so it can only be the last.
+const PADDING: Tag = Tag(0xfffc, 0xfffc);

@@ -25,11 +25,24 @@ pub(super) struct Element<'v> {
     pub(super) vr: VR,
     /// What the dictionary says of it; `None` for private elements (but not their creators) and unknown ones.
     pub(super) entry: Option<&'static Entry>,
+    /// The private creator of a private element, without padding; at most 65 bytes.
+    pub(super) creator: Option<&'v [u8]>,
     /// Of the whole value, in bytes.
     pub(super) length: u32,
     /// The value, or the first [`MAX_KEPT`] bytes of a longer one.
     pub(super) value: &'v [u8],
     pub(super) big_endian: bool,
+    /// How many sequences it is in.
+    pub(super) depth: usize,
+}
+
+/// An element with a value of more than [`MAX_KEPT`] bytes, of which none came yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Long {
+    pub(super) tag: Tag,
+    pub(super) vr: VR,
+    /// In bytes.
+    pub(super) length: u32,
     /// How many sequences it is in.
     pub(super) depth: usize,
 }
@@ -66,11 +79,13 @@ impl Tell<'_> {
         if severity == Severity::Ignore {
             return Ok(());
         }
-        let fault = self.refuse(tag, reason, detail);
         if severity == Severity::Refuse {
-            return Err(fault);
+            return Err(self.refuse(tag, reason, detail));
         }
-        self.warnings.warn(fault);
+        if !self.warnings.is_told(detail) {
+            let fault = self.refuse(tag, reason, detail);
+            self.warnings.warn(fault);
+        }
         Ok(())
     }
 }
@@ -96,6 +111,77 @@ impl Judges {
     ) -> Result<(), Refusal> {
         facts::element(&mut self.facts, element, tell)?;
         self.pixels.element(element);
+        Ok(())
+    }
+
+    /// A value begins that is longer than [`MAX_KEPT`]: all its bytes come as chunks, and then [`Self::element`].
+    pub(super) fn long(&mut self, _long: &Long, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// The next bytes of such a value, or of a fragment.
+    pub(super) fn chunk(&mut self, _bytes: &[u8], _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// A sequence opens: an element without value, in as many sequences as its depth says.
+    pub(super) fn open_sequence(
+        &mut self,
+        _sequence: &Element<'_>,
+        _tell: &mut Tell<'_>,
+    ) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// An item in so many sequences opens.
+    pub(super) fn open_item(&mut self, _depth: usize, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// The item in so many sequences is over.
+    pub(super) fn close_item(
+        &mut self,
+        _depth: usize,
+        _tell: &mut Tell<'_>,
+    ) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// The innermost of so many sequences is over.
+    pub(super) fn close_sequence(
+        &mut self,
+        _depth: usize,
+        _tell: &mut Tell<'_>,
+    ) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Encapsulated pixel data opens: an element without value.
+    pub(super) fn open_fragments(
+        &mut self,
+        _pixels: &Element<'_>,
+        _tell: &mut Tell<'_>,
+    ) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// A fragment of so many bytes opens; the first, number 0, is the basic offset table.
+    pub(super) fn fragment(
+        &mut self,
+        _number: u64,
+        _length: u32,
+        _tell: &mut Tell<'_>,
+    ) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Encapsulated pixel data is over.
+    pub(super) fn close_fragments(&mut self, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// The data set is over, and nothing of it is open.
+    pub(super) fn finish(&mut self, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
         Ok(())
     }
 }

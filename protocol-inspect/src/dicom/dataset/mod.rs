@@ -5,9 +5,12 @@
 //! Knows nothing of commands and of modules (PS3.3).
 
 mod brief;
+mod creators;
 mod element;
 mod facts;
+mod header;
 mod judges;
+mod levels;
 mod nesting;
 mod value;
 mod pixel;
@@ -22,9 +25,10 @@ use super::policy::{Level, Strictness};
 use super::transfer::TransferSyntax;
 use crate::severity::Weight;
 use crate::{LimitReached, Reason, Refusal, Warning};
-use element::HeaderBytes;
-use judges::{Element, Judges, Tell};
-use nesting::{Kind, Nesting};
+use creators::Creators;
+use header::{Header, HeaderBytes};
+use judges::{Judges, Long, MAX_KEPT, Tell};
+use nesting::Nesting;
 use value::Value;
 
 pub use brief::{Brief, Content};
@@ -40,8 +44,13 @@ pub struct Walker {
     /// The first bytes, until it is certain that they are not a Part 10 file.
     prefix: Option<Vec<u8>>,
     header: HeaderBytes,
+    /// Offset at which the header begins that was read last, or is being read.
+    header_at: u64,
     value: Option<Value>,
+    /// The first bytes of a value that comes in several chunks. At most [`MAX_KEPT`].
+    kept: Vec<u8>,
     levels: Vec<Nesting>,
+    creators: Creators,
     offset: u64,
     elements: usize,
     judges: Judges,
@@ -71,8 +80,11 @@ impl Walker {
             max_elements: limits.dicom_elements,
             prefix: Some(Vec::new()),
             header: HeaderBytes::default(),
+            header_at: 0,
             value: None,
-            levels: vec![Nesting::root(syntax)],
+            kept: Vec::new(),
+            levels: vec![Nesting::root(syntax, limits.dicom_dataset)],
+            creators: Creators::default(),
             offset: 0,
             elements: 0,
             judges: Judges::new(brief),
@@ -90,16 +102,25 @@ impl Walker {
         };
         let wanted = PART_10.saturating_sub(prefix.len());
         let (head, rest) = bytes.split_at_checked(wanted).unwrap_or((bytes, &[]));
-        prefix.extend_from_slice(head);
-        if prefix.len() < PART_10 {
+        if head.len() < wanted {
+            prefix.extend_from_slice(head);
             return Ok(());
         }
         let prefix = self.prefix.take().unwrap_or_default();
-        if prefix.ends_with(MAGIC) {
+        let is_file = if prefix.is_empty() {
+            head.ends_with(MAGIC)
+        } else {
+            [&prefix, head].concat().ends_with(MAGIC)
+        };
+        if is_file {
             let detail = "is a Part 10 file, not a data set";
             return Err(refusal(Reason::Structure, "data set", detail));
         }
+        if prefix.is_empty() {
+            return self.walk(bytes);
+        }
         self.walk(&prefix)?;
+        self.walk(head)?;
         self.walk(rest)
     }
 
@@ -122,7 +143,7 @@ impl Walker {
                 "ends in an element header",
             ));
         }
-        self.close_levels();
+        self.close_levels()?;
         if let [_, .., open] = self.levels.as_slice() {
             return Err(refusal(
                 Reason::Structure,
@@ -130,7 +151,16 @@ impl Walker {
                 "is not ended",
             ));
         }
+        self.end_group(self.offset)?;
+        let (judges, mut tell) = self.judging();
+        judges.finish(&mut tell)?;
         Ok(std::mem::take(&mut self.judges.facts))
+    }
+
+    /// How many headers of elements, items and delimiters came so far.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.elements
     }
 
     /// What is wrong but tolerated, so far.
@@ -154,11 +184,28 @@ impl Walker {
     }
 
     fn walk_value<'b>(&mut self, mut value: Value, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
-        let (_, mut tell) = self.judging();
-        let rest = value.push(bytes, &mut tell)?;
-        self.advance(bytes.len().saturating_sub(rest.len()));
+        let fresh = value.is_fresh();
+        let (own, rest) = value.take(bytes);
+        let (judges, mut tell) = self.judging();
+        value.scan(own, &mut tell)?;
+        if value.is_long() {
+            judges.chunk(own, &mut tell)?;
+        }
+        self.advance(own.len());
+        if fresh && value.is_complete() {
+            let kept = own.get(..MAX_KEPT).unwrap_or(own);
+            self.end_value(&value, kept)?;
+            return Ok(rest);
+        }
+        if fresh {
+            self.kept.clear();
+        }
+        let room = MAX_KEPT.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(own.get(..room).unwrap_or(own));
         if value.is_complete() {
-            self.end_value(value)?;
+            let kept = std::mem::take(&mut self.kept);
+            self.end_value(&value, &kept)?;
+            self.kept = kept;
         } else {
             self.value = Some(value);
         }
@@ -166,20 +213,30 @@ impl Walker {
     }
 
     fn walk_header<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
-        if self.header.is_empty() {
-            self.close_levels();
+        let fresh = self.header.is_empty();
+        if fresh {
+            self.close_levels()?;
+            self.header_at = self.offset;
         }
         let Some(level) = self.levels.last() else {
             return Err(refusal(Reason::Structure, "data set", "is over"));
         };
         let encoding = level.encoding;
-        let (rest, header) = self.header.fill(bytes, encoding);
+        let split = if fresh {
+            Header::split(bytes, encoding)
+        } else {
+            None
+        };
+        let (rest, header) = match split {
+            Some((header, rest)) => (rest, Some(header)),
+            None => self.header.fill(bytes, encoding),
+        };
         self.advance(bytes.len().saturating_sub(rest.len()));
         if let Some(header) = header {
             self.count_element()?;
-            if level_end_before(self.levels.last(), self.offset) {
+            if self.is_beyond(self.offset) {
                 let detail = "crosses the end of its item or sequence";
-                return Err(self.fault(header.tag, Reason::Structure, detail));
+                return Err(self.beyond(self.offset, header.tag, detail));
             }
             self.on_header(header)?;
         }
@@ -200,79 +257,82 @@ impl Walker {
         .into())
     }
 
-    /// Items and sequences of defined length end where they said.
-    fn close_levels(&mut self) {
-        while let [_, .., level] = self.levels.as_slice() {
-            if level.end != Some(self.offset) {
-                return;
-            }
-            self.levels.pop();
-        }
+    /// Whether nothing of the innermost level can be there.
+    fn is_beyond(&self, offset: u64) -> bool {
+        let bound = self.levels.last().map_or(self.bytes, |level| level.bound);
+        offset > bound
     }
 
-    fn push_level(&mut self, level: Nesting) -> Result<(), Refusal> {
-        let depth = nesting::depth(&self.levels).saturating_add(1);
-        if level.kind == Kind::Sequence && depth > self.depth {
-            return Err(LimitReached {
-                limit: "dicom_depth",
-                got: u64::try_from(depth).unwrap_or(u64::MAX),
-                max: u64::try_from(self.depth).unwrap_or(u64::MAX),
-            }
-            .into());
+    /// What is wrong with reaching an offset beyond the bound of a level: the data set is too long, or what contains it
+    /// ends before.
+    #[cold]
+    fn beyond(&self, offset: u64, tag: Tag, detail: &'static str) -> Refusal {
+        let mut around = self.levels.iter().filter(|level| !level.delimited);
+        if around.any(|level| level.bound < offset) {
+            return self.fault(tag, Reason::Structure, detail);
         }
-        self.levels.push(level);
-        Ok(())
+        //= C7
+        LimitReached {
+            limit: "dicom_dataset",
+            got: offset,
+            max: self.bytes,
+        }
+        .into()
     }
 
     /// Where a value or level of this length would end, if there is room for it.
     fn end_of(&self, tag: Tag, length: u32) -> Result<u64, Refusal> {
         let end = self.offset.saturating_add(u64::from(length));
-        if level_end_before(self.levels.last(), end) {
-            let detail = "is longer than what contains it";
-            return Err(self.fault(tag, Reason::Structure, detail));
-        }
-        if end > self.bytes {
-            return Err(LimitReached {
-                limit: "dicom_dataset",
-                got: end,
-                max: self.bytes,
-            }
-            .into());
+        if self.is_beyond(end) {
+            return Err(self.beyond(end, tag, "is longer than what contains it"));
         }
         Ok(end)
     }
 
-    fn begin_value(&mut self, tag: Tag, vr: VR, length: u32) -> Result<(), Refusal> {
-        self.end_of(tag, length)?;
-        let value = Value::new(tag, vr, length);
+    fn begin_value(
+        &mut self,
+        tag: Tag,
+        vr: VR,
+        entry: Option<&'static Entry>,
+        length: u32,
+    ) -> Result<(), Refusal> {
+        let value = Value::new(tag, vr, entry, length);
         if value.is_complete() {
-            return self.end_value(value);
+            return self.end_value(&value, &[]);
+        }
+        if value.is_long() && !value.is_fragment() {
+            let depth = nesting::depth(&self.levels);
+            let (judges, mut tell) = self.judging();
+            let long = Long {
+                tag,
+                vr,
+                length,
+                depth,
+            };
+            judges.long(&long, &mut tell)?;
         }
         self.value = Some(value);
         Ok(())
     }
 
-    fn end_value(&mut self, value: Value) -> Result<(), Refusal> {
-        let depth = nesting::depth(&self.levels);
-        let big_endian = self
-            .levels
-            .last()
-            .is_some_and(|level| level.encoding.big_endian);
-        let (judges, mut tell) = self.judging();
-        value.end(&mut tell)?;
-        if value.tag.group() == element::DELIMITERS {
+    #[inline]
+    fn end_value(&mut self, value: &Value, bytes: &[u8]) -> Result<(), Refusal> {
+        let (tag, vr, length) = (value.tag, value.vr, value.length);
+        if value.is_fragment() {
             return Ok(());
         }
-        let element = Element {
-            tag: value.tag,
-            vr: value.vr,
-            entry: Entry::of(value.tag),
-            length: value.length,
-            value: value.kept(),
-            big_endian,
-            depth,
-        };
-        judges.element(&element, &mut tell)
+        let (judges, element, mut tell) = self.about((tag, vr, length), value.entry, bytes);
+        value.end(&mut tell)?;
+        judges.element(&element, &mut tell)?;
+        if tag.element() == 0 {
+            self.begin_group(tag, bytes);
+        } else if tag.group() & 1 == 1
+            && (0x0010..=0x00ff).contains(&tag.element())
+            && let Some(level) = self.levels.last()
+        {
+            self.creators.reserve(level, tag, bytes);
+        }
+        Ok(())
     }
 
     /// The judges, and where they tell what they find.
@@ -304,15 +364,20 @@ impl Walker {
         reason: Reason,
         detail: &'static str,
     ) -> Result<(), Refusal> {
-        let (_, mut tell) = self.judging();
-        tell.finding(tag, (level, Weight::Strict), reason, detail)
+        self.finding(tag, (level, Weight::Strict), reason, detail)
     }
-}
 
-fn level_end_before(level: Option<&Nesting>, offset: u64) -> bool {
-    level
-        .and_then(|level| level.end)
-        .is_some_and(|end| end < offset)
+    #[cold]
+    fn finding(
+        &mut self,
+        tag: Tag,
+        what: (Level, Weight),
+        reason: Reason,
+        detail: &'static str,
+    ) -> Result<(), Refusal> {
+        let (_, mut tell) = self.judging();
+        tell.finding(tag, what, reason, detail)
+    }
 }
 
 const PIXEL_DATA: Tag = Tag(0x7fe0, 0x0010);

@@ -10,14 +10,23 @@ pub(super) struct Nesting {
     pub(super) kind: Kind,
     /// The sequence, or for an item the sequence it is in.
     pub(super) tag: Tag,
-    /// Offset at which it ends; `None` if a delimiter ends it.
-    pub(super) end: Option<u64>,
+    /// Whether a delimiter ends it; if not, it ends at `bound`.
+    pub(super) delimited: bool,
+    /// Offset behind which nothing of it can be: its own end, or that of what it is in.
+    pub(super) bound: u64,
     pub(super) encoding: Encoding,
-    /// The last element of a data set or item.
-    pub(super) last: Option<Tag>,
+    /// The last element of a data set or item, as [`number`]; 0 before the first.
+    pub(super) last: u32,
     /// Items of a sequence or fragments, so far.
     pub(super) items: u64,
-    creators: Creators,
+    /// How many sequences are open, this one included.
+    pub(super) depth: usize,
+    /// The group whose length was told last.
+    pub(super) group: u16,
+    /// Where that group ends; [`UNTOLD`] if no group is open that told.
+    pub(super) group_end: u64,
+    /// How many private creators are noted of the levels around it.
+    pub(super) creators: usize,
 }
 
 /// What may stand in it.
@@ -44,71 +53,61 @@ pub(super) const IMPLICIT_LITTLE: Encoding = Encoding {
     big_endian: false,
 };
 
+/// No group length is open.
+pub(super) const UNTOLD: u64 = u64::MAX;
+
 impl Nesting {
-    pub(super) fn root(syntax: TransferSyntax) -> Self {
-        let encoding = Encoding {
-            implicit: syntax.is_implicit(),
-            big_endian: syntax.is_big_endian(),
-        };
-        Self::new(Kind::Elements, Tag(0, 0), None, encoding)
+    /// The data set itself, of at most so many bytes.
+    pub(super) fn root(syntax: TransferSyntax, most: u64) -> Self {
+        Self {
+            kind: Kind::Elements,
+            tag: Tag(0, 0),
+            delimited: true,
+            bound: most,
+            encoding: Encoding {
+                implicit: syntax.is_implicit(),
+                big_endian: syntax.is_big_endian(),
+            },
+            last: 0,
+            items: 0,
+            depth: 0,
+            group: 0,
+            group_end: UNTOLD,
+            creators: 0,
+        }
     }
 
-    pub(super) fn new(kind: Kind, tag: Tag, end: Option<u64>, encoding: Encoding) -> Self {
+    /// A level inside of this one that ends where it said, if it did.
+    pub(super) fn inner(&self, kind: Kind, tag: Tag, end: Option<u64>, encoding: Encoding) -> Self {
+        let deeper = usize::from(kind == Kind::Sequence);
         Self {
             kind,
             tag,
-            end,
+            delimited: end.is_none(),
+            bound: end.unwrap_or(self.bound),
             encoding,
-            last: None,
+            last: 0,
             items: 0,
-            creators: Creators::default(),
+            depth: self.depth.saturating_add(deeper),
+            group: 0,
+            group_end: UNTOLD,
+            creators: self.creators,
         }
-    }
-
-    /// Notes a private creator (gggg,00bb).
-    pub(super) fn reserve(&mut self, tag: Tag) {
-        self.creators.reserve(tag.group(), tag.element());
-    }
-
-    /// Whether the block of a private element (gggg,bbee) has a creator.
-    pub(super) fn is_reserved(&self, tag: Tag) -> bool {
-        self.creators.is_reserved(tag.group(), tag.element() >> 8)
     }
 }
 
-/// The reserved blocks of the current private group: elements ascend, so earlier groups are over.
-#[derive(Debug, Default)]
-struct Creators {
-    group: u16,
-    blocks: [u64; 4],
-}
-
-impl Creators {
-    fn reserve(&mut self, group: u16, block: u16) {
-        if self.group != group {
-            *self = Self {
-                group,
-                blocks: [0; 4],
-            };
-        }
-        if let Some(word) = self.blocks.get_mut(usize::from(block >> 6)) {
-            *word |= 1 << (block & 63);
-        }
-    }
-
-    fn is_reserved(&self, group: u16, block: u16) -> bool {
-        let word = self.blocks.get(usize::from(block >> 6));
-        self.group == group && word.is_some_and(|word| word & (1 << (block & 63)) != 0)
-    }
+/// Group and element in one, so that elements compare by one comparison.
+pub(super) fn number(tag: Tag) -> u32 {
+    (u32::from(tag.group()) << 16) | u32::from(tag.element())
 }
 
 /// How many sequences are open.
 pub(super) fn depth(levels: &[Nesting]) -> usize {
-    let sequences = levels.iter().filter(|level| level.kind == Kind::Sequence);
-    sequences.count()
+    levels.last().map_or(0, |level| level.depth)
 }
 
 /// `(0008,1140)[2].(0008,1155)`.
+#[cold]
 pub(super) fn path(levels: &[Nesting], tag: Tag) -> String {
     let mut path = String::new();
     // Deeper paths help nobody; their end is what matters.

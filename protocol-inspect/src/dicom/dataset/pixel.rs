@@ -7,7 +7,7 @@ use dicom_core::header::VR;
 
 use super::super::fault::refusal;
 use super::Walker;
-use super::element::{Header, UNDEFINED};
+use super::header::{Header, UNDEFINED};
 use super::judges::Element;
 use crate::{Reason, Refusal};
 
@@ -22,13 +22,16 @@ impl Walker {
         let Some(fragments) = self.levels.last_mut() else {
             return Ok(());
         };
-        let is_offset_table = fragments.items == 0;
-        fragments.items = fragments.items.saturating_add(1);
+        let number = fragments.items;
+        let is_offset_table = number == 0;
+        fragments.items = number.saturating_add(1);
         if is_offset_table && !length.is_multiple_of(4) {
             let detail = "is a basic offset table that is not a whole number of offsets";
             return Err(self.fault(header.tag, Reason::Structure, detail));
         }
-        self.begin_value(header.tag, VR::OB, length)
+        let (judges, mut tell) = self.judging();
+        judges.fragment(number, length, &mut tell)?;
+        self.begin_value(header.tag, VR::OB, None, length)
     }
 
     pub(super) fn end_fragments(&mut self, header: Header) -> Result<(), Refusal> {
@@ -42,8 +45,7 @@ impl Walker {
             let location = super::nesting::name(super::PIXEL_DATA);
             return Err(refusal(Reason::Structure, location, detail));
         }
-        self.levels.pop();
-        Ok(())
+        self.pop_level(self.header_at)
     }
 }
 

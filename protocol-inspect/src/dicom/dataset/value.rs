@@ -3,8 +3,10 @@
 use dicom_core::Tag;
 use dicom_core::header::VR;
 
+use super::super::dictionary::Entry;
 use super::super::policy::Level;
 use super::super::uid::{self, UidScan};
+use super::header::DELIMITERS;
 use super::judges::{MAX_KEPT, Tell};
 use super::vr;
 use crate::severity::Weight;
@@ -13,11 +15,11 @@ use crate::{Reason, Refusal};
 /// A value of which some bytes are still to come.
 pub(super) struct Value {
     pub(super) tag: Tag,
-    remaining: u32,
-    scan: Scan,
     pub(super) vr: VR,
     pub(super) length: u32,
-    kept: Vec<u8>,
+    remaining: u32,
+    pub(super) entry: Option<&'static Entry>,
+    scan: Scan,
 }
 
 enum Scan {
@@ -30,7 +32,7 @@ enum Scan {
 }
 
 impl Value {
-    pub(super) fn new(tag: Tag, vr: VR, length: u32) -> Self {
+    pub(super) fn new(tag: Tag, vr: VR, entry: Option<&'static Entry>, length: u32) -> Self {
         let scan = if vr == VR::UI {
             Scan::Uid {
                 scan: UidScan::default(),
@@ -43,11 +45,11 @@ impl Value {
         };
         Self {
             tag,
-            remaining: length,
-            scan,
             vr,
             length,
-            kept: Vec::new(),
+            remaining: length,
+            entry,
+            scan,
         }
     }
 
@@ -55,37 +57,44 @@ impl Value {
         self.remaining == 0
     }
 
-    pub(super) fn kept(&self) -> &[u8] {
-        &self.kept
+    /// Whether none of its bytes came yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.remaining == self.length
     }
 
-    /// Takes what belongs to it and returns the rest.
-    pub(super) fn push<'b>(
-        &mut self,
-        bytes: &'b [u8],
-        tell: &mut Tell<'_>,
-    ) -> Result<&'b [u8], Refusal> {
+    /// Whether it is bytes of pixel data, not the value of an element.
+    pub(super) fn is_fragment(&self) -> bool {
+        self.tag.group() == DELIMITERS
+    }
+
+    /// Whether judges are shown every piece of it: it is not kept as a whole, or it is a fragment.
+    pub(super) fn is_long(&self) -> bool {
+        self.is_fragment() || usize::try_from(self.length).unwrap_or(usize::MAX) > MAX_KEPT
+    }
+
+    /// What belongs to it, and the rest.
+    pub(super) fn take<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
         let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX);
         let (own, rest) = bytes.split_at_checked(wanted).unwrap_or((bytes, &[]));
         let taken = u32::try_from(own.len()).unwrap_or(u32::MAX);
         self.remaining = self.remaining.saturating_sub(taken);
-        let room = MAX_KEPT.saturating_sub(self.kept.len());
-        self.kept.extend(own.iter().take(room));
+        (own, rest)
+    }
+
+    /// Looks at the next of its bytes.
+    pub(super) fn scan(&mut self, own: &[u8], tell: &mut Tell<'_>) -> Result<(), Refusal> {
         match &mut self.scan {
-            Scan::Opaque => {}
-            Scan::Uid { scan, padded } => {
-                scan_uids(own, scan, padded)
-                    .map_err(|detail| tell.refuse(self.tag, Reason::Encoding, detail))?;
-            }
+            Scan::Opaque => Ok(()),
+            Scan::Uid { scan, padded } => scan_uids(own, scan, padded)
+                .map_err(|detail| tell.refuse(self.tag, Reason::Encoding, detail)),
             Scan::Line => {
-                let control = |byte: &u8| *byte < b' ' && *byte != ESCAPE;
-                if own.iter().any(control) {
+                if has_control(own) {
                     let detail = "has a control character";
                     tell.finding(self.tag, STRICT, Reason::Encoding, detail)?;
                 }
+                Ok(())
             }
         }
-        Ok(rest)
     }
 
     /// All bytes came.
@@ -104,6 +113,14 @@ impl Value {
             }
         }
     }
+}
+
+/// Many bytes at once: nothing ends early within a block.
+fn has_control(bytes: &[u8]) -> bool {
+    let control = |byte: u8| byte < b' ' && byte != ESCAPE;
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    let in_block = |block: &[u8; 16]| block.iter().fold(false, |any, byte| any | control(*byte));
+    blocks.iter().any(in_block) || rest.iter().any(|byte| control(*byte))
 }
 
 /// UIDs are separated by backslashes and padded at the very end.

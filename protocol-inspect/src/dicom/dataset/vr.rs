@@ -31,24 +31,65 @@ pub(super) fn implied(entry: Option<&Entry>) -> VR {
     entry.map_or(VR::UN, Entry::implied)
 }
 
+/// The value representation of two letters.
+pub(super) fn of(letters: [u8; 2]) -> Option<VR> {
+    Some(match &letters {
+        b"AE" => VR::AE,
+        b"AS" => VR::AS,
+        b"AT" => VR::AT,
+        b"CS" => VR::CS,
+        b"DA" => VR::DA,
+        b"DS" => VR::DS,
+        b"DT" => VR::DT,
+        b"FD" => VR::FD,
+        b"FL" => VR::FL,
+        b"IS" => VR::IS,
+        b"LO" => VR::LO,
+        b"LT" => VR::LT,
+        b"OB" => VR::OB,
+        b"OD" => VR::OD,
+        b"OF" => VR::OF,
+        b"OL" => VR::OL,
+        b"OV" => VR::OV,
+        b"OW" => VR::OW,
+        b"PN" => VR::PN,
+        b"SH" => VR::SH,
+        b"SL" => VR::SL,
+        b"SQ" => VR::SQ,
+        b"SS" => VR::SS,
+        b"ST" => VR::ST,
+        b"SV" => VR::SV,
+        b"TM" => VR::TM,
+        b"UC" => VR::UC,
+        b"UI" => VR::UI,
+        b"UL" => VR::UL,
+        b"UN" => VR::UN,
+        b"UR" => VR::UR,
+        b"US" => VR::US,
+        b"UT" => VR::UT,
+        b"UV" => VR::UV,
+        _ => return None,
+    })
+}
+
 /// Whether the length field is of 32 bits, behind two reserved bytes (PS3.5 table 7.1-1).
 /// Letters that are no VR get the short form and are refused then.
-pub(super) fn is_long(letters: [u8; 2]) -> bool {
+pub(super) fn is_long(vr: VR) -> bool {
     matches!(
-        &letters,
-        b"OB"
-            | b"OD"
-            | b"OF"
-            | b"OL"
-            | b"OV"
-            | b"OW"
-            | b"SQ"
-            | b"SV"
-            | b"UC"
-            | b"UN"
-            | b"UR"
-            | b"UT"
-            | b"UV"
+        vr,
+        VR::OB
+            | VR::OD
+            | VR::OF
+            | VR::OL
+            | VR::OV
+            | VR::OW
+            | VR::SQ
+            | VR::SV
+            | VR::UC
+            | VR::UN
+            | VR::UR
+            | VR::UT
+            | VR::UV
     )
 }
 
@@ -173,13 +214,19 @@ mod tests {
     }
 
     #[test]
-    fn long_and_short_length_fields() {
+    fn letters_and_their_length_fields() {
         let long = [
             "OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV",
         ];
-        for letters in long {
-            assert!(is_long(letters.as_bytes().try_into().unwrap()));
+        for first in b'A'..=b'Z' {
+            for second in b'A'..=b'Z' {
+                let letters = [first, second];
+                let text = str::from_utf8(&letters).unwrap();
+                assert_eq!(of(letters), VR::from_binary(letters), "{text}");
+                let is_long = of(letters).is_some_and(is_long);
+                assert_eq!(is_long, long.contains(&text), "{text}");
+            }
         }
-        assert!(!is_long(*b"US") && !is_long(*b"??"));
+        assert_eq!(of(*b"us"), None);
     }
 }
