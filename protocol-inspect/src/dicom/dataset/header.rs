@@ -31,7 +31,7 @@ pub(super) enum Written {
 
 impl Header {
     /// The header at the start of these bytes and what is behind it; `None` if they end in it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn split(bytes: &[u8], encoding: Encoding) -> Option<(Self, &[u8])> {
         let (head, rest) = bytes.split_first_chunk::<SHORT>()?;
         let [g0, g1, e0, e1, b4, b5, b6, b7] = *head;
@@ -80,31 +80,26 @@ impl HeaderBytes {
         self.length == 0
     }
 
-    /// Takes what is missing, and returns the rest; the header, once it is complete.
+    /// Takes what is missing; the header, once it is complete.
     #[cold]
-    pub(super) fn fill<'b>(
-        &mut self,
-        bytes: &'b [u8],
-        encoding: Encoding,
-    ) -> (&'b [u8], Option<Header>) {
-        let mut rest = bytes;
+    pub(super) fn fill(&mut self, bytes: &mut &[u8], encoding: Encoding) -> Option<Header> {
         loop {
             let wanted = if self.length < SHORT { SHORT } else { LONG };
             let missing = wanted.saturating_sub(self.length);
-            let (taken, behind) = rest.split_at_checked(missing).unwrap_or((rest, &[]));
+            let (taken, behind) = bytes.split_at_checked(missing).unwrap_or((bytes, &[]));
             let free = self.bytes.iter_mut().skip(self.length);
             for (place, byte) in free.zip(taken) {
                 *place = *byte;
             }
             self.length = self.length.saturating_add(taken.len());
-            rest = behind;
+            *bytes = behind;
             let got = self.bytes.get(..self.length).unwrap_or_default();
             if let Some((header, _)) = Header::split(got, encoding) {
                 self.length = 0;
-                return (rest, Some(header));
+                return Some(header);
             }
-            if rest.is_empty() {
-                return (rest, None);
+            if bytes.is_empty() {
+                return None;
             }
         }
     }

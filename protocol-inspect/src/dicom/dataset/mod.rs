@@ -46,7 +46,10 @@ pub struct Walker {
     header: HeaderBytes,
     /// Offset at which the header begins that was read last, or is being read.
     header_at: u64,
-    value: Option<Value>,
+    /// The value whose header was read last.
+    value: Value,
+    /// Whether some of its bytes are still to come.
+    is_waiting: bool,
     /// The first bytes of a value that comes in several chunks. At most [`MAX_KEPT`].
     kept: Vec<u8>,
     levels: Vec<Nesting>,
@@ -81,7 +84,8 @@ impl Walker {
             prefix: Some(Vec::new()),
             header: HeaderBytes::default(),
             header_at: 0,
-            value: None,
+            value: Value::none(),
+            is_waiting: false,
             kept: Vec::new(),
             levels: vec![Nesting::root(syntax, limits.dicom_dataset)],
             creators: Creators::default(),
@@ -132,8 +136,12 @@ impl Walker {
         if let Some(prefix) = self.prefix.take() {
             self.walk(&prefix)?;
         }
-        if let Some(value) = &self.value {
-            return Err(self.fault(value.tag, Reason::Structure, "ends before its value does"));
+        if self.is_waiting {
+            return Err(self.fault(
+                self.value.tag,
+                Reason::Structure,
+                "ends before its value does",
+            ));
         }
         if !self.header.is_empty() {
             let location = format!("data set (byte {})", self.offset);
@@ -175,46 +183,55 @@ impl Walker {
 
     fn walk(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         while !bytes.is_empty() {
-            bytes = match self.value.take() {
-                Some(value) => self.walk_value(value, bytes)?,
-                None => self.walk_header(bytes)?,
-            };
+            if self.is_waiting {
+                self.walk_value(&mut bytes)?;
+            } else {
+                self.walk_header(&mut bytes)?;
+            }
         }
         Ok(())
     }
 
-    fn walk_value<'b>(&mut self, mut value: Value, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
-        let fresh = value.is_fresh();
-        let (own, rest) = value.take(bytes);
-        let (judges, mut tell) = self.judging();
-        value.scan(own, &mut tell)?;
-        if value.is_long() {
-            judges.chunk(own, &mut tell)?;
-        }
+    #[inline]
+    fn walk_value(&mut self, bytes: &mut &[u8]) -> Result<(), Refusal> {
+        let is_fresh = self.value.is_fresh();
+        let own = self.value.take(bytes);
         self.advance(own.len());
-        if fresh && value.is_complete() {
-            let kept = own.get(..MAX_KEPT).unwrap_or(own);
-            self.end_value(&value, kept)?;
-            return Ok(rest);
+        let mut tell = Tell {
+            strictness: &self.strictness,
+            nesting: &self.levels,
+            warnings: &mut self.warnings,
+        };
+        self.value.scan(own, &mut tell)?;
+        if self.value.is_long() {
+            self.judges.chunk(own, &mut tell)?;
         }
-        if fresh {
+        if is_fresh && self.value.is_complete() {
+            return self.end_value(own.get(..MAX_KEPT).unwrap_or(own));
+        }
+        self.gather(own, is_fresh)
+    }
+
+    /// Keeps what came of a value that did not come at once.
+    #[cold]
+    fn gather(&mut self, own: &[u8], is_fresh: bool) -> Result<(), Refusal> {
+        if is_fresh {
             self.kept.clear();
         }
         let room = MAX_KEPT.saturating_sub(self.kept.len());
         self.kept.extend_from_slice(own.get(..room).unwrap_or(own));
-        if value.is_complete() {
+        if self.value.is_complete() {
             let kept = std::mem::take(&mut self.kept);
-            self.end_value(&value, &kept)?;
+            self.end_value(&kept)?;
             self.kept = kept;
-        } else {
-            self.value = Some(value);
         }
-        Ok(rest)
+        Ok(())
     }
 
-    fn walk_header<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
-        let fresh = self.header.is_empty();
-        if fresh {
+    #[inline]
+    fn walk_header(&mut self, bytes: &mut &[u8]) -> Result<(), Refusal> {
+        let is_fresh = self.header.is_empty();
+        if is_fresh {
             self.close_levels()?;
             self.header_at = self.offset;
         }
@@ -222,25 +239,25 @@ impl Walker {
             return Err(refusal(Reason::Structure, "data set", "is over"));
         };
         let encoding = level.encoding;
-        let split = if fresh {
-            Header::split(bytes, encoding)
+        let before = bytes.len();
+        let header = if is_fresh && let Some((header, rest)) = Header::split(bytes, encoding) {
+            *bytes = rest;
+            header
         } else {
-            None
+            let header = self.header.fill(bytes, encoding);
+            let Some(header) = header else {
+                self.advance(before);
+                return Ok(());
+            };
+            header
         };
-        let (rest, header) = match split {
-            Some((header, rest)) => (rest, Some(header)),
-            None => self.header.fill(bytes, encoding),
-        };
-        self.advance(bytes.len().saturating_sub(rest.len()));
-        if let Some(header) = header {
-            self.count_element()?;
-            if self.is_beyond(self.offset) {
-                let detail = "crosses the end of its item or sequence";
-                return Err(self.beyond(self.offset, header.tag, detail));
-            }
-            self.on_header(header)?;
+        self.advance(before.saturating_sub(bytes.len()));
+        self.count_element()?;
+        if self.is_beyond(self.offset) {
+            let detail = "crosses the end of its item or sequence";
+            return Err(self.beyond(self.offset, header.tag, detail));
         }
-        Ok(rest)
+        self.on_header(header)
     }
 
     //= C7
@@ -296,11 +313,12 @@ impl Walker {
         entry: Option<&'static Entry>,
         length: u32,
     ) -> Result<(), Refusal> {
-        let value = Value::new(tag, vr, entry, length);
-        if value.is_complete() {
-            return self.end_value(&value, &[]);
+        self.value.begin(tag, vr, entry, length);
+        if length == 0 {
+            return self.end_value(&[]);
         }
-        if value.is_long() && !value.is_fragment() {
+        self.is_waiting = true;
+        if self.value.is_long() && !self.value.is_fragment() {
             let depth = nesting::depth(&self.levels);
             let (judges, mut tell) = self.judging();
             let long = Long {
@@ -311,18 +329,24 @@ impl Walker {
             };
             judges.long(&long, &mut tell)?;
         }
-        self.value = Some(value);
         Ok(())
     }
 
     #[inline]
-    fn end_value(&mut self, value: &Value, bytes: &[u8]) -> Result<(), Refusal> {
-        let (tag, vr, length) = (value.tag, value.vr, value.length);
-        if value.is_fragment() {
+    fn end_value(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.is_waiting = false;
+        if self.value.is_fragment() {
             return Ok(());
         }
-        let (judges, element, mut tell) = self.about((tag, vr, length), value.entry, bytes);
-        value.end(&mut tell)?;
+        let Value {
+            tag,
+            vr,
+            entry,
+            length,
+            ..
+        } = self.value;
+        self.end_scan()?;
+        let (judges, element, mut tell) = self.about((tag, vr, length), entry, bytes);
         judges.element(&element, &mut tell)?;
         if tag.element() == 0 {
             self.begin_group(tag, bytes);
@@ -333,6 +357,16 @@ impl Walker {
             self.creators.reserve(level, tag, bytes);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn end_scan(&mut self) -> Result<(), Refusal> {
+        let mut tell = Tell {
+            strictness: &self.strictness,
+            nesting: &self.levels,
+            warnings: &mut self.warnings,
+        };
+        self.value.end(&mut tell)
     }
 
     /// The judges, and where they tell what they find.

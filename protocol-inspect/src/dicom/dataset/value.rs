@@ -20,37 +20,53 @@ pub(super) struct Value {
     remaining: u32,
     pub(super) entry: Option<&'static Entry>,
     scan: Scan,
+    uid: UidScan,
+    /// The padding of a list of UIDs came.
+    is_padded: bool,
 }
 
+#[derive(Clone, Copy)]
 enum Scan {
     /// Bytes of any kind.
     Opaque,
     /// One or more UIDs.
-    Uid { scan: UidScan, padded: bool },
+    Uid,
     /// Text without control characters but escapes.
     Line,
 }
 
 impl Value {
-    pub(super) fn new(tag: Tag, vr: VR, entry: Option<&'static Entry>, length: u32) -> Self {
-        let scan = if vr == VR::UI {
-            Scan::Uid {
-                scan: UidScan::default(),
-                padded: false,
-            }
+    /// Before the first.
+    pub(super) fn none() -> Self {
+        Self {
+            tag: Tag(0, 0),
+            vr: VR::UN,
+            length: 0,
+            remaining: 0,
+            entry: None,
+            scan: Scan::Opaque,
+            uid: UidScan::default(),
+            is_padded: false,
+        }
+    }
+
+    /// The header of another came.
+    #[inline]
+    pub(super) fn begin(&mut self, tag: Tag, vr: VR, entry: Option<&'static Entry>, length: u32) {
+        self.tag = tag;
+        self.vr = vr;
+        self.entry = entry;
+        self.length = length;
+        self.remaining = length;
+        self.scan = if vr == VR::UI {
+            self.uid = UidScan::default();
+            self.is_padded = false;
+            Scan::Uid
         } else if vr::is_line(vr) {
             Scan::Line
         } else {
             Scan::Opaque
         };
-        Self {
-            tag,
-            vr,
-            length,
-            remaining: length,
-            entry,
-            scan,
-        }
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -72,20 +88,23 @@ impl Value {
         self.is_fragment() || usize::try_from(self.length).unwrap_or(usize::MAX) > MAX_KEPT
     }
 
-    /// What belongs to it, and the rest.
-    pub(super) fn take<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
+    /// Takes what belongs to it.
+    #[inline]
+    pub(super) fn take<'b>(&mut self, bytes: &mut &'b [u8]) -> &'b [u8] {
         let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX);
         let (own, rest) = bytes.split_at_checked(wanted).unwrap_or((bytes, &[]));
         let taken = u32::try_from(own.len()).unwrap_or(u32::MAX);
         self.remaining = self.remaining.saturating_sub(taken);
-        (own, rest)
+        *bytes = rest;
+        own
     }
 
     /// Looks at the next of its bytes.
+    #[inline]
     pub(super) fn scan(&mut self, own: &[u8], tell: &mut Tell<'_>) -> Result<(), Refusal> {
-        match &mut self.scan {
+        match self.scan {
             Scan::Opaque => Ok(()),
-            Scan::Uid { scan, padded } => scan_uids(own, scan, padded)
+            Scan::Uid => scan_uids(own, &mut self.uid, &mut self.is_padded)
                 .map_err(|detail| tell.refuse(self.tag, Reason::Encoding, detail)),
             Scan::Line => {
                 if has_control(own) {
@@ -98,10 +117,12 @@ impl Value {
     }
 
     /// All bytes came.
+    #[inline]
     pub(super) fn end(&self, tell: &mut Tell<'_>) -> Result<(), Refusal> {
-        match &self.scan {
+        match self.scan {
             Scan::Opaque | Scan::Line => Ok(()),
-            Scan::Uid { scan, .. } => {
+            Scan::Uid => {
+                let scan = &self.uid;
                 if scan.leading_zero {
                     tell.finding(self.tag, STRICT, Reason::Encoding, uid::LEADING_ZERO)?;
                 }
