@@ -475,7 +475,7 @@ pub(super) fn brief(base: Base, limits: &Limits) -> Brief {
 }
 
 /// The warnings in words, or the refusal.
-fn walk(
+pub(super) fn walk(
     syntax: TransferSyntax,
     bytes: &[u8],
     base: Base,

@@ -15,4 +15,6 @@ mod command;
 mod data_set;
 mod message;
 mod properties;
+mod tree;
 mod upper_layer;
+mod walk;

@@ -23,8 +23,8 @@ struct Block {
 }
 
 impl Creators {
-    /// Notes the value of (gggg,00bb) at the innermost level.
-    pub(super) fn reserve(&mut self, level: &Nesting, tag: Tag, value: &[u8]) {
+    /// Notes the value of (gggg,00bb) at the innermost level; whether it names somebody.
+    pub(super) fn reserve(&mut self, level: &Nesting, tag: Tag, value: &[u8]) -> bool {
         let own = self.blocks.get(level.creators..).unwrap_or_default();
         if own.first().is_some_and(|first| first.group != tag.group()) {
             self.blocks.truncate(level.creators);
@@ -40,6 +40,7 @@ impl Creators {
             length,
             name,
         });
+        length > 0
     }
 
     /// The creator of a private element (gggg,bbee) at the innermost level, without its padding.
@@ -64,3 +65,38 @@ impl Creators {
 
 /// Bytes of a creator; LO has 64 characters.
 const LONGEST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::transfer::TransferSyntax;
+    use super::super::nesting::{IMPLICIT_LITTLE, Kind};
+    use super::*;
+
+    #[test]
+    fn creators_belong_to_their_level_and_group() {
+        let root = Nesting::root(TransferSyntax::ExplicitLittle, 1_000);
+        let mut creators = Creators::default();
+        assert!(creators.reserve(&root, Tag(0x0009, 0x0010), b"ONE "));
+        assert!(creators.reserve(&root, Tag(0x0009, 0x0012), b"TWO\0"));
+        assert!(!creators.reserve(&root, Tag(0x0009, 0x00ff), b"  "));
+        let mut item = root.inner(Kind::Elements, Tag(0, 0), None, IMPLICIT_LITTLE);
+        item.creators = creators.len();
+        assert_eq!(creators.of(&item, Tag(0x0009, 0x1001)), None);
+        assert!(creators.reserve(&item, Tag(0x0009, 0x0011), b"INNER"));
+        assert_eq!(creators.of(&item, Tag(0x0009, 0x1101)), Some(&b"INNER"[..]));
+        creators.close(&item);
+        for (tag, expected) in [
+            (Tag(0x0009, 0x1001), Some(&b"ONE"[..])),
+            (Tag(0x0009, 0x1101), None),
+            (Tag(0x0009, 0x12ff), Some(b"TWO")),
+            (Tag(0x0009, 0xff00), Some(b"")),
+            (Tag(0x000b, 0x1001), None),
+        ] {
+            assert_eq!(creators.of(&root, tag), expected, "{tag}");
+        }
+        assert!(creators.reserve(&root, Tag(0x000b, 0x0010), &[b'x'; 200]));
+        assert_eq!(creators.of(&root, Tag(0x0009, 0x1001)), None);
+        let long = creators.of(&root, Tag(0x000b, 0x1001)).unwrap();
+        assert_eq!(long.len(), 65);
+    }
+}

@@ -93,13 +93,13 @@ impl HeaderBytes {
             }
             self.length = self.length.saturating_add(taken.len());
             *bytes = behind;
+            if self.length < wanted {
+                return None;
+            }
             let got = self.bytes.get(..self.length).unwrap_or_default();
             if let Some((header, _)) = Header::split(got, encoding) {
                 self.length = 0;
                 return Some(header);
-            }
-            if bytes.is_empty() {
-                return None;
             }
         }
     }

@@ -354,7 +354,11 @@ impl Walker {
             && (0x0010..=0x00ff).contains(&tag.element())
             && let Some(level) = self.levels.last()
         {
-            self.creators.reserve(level, tag, bytes);
+            let is_named = self.creators.reserve(level, tag, bytes);
+            if !is_named {
+                let detail = "is a private creator without a name";
+                return self.doubt(tag, Level::Private, Reason::Field, detail);
+            }
         }
         Ok(())
     }
