@@ -24,7 +24,7 @@ mod part10;
 
 pub use approved::{Approved, RefusedMessage};
 pub use association::{Context, Established, Filtered, Peer, Rejection, answer, filter};
-pub use dataset::{Brief, Content, Facts, Walker};
+pub use dataset::{Brief, Content, Facts, Walker, tree};
 pub use dimse::{Command, Denied, Direction, Service, allowed, refusal_response, status};
 pub use fault::Violation;
 pub use message::{Dialogue, Event, Head};

@@ -118,6 +118,21 @@ fn marks(judged: &Judged<'_>) -> Vec<Mark> {
         .collect()
 }
 
+/// A finding beside its place.
+pub(super) fn marked(refused: bool, text: &str, colour: bool) -> String {
+    let (word, begin) = if refused {
+        ("refuse", "\u{1b}[1;31m")
+    } else {
+        ("warning", "\u{1b}[33m")
+    };
+    let (begin, end) = if colour {
+        (begin, "\u{1b}[0m")
+    } else {
+        ("", "")
+    };
+    format!("{begin}<-- {word}  {text}{end}")
+}
+
 struct Tree<'t> {
     message: &'t [u8],
     options: Options,
@@ -220,18 +235,9 @@ impl Tree<'_> {
         let Some(mark) = self.marks.get(index) else {
             return;
         };
-        let (word, colour) = if mark.refused {
-            ("refuse", "\u{1b}[1;31m")
-        } else {
-            ("warning", "\u{1b}[33m")
-        };
-        let (colour, end) = if self.options.colour {
-            (colour, "\u{1b}[0m")
-        } else {
-            ("", "")
-        };
-        // A String takes all that is written to it.
-        let _ = write!(self.text, "{before}{colour}<-- {word}  {}{end}", mark.text);
+        self.text.push_str(before);
+        let said = marked(mark.refused, &mark.text, self.options.colour);
+        self.text.push_str(&said);
     }
 
     fn end_hidden(&mut self) {

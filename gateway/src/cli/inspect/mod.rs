@@ -3,6 +3,7 @@
 //! In: files, directories, the standard input. Out: a verdict for each file, in order, and a summary of many.
 //! What a message is worth is for `protocol-inspect`; here is only what is read and how it is told.
 
+mod dicom_tree;
 mod explain;
 mod files;
 mod hint;
@@ -99,6 +100,15 @@ pub(super) struct Dicom {
     /// How strict
     #[arg(long, value_enum, default_value = "standard")]
     profile: Profile,
+    /// Show each file as a tree, with what is wrong at its place and values masked
+    #[arg(long, conflicts_with = "summary")]
+    explain: bool,
+    /// With --explain, show the values
+    #[arg(long, requires = "explain")]
+    show_values: bool,
+    /// With --explain, show all elements, and not only the first and those with findings
+    #[arg(long, requires = "explain")]
+    all: bool,
 }
 
 /// How strict.
@@ -129,7 +139,7 @@ impl Inspect {
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
         let (inspector, inputs) = match self {
             Self::Hl7(hl7) => (hl7.inspector(context)?, &hl7.inputs),
-            Self::Dicom(dicom) => (dicom.inspector(), &dicom.inputs),
+            Self::Dicom(dicom) => (dicom.inspector(context)?, &dicom.inputs),
         };
         let began = SystemClock.now();
         let found = files::find(&inputs.paths);
@@ -241,22 +251,14 @@ enum Inspector {
     Dicom {
         profile: Base,
         raw: bool,
+        explain: Option<explain::Options>,
     },
 }
 
 impl Hl7 {
     fn inspector(&self, context: &Context<'_>) -> Result<Inspector, CliError> {
-        if self.explain && context.json {
-            return Err(CliError::new(
-                Exit::Usage,
-                "--explain is for people; with --json the places are in `location`",
-            ));
-        }
-        let explain = self.explain.then_some(explain::Options {
-            values: self.show_values,
-            all: self.all,
-            colour: context.colour,
-        });
+        let options = (self.show_values, self.all);
+        let explain = explained(self.explain, options, context)?;
         let layout = match (self.inputs.raw, self.split) {
             (true, _) => Layout::Stream,
             (false, true) => Layout::Sequence,
@@ -273,15 +275,36 @@ impl Hl7 {
     }
 }
 
+/// How much is explained, if it is.
+fn explained(
+    explain: bool,
+    (values, all): (bool, bool),
+    context: &Context<'_>,
+) -> Result<Option<explain::Options>, CliError> {
+    if explain && context.json {
+        return Err(CliError::new(
+            Exit::Usage,
+            "--explain is for people; with --json the places are in `location`",
+        ));
+    }
+    Ok(explain.then_some(explain::Options {
+        values,
+        all,
+        colour: context.colour,
+    }))
+}
+
 impl Dicom {
-    fn inspector(&self) -> Inspector {
-        Inspector::Dicom {
+    fn inspector(&self, context: &Context<'_>) -> Result<Inspector, CliError> {
+        let options = (self.show_values, self.all);
+        Ok(Inspector::Dicom {
+            explain: explained(self.explain, options, context)?,
             profile: match self.profile {
                 Profile::Standard => Base::Standard,
                 Profile::Strict => Base::Strict,
             },
             raw: self.inputs.raw,
-        }
+        })
     }
 }
 
@@ -334,7 +357,7 @@ impl Inspector {
     fn judge(&self, path: &Path, bytes: &[u8]) -> Outcome {
         let mut judged = Judged::new(path);
         let mut summary = Summary::of_file(bytes.len());
-        let mut trees = None;
+        let trees;
         let file = judged.file.clone();
         let mut add = |judged: &mut Judged, report: &Report| {
             judged.add(report);
@@ -354,10 +377,16 @@ impl Inspector {
                     judged.help = hint::hl7(bytes, offline);
                 }
             }
-            Self::Dicom { profile, raw } => {
-                for report in dicom::inspect_offline(bytes, *raw, *profile) {
-                    add(&mut judged, &report);
+            Self::Dicom {
+                profile,
+                raw,
+                explain,
+            } => {
+                let reports = dicom::inspect_offline(bytes, *raw, *profile);
+                for report in &reports {
+                    add(&mut judged, report);
                 }
+                trees = explain.map(|options| dicom_tree::render(bytes, *raw, &reports, options));
                 if judged.verdict == Verdict::Refuse {
                     judged.help = hint::dicom(bytes, *raw);
                 }

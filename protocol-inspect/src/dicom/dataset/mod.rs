@@ -12,6 +12,7 @@ mod header;
 mod judges;
 mod levels;
 mod nesting;
+pub mod tree;
 mod value;
 mod pixel;
 mod vr;

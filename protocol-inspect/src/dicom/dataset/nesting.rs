@@ -124,4 +124,4 @@ pub(super) fn name(tag: Tag) -> String {
     format!("({:04x},{:04x})", tag.group(), tag.element())
 }
 
-const MAX_PATH: usize = 6;
+pub(super) const MAX_PATH: usize = 6;
