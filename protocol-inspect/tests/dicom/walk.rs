@@ -1,10 +1,10 @@
 //! The rules of PS3.5 7, each refusal beside the nearest data set that passes.
 
-use protocol_inspect::dicom::TransferSyntax;
+use protocol_inspect::dicom::{TransferSyntax, Walker};
 use protocol_inspect::{Base, Limits};
 
 use super::build::{delimiter, element, header, text, ui};
-use super::data_set::walk;
+use super::data_set::{brief, walk};
 
 const UNDEFINED: u32 = u32::MAX;
 
@@ -560,6 +560,26 @@ fn private_blocks() {
             Refuses("that can be"),
         ),
     ]);
+}
+
+#[test]
+fn a_file_is_no_data_set() {
+    let start = element(0x0008, 0x0119, "UC", &[b'x'; 112]);
+    let file = |magic: &[u8]| [&start[..], b"\x08\0\x20\x01", magic, b"xxxx"].concat();
+    for size in [1, 50, 127, 128, 131, 132, 133, 500] {
+        let said = |bytes: &[u8]| {
+            let brief = brief(Base::Standard, &Limits::default());
+            let mut walker = Walker::new(TransferSyntax::ExplicitLittle, &brief);
+            bytes
+                .chunks(size)
+                .try_for_each(|chunk| walker.feed(chunk))
+                .and_then(|()| walker.finish())
+                .map_err(|refusal| refusal.detail)
+        };
+        let refused = said(&file(b"DICM")).unwrap_err();
+        assert_eq!(refused, "is a Part 10 file, not a data set", "{size}");
+        assert!(said(&file(b"UR\0\0\x04\0\0\0")[..]).is_ok(), "{size}");
+    }
 }
 
 #[test]
