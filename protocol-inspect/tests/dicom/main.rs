@@ -13,6 +13,7 @@ mod build;
 mod association;
 mod command;
 mod data_set;
+mod elements;
 mod message;
 mod properties;
 mod tree;

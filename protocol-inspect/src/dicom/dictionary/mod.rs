@@ -6,7 +6,7 @@
 //! # Format of `slots.bin`
 //!
 //! A perfect hash, all numbers little-endian: 2,048 displacements (u16), 8,192 tags (u32, group in the upper half), and for
-//! each of these the number of its entry (u8; 255 if the slot is free). The tag times [`MULTIPLIER`](entries::MULTIPLIER),
+//! each of these the number of its entry (u8; 255 if the slot is free). The tag times [`MULTIPLIER`],
 //! modulo 2⁶⁴, has the number of its displacement in the upper 11 bits and where it would be without in the 13 bits from
 //! bit 40 on.
 
