@@ -137,11 +137,12 @@ impl Value {
 }
 
 /// Many bytes at once: nothing ends early within a block.
+#[inline]
 fn has_control(bytes: &[u8]) -> bool {
     let control = |byte: u8| byte < b' ' && byte != ESCAPE;
-    let (blocks, rest) = bytes.as_chunks::<16>();
-    let in_block = |block: &[u8; 16]| block.iter().fold(false, |any, byte| any | control(*byte));
-    blocks.iter().any(in_block) || rest.iter().any(|byte| control(*byte))
+    let (blocks, rest) = bytes.as_chunks::<8>();
+    let in_block = |block: &[u8; 8]| block.iter().fold(false, |any, byte| any | control(*byte));
+    blocks.iter().any(in_block) || rest.iter().fold(false, |any, byte| any | control(*byte))
 }
 
 /// UIDs are separated by backslashes and padded at the very end.

@@ -32,6 +32,7 @@ pub(super) fn implied(entry: Option<&Entry>) -> VR {
 }
 
 /// The value representation of two letters.
+#[inline]
 pub(super) fn of(letters: [u8; 2]) -> Option<VR> {
     Some(match &letters {
         b"AE" => VR::AE,
