@@ -126,7 +126,7 @@ fn corpus() {
         })
         .collect();
     heading(&format!(
-        "corpus: {} of {} samples, the others are refused",
+        "corpus: {} of {} samples, the others cannot be walked to their end",
         sets.len(),
         paths.len()
     ));
