@@ -25,6 +25,7 @@
 mod limits;
 mod severity;
 mod verdict;
+mod charset;
 pub mod dicom;
 pub mod hl7;
 

@@ -4,6 +4,7 @@
 //! that make a reader see another text than the bytes say.
 
 use super::super::delimiters::Delimiters;
+use crate::charset::{is_hidden_structure, is_iso_8859};
 
 /// A character set whose bytes can be checked as they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Charset {
             Self::Ascii => position(bytes, |b| !b.is_ascii(), "is not ASCII"),
             Self::Iso8859(part) => position(
                 bytes,
-                |b| !is_defined(part, b),
+                |b| !is_iso_8859(part, b),
                 "is not a character of the declared part of ISO 8859",
             ),
             Self::Utf8 => match std::str::from_utf8(bytes) {
@@ -53,20 +54,12 @@ impl Charset {
     pub(super) fn has(self, byte: u8) -> bool {
         match self {
             Self::Ascii | Self::Utf8 => byte.is_ascii(),
-            Self::Iso8859(part) => is_defined(part, byte),
+            Self::Iso8859(part) => is_iso_8859(part, byte),
         }
     }
 }
 
-/// What a receiver may take for the end of a line or of a text, and nobody sees.
-pub(super) fn is_hidden_structure(c: char) -> bool {
-    matches!(
-        c,
-        '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}'
-    )
-}
-
-/// Where the first of them stands. Looks only at bytes with which their encodings begin.
+/// Where the first hidden character stands. Looks only at bytes with which their encodings begin.
 fn hidden_structure(text: &str) -> Option<usize> {
     memchr::memchr3_iter(0xc2, 0xe2, 0xef, text.as_bytes()).find(|at| {
         let c = text.get(*at..).and_then(|rest| rest.chars().next());
@@ -150,26 +143,6 @@ fn position(bytes: &[u8], bad: impl Fn(u8) -> bool, detail: &'static str) -> Opt
     Some(Misfit { offset, detail })
 }
 
-/// Whether a part of ISO 8859 gives a byte a character. 0x80 to 0x9F are control bytes in all parts.
-fn is_defined(part: u8, byte: u8) -> bool {
-    if byte < 0x80 {
-        return true;
-    }
-    if byte < 0xa0 {
-        return false;
-    }
-    match part {
-        3 => !matches!(byte, 0xa5 | 0xae | 0xbe | 0xc3 | 0xd0 | 0xe3 | 0xf0),
-        6 => matches!(
-            byte,
-            0xa0 | 0xa4 | 0xac | 0xad | 0xbb | 0xbf | 0xc1..=0xda | 0xe0..=0xf2
-        ),
-        7 => !matches!(byte, 0xae | 0xd2 | 0xff),
-        8 => !matches!(byte, 0xa1 | 0xbf..=0xde | 0xfb | 0xfc | 0xff),
-        _ => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,29 +168,6 @@ mod tests {
             let misfit = |bytes| charset.misfit(bytes).map(|m| m.offset);
             assert_eq!(misfit(good), None, "{charset:?}");
             assert_eq!(misfit(bad), Some(at), "{charset:?}");
-        }
-    }
-
-    #[test]
-    fn the_undefined_positions_are_those_of_an_independent_table() {
-        // encoding_rs decodes 0x80 to 0x9F leniently, so only the upper half is compared.
-        // Part 1 and 9 are widened to Windows sets there, and are complete from 0xA0 on anyway.
-        for (part, label) in [
-            (2, "8859-2"),
-            (3, "8859-3"),
-            (4, "8859-4"),
-            (5, "8859-5"),
-            (6, "8859-6"),
-            (7, "8859-7"),
-            (8, "8859-8"),
-            (15, "8859-15"),
-        ] {
-            let label = format!("iso-{label}");
-            let encoding = encoding_rs::Encoding::for_label(label.as_bytes()).unwrap();
-            for byte in 0xa0..=0xff_u8 {
-                let (_, bad) = encoding.decode_without_bom_handling(&[byte]);
-                assert_eq!(is_defined(part, byte), !bad, "{label} {byte:02x}");
-            }
         }
     }
 

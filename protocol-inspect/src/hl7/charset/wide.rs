@@ -7,9 +7,10 @@
 //!
 //! Which characters a set has, `encoding_rs` knows. Of CNS 11643 only the form is checked.
 
-use encoding_rs::{BIG5, DecoderResult, EUC_JP, EUC_KR, Encoding, GB18030};
+use encoding_rs::{BIG5, EUC_JP, EUC_KR, GB18030};
 
-use super::single::{Charset, Misfit, is_hidden_structure};
+use super::single::{Charset, Misfit};
+use crate::charset::decodes;
 
 /// In the place of a character's first byte. No byte of any of these sets.
 pub(super) const FIRST: u8 = 0xff;
@@ -198,21 +199,6 @@ fn replace(text: &mut [u8], length: usize) {
     {
         *byte = neutral;
     }
-}
-
-/// Whether the bytes are text of the encoding without anything that hides structure.
-fn decodes(encoding: &'static Encoding, bytes: &[u8]) -> bool {
-    let mut out = [0_u8; 16];
-    let (result, _, written) = encoding
-        .new_decoder_without_bom_handling()
-        .decode_to_utf8_without_replacement(bytes, &mut out, true);
-    let text = std::str::from_utf8(out.get(..written).unwrap_or_default());
-    let odd = |c: char| {
-        c.is_ascii()
-            || is_hidden_structure(c)
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    result == DecoderResult::InputEmpty && text.is_ok_and(|text| !text.chars().any(odd))
 }
 
 #[cfg(test)]
