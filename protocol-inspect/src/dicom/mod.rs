@@ -15,6 +15,7 @@ mod state;
 mod association;
 mod dimse;
 mod dictionary;
+mod values;
 mod dataset;
 mod exchange;
 mod message;

@@ -118,7 +118,7 @@ impl UidScan {
     pub(super) fn push(&mut self, byte: u8) -> Result<(), &'static str> {
         self.length = self.length.saturating_add(1);
         if self.length > MAX_UID {
-            return Err("is longer than 64");
+            return Err(TOO_LONG);
         }
         match byte {
             b'.' if self.component == 0 => return Err(EMPTY_COMPONENT),
@@ -138,18 +138,6 @@ impl UidScan {
             (0, _) => Err("is empty"),
             (_, 0) => Err(EMPTY_COMPONENT),
             _ => Ok(()),
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    /// For the next of several values.
-    pub(super) fn next(&self) -> Self {
-        Self {
-            leading_zero: self.leading_zero,
-            ..Self::default()
         }
     }
 }
@@ -192,9 +180,10 @@ impl AeTitle {
 }
 
 const DICOM_ROOT: &str = "1.2.840.10008.";
-const MAX_UID: u8 = 64;
+pub(super) const MAX_UID: u8 = 64;
 const MAX_AE_TITLE: usize = 16;
 pub(super) const CHARACTER: &str = "has a character that a UID cannot have";
+pub(super) const TOO_LONG: &str = "is longer than 64";
 pub(super) const EMPTY_COMPONENT: &str = "has an empty component";
 pub(super) const LEADING_ZERO: &str = "has a component with a leading zero";
 

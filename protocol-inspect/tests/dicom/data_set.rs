@@ -111,8 +111,16 @@ fn explicit_little_endian() {
                 element(0x0010, 0x0020, "LO", b"AB\r\n"),
             ),
             (
-                "escape of ISO 2022",
-                element(0x0010, 0x0010, "PN", b"A\x1b$B"),
+                "escape of ISO 2022, not declared",
+                element(0x0010, 0x0010, "PN", b"\x1b$B;3\x1b(B"),
+            ),
+            (
+                "escape of ISO 2022, declared",
+                [
+                    element(0x0008, 0x0005, "CS", b"\\ISO 2022 IR 87 "),
+                    element(0x0010, 0x0010, "PN", b"\x1b$B;3\x1b(B"),
+                ]
+                .concat(),
             ),
             (
                 "sequence",
@@ -357,7 +365,7 @@ fn strict_refuses_doubts() {
         element(0x0029, 0x1001, "LO", b"AB"),
         element(0x0008, 0x0060, "LO", b"CT"),
         element(0x0008, 0x1155, "UI", b"1.02"),
-        element(0x0010, 0x0020, "LO", b"A\r\nB"),
+        element(0x0008, 0x0060, "CS", b"ct"),
     ] {
         let says = |profile| {
             walk(

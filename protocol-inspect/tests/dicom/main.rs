@@ -18,4 +18,5 @@ mod message;
 mod properties;
 mod tree;
 mod upper_layer;
+mod values;
 mod walk;

@@ -14,6 +14,7 @@ use super::brief::Brief;
 use super::facts::{self, Facts};
 use super::nesting::{self, Nesting};
 use super::pixel;
+use super::values::Values;
 use crate::severity::{Severity, Weight};
 use crate::{Reason, Refusal};
 
@@ -94,13 +95,15 @@ impl Tell<'_> {
 pub(super) struct Judges {
     pub(super) pixels: pixel::Geometry,
     pub(super) facts: Facts,
+    pub(super) values: Values,
 }
 
 impl Judges {
-    pub(super) fn new(_brief: &Brief) -> Self {
+    pub(super) fn new(brief: &Brief) -> Self {
         Self {
             pixels: pixel::Geometry::default(),
             facts: Facts::default(),
+            values: Values::new(brief),
         }
     }
 
@@ -111,16 +114,18 @@ impl Judges {
     ) -> Result<(), Refusal> {
         facts::element(&mut self.facts, element, tell)?;
         self.pixels.element(element);
-        Ok(())
+        self.values.element(element, tell)
     }
 
     /// A value begins that is longer than [`MAX_KEPT`]: all its bytes come as chunks, and then [`Self::element`].
-    pub(super) fn long(&mut self, _long: &Long, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+    pub(super) fn long(&mut self, long: &Long, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        self.values.long(long);
         Ok(())
     }
 
     /// The next bytes of such a value, or of a fragment.
-    pub(super) fn chunk(&mut self, _bytes: &[u8], _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+    pub(super) fn chunk(&mut self, bytes: &[u8], _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        self.values.chunk(bytes);
         Ok(())
     }
 
@@ -134,7 +139,8 @@ impl Judges {
     }
 
     /// An item in so many sequences opens.
-    pub(super) fn open_item(&mut self, _depth: usize, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+    pub(super) fn open_item(&mut self, depth: usize, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        self.values.open_item(depth);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod levels;
 mod nesting;
 pub mod tree;
 mod value;
+mod values;
 mod pixel;
 mod vr;
 
@@ -198,14 +199,9 @@ impl Walker {
         let is_fresh = self.value.is_fresh();
         let own = self.value.take(bytes);
         self.advance(own.len());
-        let mut tell = Tell {
-            strictness: &self.strictness,
-            nesting: &self.levels,
-            warnings: &mut self.warnings,
-        };
-        self.value.scan(own, &mut tell)?;
         if self.value.is_long() {
-            self.judges.chunk(own, &mut tell)?;
+            let (judges, mut tell) = self.judging();
+            judges.chunk(own, &mut tell)?;
         }
         if is_fresh && self.value.is_complete() {
             return self.end_value(own.get(..MAX_KEPT).unwrap_or(own));
@@ -346,7 +342,6 @@ impl Walker {
             length,
             ..
         } = self.value;
-        self.end_scan()?;
         let (judges, element, mut tell) = self.about((tag, vr, length), entry, bytes);
         judges.element(&element, &mut tell)?;
         if tag.element() == 0 {
@@ -362,16 +357,6 @@ impl Walker {
             }
         }
         Ok(())
-    }
-
-    #[inline]
-    fn end_scan(&mut self) -> Result<(), Refusal> {
-        let mut tell = Tell {
-            strictness: &self.strictness,
-            nesting: &self.levels,
-            warnings: &mut self.warnings,
-        };
-        self.value.end(&mut tell)
     }
 
     /// The judges, and where they tell what they find.

@@ -123,26 +123,6 @@ pub(super) fn width(vr: VR) -> u32 {
     }
 }
 
-/// Whether a value is text without line breaks.
-pub(super) fn is_line(vr: VR) -> bool {
-    matches!(
-        vr,
-        VR::AE
-            | VR::AS
-            | VR::CS
-            | VR::DA
-            | VR::DS
-            | VR::DT
-            | VR::IS
-            | VR::LO
-            | VR::PN
-            | VR::SH
-            | VR::TM
-            | VR::UC
-            | VR::UR
-    )
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Nature {
     Text,
