@@ -394,6 +394,13 @@ pub struct Limits {
     pub dicom_depth: u64,
     /// Most elements of a DICOM data set. Default 2,000,000.
     pub dicom_elements: u64,
+    /// How many times larger than what was received a deflated data set may become, once it is larger than 1 MiB.
+    /// Default 200.
+    pub dicom_inflate_ratio: u64,
+    /// Most frames in an offset table of encapsulated pixel data. Default 262,144.
+    pub dicom_offsets: u64,
+    /// Largest XML document inside of a data set. Default 4 MiB.
+    pub dicom_markup: u64,
     /// Largest DICOM PDU in bytes, 4 KiB to 1 MiB. Default 128 KiB.
     pub dicom_pdu: u64,
     /// Bytes of one DICOM message held in memory before the spool. Default 4 MiB.

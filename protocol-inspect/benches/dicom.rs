@@ -22,7 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol_inspect::dicom::{Brief, Content, Policy, Profile, Rule, TransferSyntax, Walker};
+use protocol_inspect::dicom::{
+    Brief, Compression, Content, Policy, Profile, Rule, TransferSyntax, Walker,
+};
 
 /// The longest PDV that the relay announces, nearly.
 const CHUNK: usize = 128 << 10;
@@ -431,7 +433,7 @@ fn encapsulated(length: usize, count: usize) -> Set {
     bytes.extend(fragment.repeat(count));
     bytes.extend(maker.header(0xfffe, 0xe0dd, "", 0));
     Set {
-        syntax: TransferSyntax::Encapsulated,
+        syntax: TransferSyntax::Encapsulated(Compression::Jpeg),
         bytes,
     }
 }

@@ -24,6 +24,7 @@
 
 mod limits;
 mod severity;
+mod embedded;
 mod verdict;
 mod charset;
 pub mod dicom;

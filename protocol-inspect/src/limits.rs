@@ -38,6 +38,12 @@ pub struct Limits {
     pub dicom_depth: usize,
     /// Most elements in a data set, items and delimiters included.
     pub dicom_elements: usize,
+    /// How many times larger than what was received a deflated data set may become, once it is larger than 1 MiB.
+    pub dicom_inflate_ratio: u64,
+    /// Most frames in an offset table of encapsulated pixel data.
+    pub dicom_offsets: usize,
+    /// Largest XML document inside of a data set.
+    pub dicom_markup: usize,
     /// Most bytes of a message that are held in memory before they go to the spool.
     pub dicom_memory: usize,
 }
@@ -61,6 +67,9 @@ impl Default for Limits {
             dicom_dataset: 4 << 30,
             dicom_depth: 64,
             dicom_elements: 2_000_000,
+            dicom_inflate_ratio: 200,
+            dicom_offsets: 262_144,
+            dicom_markup: 4 << 20,
             dicom_memory: 4 << 20,
         }
     }

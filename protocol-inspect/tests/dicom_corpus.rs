@@ -34,7 +34,7 @@ fn corpus() {
     }
     let refused = judge(&corpus);
     println!("{refused:#?}");
-    // Deflated transfer syntax is not carried.
+    // Behind its deflated stream stands what ends gzip, a checksum and a length.
     let known = ["image_dfl.dcm"];
     let unknown = refused
         .values()

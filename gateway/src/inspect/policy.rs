@@ -181,6 +181,7 @@ fn dicom_policy<'a>(
             sop_classes: dicom.sop_classes.iter().cloned().collect(),
             move_destinations: dicom.move_destinations.iter().cloned().collect(),
             bind_sender: dicom.bind_sender,
+            documents: Vec::new(),
             profiles: vec![dicom::Profile::of(base(
                 rule.profile
                     .clone()
@@ -223,6 +224,9 @@ fn limits(config: &Config, rules: &[&Rule]) -> Limits {
         dicom_dataset: limits.dicom_dataset.min(longest),
         dicom_depth: size(limits.dicom_depth),
         dicom_elements: size(limits.dicom_elements),
+        dicom_inflate_ratio: limits.dicom_inflate_ratio,
+        dicom_offsets: size(limits.dicom_offsets),
+        dicom_markup: size(limits.dicom_markup),
         dicom_memory: size(limits.dicom_memory),
         ..others
     }

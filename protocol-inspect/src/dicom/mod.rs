@@ -23,6 +23,7 @@ mod approved;
 mod offline;
 mod part10;
 
+pub use crate::embedded::Kind as DocumentKind;
 pub use approved::{Approved, RefusedMessage};
 pub use association::{Context, Established, Filtered, Peer, Rejection, answer, filter};
 pub use dataset::{Brief, Content, Facts, Walker, tree};
@@ -37,5 +38,5 @@ pub use pdu::{
 };
 pub use policy::{Level, Policy, Profile, Rule, Strictness};
 pub use state::{Leg, Side, State};
-pub use transfer::TransferSyntax;
+pub use transfer::{Compression, TransferSyntax};
 pub use uid::{AeTitle, Uid};

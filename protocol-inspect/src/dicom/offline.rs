@@ -222,7 +222,9 @@ pub(super) fn looks_like(syntax: TransferSyntax, start: &[u8]) -> bool {
     let explicit = v0.is_ascii_uppercase() && v1.is_ascii_uppercase();
     match syntax {
         TransferSyntax::ImplicitLittle => !explicit,
-        TransferSyntax::ExplicitLittle | TransferSyntax::Encapsulated => explicit && g0 >= g1,
+        TransferSyntax::ExplicitLittle | TransferSyntax::Encapsulated(_) => explicit && g0 >= g1,
+        // No data set begins in an odd or so high a group.
+        TransferSyntax::Deflated => !explicit && (!g0.is_multiple_of(2) || g1 > 0),
         TransferSyntax::ExplicitBig => explicit && g1 > g0,
     }
 }
@@ -250,6 +252,7 @@ pub(super) fn open_policy(base: Base) -> Policy {
             sop_classes: Vec::new(),
             move_destinations: vec!["*".to_owned()],
             bind_sender: false,
+            documents: Vec::new(),
             profiles: vec![Profile::of(base)],
             shadow: false,
         }],

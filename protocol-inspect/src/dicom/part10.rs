@@ -1,6 +1,8 @@
 //! Part 10 files (PS3.10 7): preamble, prefix, file meta information, data set.
 //!
 //! In: a whole file. Out: a report.
+//! A file can be of two kinds at once, because readers skip the preamble and others begin with it or at the end:
+//! TIFF is what the preamble is for, programs, archives and disk images are refused.
 
 use std::sync::Arc;
 
@@ -12,8 +14,8 @@ use super::offline::{looks_like, open_policy, sop_class_name};
 use super::reader::Reader;
 use super::transfer::TransferSyntax;
 use super::uid::Uid;
-use crate::Base;
-use crate::{Reason, Refusal, Report};
+use crate::embedded::{self, Group, Kind, Scanner};
+use crate::{Base, Reason, Refusal, Report};
 
 /// The verdict on a file.
 pub(super) fn inspect(bytes: &[u8], base: Base) -> Report {
@@ -42,11 +44,32 @@ struct Meta {
     sop_class: Option<Uid>,
     sop_instance: Option<Uid>,
     transfer_syntax: Option<Uid>,
+    /// One bit for each of the first elements that came.
+    seen: u32,
+}
+
+impl Meta {
+    fn note(&mut self, element: u16) {
+        if let Some(bit) = 1_u32.checked_shl(u32::from(element)) {
+            self.seen |= bit;
+        }
+    }
+
+    /// The elements of type 1 that did not come; what the gateway cannot do without is asked for by itself.
+    fn missing(&self) -> impl Iterator<Item = u16> {
+        let came = |element: u16| {
+            let bit = 1_u32.checked_shl(u32::from(element));
+            bit.is_some_and(|bit| self.seen & bit != 0)
+        };
+        META.iter()
+            .filter(move |(element, _, required)| *required && !came(*element))
+            .map(|(element, _, _)| *element)
+    }
 }
 
 impl File {
     fn judge(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        check_start(bytes)?;
+        self.check_kind(bytes)?;
         if bytes.is_empty() {
             return Err(refusal(Reason::Structure, "file", "is empty"));
         }
@@ -92,6 +115,40 @@ impl File {
         self.compare(&meta, &facts)
     }
 
+    /// Programs hide in the preamble, which DICOM readers skip (CVE-2019-11687); archives are read from their end.
+    //= DICOM PS3.10 7.1
+    fn check_kind(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let prefixed = bytes.get(PREAMBLE..PREFIXED) == Some(MAGIC);
+        let start = if prefixed { PREAMBLE } else { HEAD };
+        let start = bytes.get(..start).unwrap_or(bytes);
+        let kind = embedded::recognise(start);
+        let wrong = |detail: &str| Err(refusal(Reason::Structure, "preamble", detail));
+        match kind.group() {
+            Group::Executable => return wrong("begins like a program"),
+            Group::Archive => return wrong("begins like an archive"),
+            // However a program goes on.
+            _ if start.starts_with(b"MZ") => return wrong("begins like a program"),
+            Group::Active if prefixed => return wrong("begins like another document"),
+            Group::Harmless if prefixed && !matches!(kind, Kind::Tiff | Kind::Text) => {
+                let fault = refusal(
+                    Reason::Structure,
+                    "preamble",
+                    "begins like another document",
+                );
+                self.warnings.doubt(self.base, fault)?;
+            }
+            Group::Harmless | Group::Active | Group::Unknown => {}
+        }
+        let mut scanner = Scanner::new();
+        scanner.push(bytes);
+        let seen = scanner.finish();
+        if seen.trailing_archive || seen.kind == Kind::Iso {
+            let detail = "is an archive or disk image besides";
+            return Err(refusal(Reason::Structure, "file", detail));
+        }
+        Ok(())
+    }
+
     /// The elements of group 0002, always explicit VR little endian (PS3.10 7.1).
     fn meta(&mut self, reader: &mut Reader<'_>) -> Result<Meta, Refusal> {
         let mut meta = Meta::default();
@@ -103,13 +160,15 @@ impl File {
                 break;
             };
             let element = ahead.u16_le("file meta element")?;
-            let value = meta_value(&mut ahead, element)?;
+            let (vr, value) = meta_value(&mut ahead, element)?;
             *reader = ahead;
             if last >= Some(element) {
                 let detail = "is out of order or occurs twice";
                 return Err(refusal(Reason::Structure, at(element), detail));
             }
             last = Some(element);
+            meta.note(element);
+            self.check_meta(element, vr, value)?;
             let uid = |warnings: &mut Warnings| {
                 Uid::in_element(value, || at(element), self.base, warnings).map(Some)
             };
@@ -129,16 +188,38 @@ impl File {
                 _ => {}
             }
         }
-        if last.is_some() {
-            let detail = match end {
-                Some(end) if end == Some(reader.len()) => return Ok(meta),
-                Some(_) => "does not match the length of the file meta information",
-                None => "is missing",
-            };
+        if last.is_none() {
+            return Ok(meta);
+        }
+        if end.is_some_and(|end| end != Some(reader.len())) {
+            let detail = "does not match the length of the file meta information";
             let fault = refusal(Reason::Structure, at(0), detail);
             self.warnings.doubt(self.base, fault)?;
         }
+        for element in meta.missing() {
+            let fault = refusal(Reason::Structure, at(element), "is missing");
+            self.warnings.doubt(self.base, fault)?;
+        }
         Ok(meta)
+    }
+
+    /// What any reader may rely on in an element of the file meta information.
+    //= DICOM PS3.10 7.1
+    fn check_meta(&mut self, element: u16, vr: VR, value: &[u8]) -> Result<(), Refusal> {
+        let expected = META.iter().find(|(known, _, _)| *known == element);
+        let detail = match (expected, value) {
+            (None, _) => "is not an element of the file meta information",
+            (Some((_, expected, _)), _) if *expected != vr => {
+                "has another value representation than in the dictionary"
+            }
+            // Bit 0 stands for the only version there is.
+            (Some((0x0001, _, _)), [_, version]) if version & 1 == 1 => return Ok(()),
+            (Some((0x0001, _, _)), _) => "is not a version that is known",
+            (Some((_, _, true)), []) if !matches!(element, 0x0002 | 0x0003) => "is empty",
+            (Some(_), _) => return Ok(()),
+        };
+        let fault = refusal(Reason::Structure, at(element), detail);
+        self.warnings.doubt(self.base, fault)
     }
 
     fn compare(&mut self, meta: &Meta, facts: &Facts) -> Result<(), Refusal> {
@@ -169,17 +250,7 @@ fn guess(data_set: &[u8]) -> TransferSyntax {
     .unwrap_or(TransferSyntax::ImplicitLittle)
 }
 
-/// Programs hide in the preamble, which DICOM readers skip (CVE-2019-11687).
-fn check_start(bytes: &[u8]) -> Result<(), Refusal> {
-    let starts = |magic: &&[u8]| bytes.starts_with(magic);
-    if PROGRAMS.iter().any(starts) {
-        let detail = "begins like a program";
-        return Err(refusal(Reason::Structure, "preamble", detail));
-    }
-    Ok(())
-}
-
-fn meta_value<'a>(reader: &mut Reader<'a>, element: u16) -> Result<&'a [u8], Refusal> {
+fn meta_value<'a>(reader: &mut Reader<'a>, element: u16) -> Result<(VR, &'a [u8]), Refusal> {
     let letters: [u8; 2] = reader.array("file meta element")?;
     let vr = VR::from_binary(letters).ok_or_else(|| {
         refusal(
@@ -188,7 +259,7 @@ fn meta_value<'a>(reader: &mut Reader<'a>, element: u16) -> Result<&'a [u8], Ref
             "has an unknown value representation",
         )
     })?;
-    let len = if matches!(vr, VR::OB | VR::UN | VR::UT) {
+    let len = if matches!(vr, VR::OB | VR::UN | VR::UR | VR::UT) {
         reader.u16_le("reserved")?;
         reader.u32_le("file meta element length")?
     } else {
@@ -197,10 +268,8 @@ fn meta_value<'a>(reader: &mut Reader<'a>, element: u16) -> Result<&'a [u8], Ref
     if !len.is_multiple_of(2) {
         return Err(refusal(Reason::Encoding, at(element), "is of odd length"));
     }
-    reader.take(
-        usize::try_from(len).unwrap_or(usize::MAX),
-        "file meta element value",
-    )
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    Ok((vr, reader.take(len, "file meta element value")?))
 }
 
 fn at(element: u16) -> String {
@@ -210,14 +279,23 @@ fn at(element: u16) -> String {
 const PREAMBLE: usize = 128;
 const PREFIXED: usize = 132;
 const MAGIC: &[u8] = b"DICM";
-/// Windows, ELF, Mach-O in both orders and fat, scripts.
-const PROGRAMS: [&[u8]; 8] = [
-    b"MZ",
-    b"\x7fELF",
-    b"\xfe\xed\xfa\xce",
-    b"\xfe\xed\xfa\xcf",
-    b"\xce\xfa\xed\xfe",
-    b"\xcf\xfa\xed\xfe",
-    b"\xca\xfe\xba\xbe",
-    b"#!",
+/// Bytes in which a file that is no Part 10 file shows what it is.
+const HEAD: usize = 1024;
+/// Elements of the file meta information, and whether they are of type 1.
+const META: [(u16, VR, bool); 15] = [
+    (0x0000, VR::UL, true),
+    (0x0001, VR::OB, true),
+    (0x0002, VR::UI, true),
+    (0x0003, VR::UI, true),
+    (0x0010, VR::UI, true),
+    (0x0012, VR::UI, true),
+    (0x0013, VR::SH, false),
+    (0x0016, VR::AE, false),
+    (0x0017, VR::AE, false),
+    (0x0018, VR::AE, false),
+    (0x0026, VR::UR, false),
+    (0x0027, VR::UR, false),
+    (0x0028, VR::UR, false),
+    (0x0100, VR::UI, false),
+    (0x0102, VR::OB, false),
 ];

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::sop::{Kind, serves};
+use super::sop::{self, serves};
+use crate::embedded::Kind;
 use crate::severity::Weight;
 use crate::{Base, Limits, Severity};
 
@@ -34,6 +35,8 @@ pub struct Rule {
     pub move_destinations: Vec<String>,
     /// Whether the calling AE title must be the device's own.
     pub bind_sender: bool,
+    /// The kinds of documents that a data set may hold; empty for those that do nothing but show something.
+    pub documents: Vec<Kind>,
     /// How strict the content is judged. All of them must be satisfied; with none it is [`Base::Standard`].
     pub profiles: Vec<Profile>,
     /// Content verdicts only warn; framing, identity and DIMSE are still enforced.
@@ -201,13 +204,13 @@ impl Policy {
 
     /// Whether some rule has a use for this abstract syntax.
     pub(super) fn carries(&self, calling: &str, abstract_syntax: &str) -> bool {
-        let kind = Kind::of(abstract_syntax);
+        let kind = sop::Kind::of(abstract_syntax);
         self.rules_for(calling).any(|(_, rule)| {
             let wanted = rule
                 .allow
                 .iter()
                 .any(|service| serves(abstract_syntax, service));
-            wanted && (kind == Kind::Verification || rule.covers(abstract_syntax))
+            wanted && (kind == sop::Kind::Verification || rule.covers(abstract_syntax))
         })
     }
 }

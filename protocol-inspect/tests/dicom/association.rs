@@ -1,10 +1,10 @@
 //! Negotiation: what goes on to the destination and what the device is told.
 
 use protocol_inspect::Base;
-use protocol_inspect::dicom::{Pdu, Peer, TransferSyntax, answer, filter};
+use protocol_inspect::dicom::{Compression, Pdu, Peer, TransferSyntax, answer, filter};
 
 use super::build::{
-    COMMITMENT, CT, DEFLATED, EXPLICIT, FIND, IMPLICIT, JPEG, MOVE, US, VERIFICATION,
+    COMMITMENT, CT, DEFLATED, EXPLICIT, FIND, IMPLICIT, JPEG, JPIP, MOVE, US, VERIFICATION,
 };
 use super::build::{Rq, ac, item, parsed_ac, policy, read, role, user};
 
@@ -54,9 +54,9 @@ fn an_unbound_rule_lets_any_caller_in_but_only_with_that_rule() {
 fn contexts_are_kept_by_rule_and_by_transfer_syntax() {
     let rq = Rq::new(&[
         (1, VERIFICATION, &[IMPLICIT]),
-        (3, CT, &[DEFLATED, EXPLICIT, JPEG]),
+        (3, CT, &[JPIP, DEFLATED, EXPLICIT, JPEG]),
         (5, US, &[EXPLICIT]),
-        (7, CT, &[DEFLATED]),
+        (7, CT, &[JPIP]),
         (9, FIND, &[IMPLICIT]),
         (11, MOVE, &[IMPLICIT]),
         (13, COMMITMENT, &[IMPLICIT]),
@@ -73,7 +73,7 @@ fn contexts_are_kept_by_rule_and_by_transfer_syntax() {
         .iter()
         .map(|c| (c.id, c.transfer_syntaxes.len()))
         .collect();
-    assert_eq!(kept, [(1, 1), (3, 2), (9, 1)]);
+    assert_eq!(kept, [(1, 1), (3, 3), (9, 1)]);
     assert_eq!(sent.user().max_length(), 128 << 10);
 
     let upstream = parsed_ac(&ac(
@@ -96,7 +96,7 @@ fn contexts_are_kept_by_rule_and_by_transfer_syntax() {
         open,
         [
             (1, TransferSyntax::ImplicitLittle),
-            (3, TransferSyntax::Encapsulated)
+            (3, TransferSyntax::Encapsulated(Compression::Jpeg))
         ]
     );
     assert_eq!(established.max_length(Peer::Requestor), 16384);

@@ -15,6 +15,7 @@ pub(crate) const COMMITMENT: &str = "1.2.840.10008.1.20.1";
 pub(crate) const IMPLICIT: &str = "1.2.840.10008.1.2";
 pub(crate) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 pub(crate) const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
+pub(crate) const JPIP: &str = "1.2.840.10008.1.2.4.94";
 pub(crate) const JPEG: &str = "1.2.840.10008.1.2.4.50";
 pub(crate) const INSTANCE: &str = "2.25.1234567890";
 
@@ -162,6 +163,7 @@ pub(crate) fn policy(allow: &[&str], classes: &[&str]) -> Policy {
             sop_classes: owned(classes),
             move_destinations: vec!["VIEWER".into()],
             bind_sender: true,
+            documents: vec![],
             profiles: vec![Profile::standard()],
             shadow: false,
         }],
@@ -286,6 +288,17 @@ pub(crate) fn header(group: u16, element: u16, vr: &str, length: u32) -> Vec<u8>
     out.extend([0, 0]);
     out.extend(length.to_le_bytes());
     out
+}
+
+/// Raw deflate, as the transfer syntax wants it.
+pub(crate) fn deflated(bytes: &[u8]) -> Vec<u8> {
+    miniz_oxide::deflate::compress_to_vec(bytes, 6)
+}
+
+/// An item with these bytes.
+pub(crate) fn fragment(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap();
+    [delimiter(0xe000, length), bytes.to_vec()].concat()
 }
 
 /// FFFE,E000 and the like.

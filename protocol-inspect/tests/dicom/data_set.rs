@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use protocol_inspect::dicom::{
-    Brief, Content, Policy, Profile, Rule, TransferSyntax, Walker, inspect_offline,
+    Brief, Compression, Content, Policy, Profile, Rule, TransferSyntax, Walker, inspect_offline,
 };
 use protocol_inspect::{Base, Limits};
 
-use super::build::{CT, EXPLICIT, INSTANCE, ct, delimiter, element, header, text, ui, us};
+use super::build::{
+    CT, DEFLATED, EXPLICIT, INSTANCE, ct, deflated, delimiter, element, header, text, ui, us,
+};
 
 const UNDEFINED: u32 = u32::MAX;
 
@@ -197,16 +199,21 @@ fn encapsulated() {
     let end = || delimiter(0xe0dd, 0);
     table(
         "encapsulated",
-        TransferSyntax::Encapsulated,
+        TransferSyntax::Encapsulated(Compression::Jpeg),
         vec![
             (
                 "one fragment",
                 pixels("OB", &[table_of(0), fragment(), end()]),
             ),
-            (
-                "two fragments and a table",
-                pixels("OB", &[table_of(8), fragment(), fragment(), end()]),
-            ),
+            ("two fragments and a table", {
+                let frames = element(0x0028, 0x0008, "IS", b"2 ");
+                let table = [delimiter(0xe000, 8), vec![0, 0, 0, 0, 12, 0, 0, 0]].concat();
+                [
+                    frames,
+                    pixels("OB", &[table, fragment(), fragment(), end()]),
+                ]
+                .concat()
+            }),
             ("as OW", pixels("OW", &[table_of(0), fragment(), end()])),
             ("as UN", pixels("UN", &[end()])),
             ("no table and no fragment", pixels("OB", &[end()])),
@@ -382,15 +389,32 @@ fn strict_refuses_doubts() {
 
 #[test]
 fn files() {
-    let meta = |instance: &str, syntax: &str| {
-        let rest = [
+    let counted = |elements: &[Vec<u8>]| {
+        let rest = elements.concat();
+        let len = u32::try_from(rest.len()).unwrap().to_le_bytes();
+        [element(0x0002, 0x0000, "UL", &len), rest].concat()
+    };
+    let elements = |instance: &str, syntax: &str| {
+        vec![
+            element(0x0002, 0x0001, "OB", &[0, 1]),
             element(0x0002, 0x0002, "UI", &ui(CT)),
             element(0x0002, 0x0003, "UI", &ui(instance)),
             element(0x0002, 0x0010, "UI", &ui(syntax)),
+            element(0x0002, 0x0012, "UI", &ui("1.2.3.4")),
         ]
-        .concat();
-        let len = u32::try_from(rest.len()).unwrap().to_le_bytes();
-        [element(0x0002, 0x0000, "UL", &len), rest].concat()
+    };
+    let meta = |instance: &str, syntax: &str| counted(&elements(instance, syntax));
+    let with = |index: usize, bytes: Vec<u8>| {
+        let mut all = elements(INSTANCE, EXPLICIT);
+        all[index] = bytes;
+        counted(&all)
+    };
+    let padding = |end: &[u8]| {
+        let mut archive = b"PK\x05\x06".to_vec();
+        archive.resize(22, 0);
+        let set = ct().concat();
+        let padding = [&[0; 8], &archive[..], end].concat();
+        [set, element(0xfffc, 0xfffc, "OB", &padding)].concat()
     };
     let file = |preamble: &[u8], meta: Vec<u8>, set: Vec<u8>| {
         let mut start = preamble.to_vec();
@@ -406,13 +430,47 @@ fn files() {
         ("PE preamble", file(b"MZ\x90\0", good(), set())),
         ("ELF preamble", file(b"\x7fELF", good(), set())),
         ("script preamble", file(b"#!/bin/sh\n", good(), set())),
+        ("ZIP preamble", file(b"PK\x03\x04", good(), set())),
+        ("PDF preamble", file(b"\n%PDF-1.7", good(), set())),
+        ("page in the preamble", file(b"<html>", good(), set())),
+        (
+            "text in the preamble",
+            file(b"made by nobody", good(), set()),
+        ),
+        ("archive at the end", file(b"", good(), padding(b""))),
+        (
+            "archive not at the end",
+            file(b"", good(), padding(&[0; 8])),
+        ),
+        (
+            "version 2",
+            file(b"", with(0, element(0x0002, 0x0001, "OB", &[0, 2])), set()),
+        ),
+        ("no version", file(b"", with(0, vec![]), set())),
+        ("no implementation", file(b"", with(4, vec![]), set())),
+        (
+            "implementation as LO",
+            file(
+                b"",
+                with(4, element(0x0002, 0x0012, "LO", b"1.2.3.4 ")),
+                set(),
+            ),
+        ),
+        (
+            "unknown element of meta",
+            file(b"", with(4, element(0x0002, 0x0099, "LO", b"AB")), set()),
+        ),
         (
             "another instance",
             file(b"", meta("1.2.3", EXPLICIT), set()),
         ),
         (
             "deflated",
-            file(b"", meta(INSTANCE, "1.2.840.10008.1.2.1.99"), set()),
+            file(b"", meta(INSTANCE, DEFLATED), deflated(&set())),
+        ),
+        (
+            "deflated, it says",
+            file(b"", meta(INSTANCE, DEFLATED), set()),
         ),
         ("no meta", file(b"", vec![], set())),
         (

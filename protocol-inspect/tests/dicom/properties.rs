@@ -2,16 +2,22 @@
 
 use super::data_set::brief;
 use proptest::prelude::*;
-use protocol_inspect::dicom::{PduReader, TransferSyntax, Walker, inspect_offline};
+use protocol_inspect::dicom::{Compression, PduReader, TransferSyntax, Walker, inspect_offline};
 use protocol_inspect::{Base, Limits};
 
-use super::build::{CT, EXPLICIT, INSTANCE, JPEG, Rq, command, ct, echo_rq, p_data, pdu, store_rq};
+use super::build::{
+    CT, EXPLICIT, INSTANCE, JPEG, Rq, command, ct, deflated, echo_rq, element, p_data, pdu,
+    store_rq,
+};
+use super::pixels::{Image, jpeg};
 
-const SYNTAXES: [TransferSyntax; 4] = [
+const SYNTAXES: [TransferSyntax; 6] = [
     TransferSyntax::ImplicitLittle,
     TransferSyntax::ExplicitLittle,
     TransferSyntax::ExplicitBig,
-    TransferSyntax::Encapsulated,
+    TransferSyntax::Encapsulated(Compression::Jpeg),
+    TransferSyntax::Encapsulated(Compression::Rle),
+    TransferSyntax::Deflated,
 ];
 
 /// A stream of a client, sometimes damaged in one place.
@@ -34,6 +40,9 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 fn data_set() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         damaged(ct().concat()),
+        damaged(deflated(&ct().concat())),
+        damaged(encapsulated()),
+        damaged(document()),
         proptest::collection::vec(any::<u8>(), 0..300)
     ]
 }
@@ -50,6 +59,34 @@ fn damaged(whole: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
         }
         bytes
     })
+}
+
+/// Frames and an extended offset table, with more bytes than judges keep.
+fn encapsulated() -> Vec<u8> {
+    let frame = [jpeg(0xc0, 4, 3), vec![1; 1500]].concat();
+    let wide = |numbers: [u64; 2]| numbers.map(u64::to_le_bytes).concat();
+    let length = u64::try_from(frame.len()).unwrap();
+    Image::new()
+        .with(0x0028, 0x0008, "IS", b"2 ")
+        .with(0x7fe0, 0x0001, "OV", &wide([0, length + 8]))
+        .with(0x7fe0, 0x0002, "OV", &wide([length, length]))
+        .encapsulated(&[], &[&frame, &frame])
+}
+
+/// A PDF longer than what judges keep.
+fn document() -> Vec<u8> {
+    let pdf = [
+        b"%PDF-1.7".to_vec(),
+        vec![b' '; 1500],
+        b" /AA <<>>".to_vec(),
+        vec![0],
+    ]
+    .concat();
+    [
+        element(0x0042, 0x0011, "OB", &pdf),
+        element(0x0042, 0x0012, "LO", b"application/pdf "),
+    ]
+    .concat()
 }
 
 /// Cuts bytes at the given places.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::policy::{Policy, Rule, Strictness};
 use super::super::uid::Uid;
+use crate::embedded::Kind;
 
 /// What a data set claims to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,11 @@ impl Brief {
     #[must_use]
     pub fn rule(&self) -> Option<&Rule> {
         self.policy.rules.get(self.rule?)
+    }
+
+    /// The kinds of documents that the rule lists; empty for those that do nothing but show something.
+    pub(super) fn documents(&self) -> &[Kind] {
+        self.rule().map_or(&[], |rule| &rule.documents)
     }
 
     pub(super) fn strictness(&self) -> Strictness {

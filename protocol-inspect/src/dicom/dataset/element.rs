@@ -4,9 +4,7 @@ use dicom_core::Tag;
 use dicom_core::header::VR;
 
 use super::super::dictionary::Entry;
-use super::super::fault::refusal;
 use super::super::policy::Level;
-use super::super::transfer::TransferSyntax;
 use super::header::{DELIMITERS, Header, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, Written};
 use super::nesting::{Kind, Nesting, UNTOLD, number};
 use super::vr::{self, Fit};
@@ -58,9 +56,6 @@ impl Walker {
         if vr == VR::SQ || (vr == VR::UN && entry.is_some_and(|entry| entry.vrs == [VR::SQ])) {
             return self.push_sequence(header, vr, entry, Some(end));
         }
-        if header.tag == PIXEL_DATA {
-            self.check_native_pixels(header)?;
-        }
         let rest = header.length & vr::width(vr).wrapping_sub(1);
         if rest != 0 {
             let detail = "is not a whole number of values";
@@ -85,7 +80,7 @@ impl Walker {
             let detail = "has undefined length, which its value representation cannot have";
             return Err(self.fault(tag, Reason::Structure, detail));
         }
-        if self.syntax != TransferSyntax::Encapsulated {
+        if self.syntax.compression().is_none() {
             let detail = "is encapsulated, but the transfer syntax is native";
             return Err(self.fault(tag, Reason::Structure, detail));
         }
@@ -226,31 +221,6 @@ impl Walker {
             return Err(self.fault(header.tag, Reason::Encoding, "is of odd length"));
         }
         self.end_of(header.tag, header.length)
-    }
-
-    fn check_native_pixels(&mut self, header: Header) -> Result<(), Refusal> {
-        let tag = header.tag;
-        if self.levels.len() > 1 {
-            return Ok(());
-        }
-        if self.syntax == TransferSyntax::Encapsulated {
-            let detail = "is native, but the transfer syntax is encapsulated";
-            return Err(self.fault(tag, Reason::Structure, detail));
-        }
-        match self.judges.pixels.native_length() {
-            Some(expected) if expected == u64::from(header.length) => Ok(()),
-            // PS3.5 8.1.1 knows no padding but to even length.
-            Some(_) => {
-                let detail = "is not as long as the image needs";
-                Err(self.fault(tag, Reason::Field, detail))
-            }
-            None => {
-                let detail = "comes without the image geometry";
-                let fault = refusal(Reason::Field, super::nesting::name(tag), detail);
-                self.warnings.warn(fault);
-                Ok(())
-            }
-        }
     }
 }
 

@@ -10,10 +10,12 @@ use dicom_core::header::VR;
 use super::super::dictionary::Entry;
 use super::super::fault::{Warnings, refusal};
 use super::super::policy::{Level, Strictness};
+use super::super::transfer::TransferSyntax;
 use super::brief::Brief;
+use super::documents::Documents;
 use super::facts::{self, Facts};
 use super::nesting::{self, Nesting};
-use super::pixel;
+use super::pixels::Pixels;
 use super::values::Values;
 use crate::severity::{Severity, Weight};
 use crate::{Reason, Refusal};
@@ -93,15 +95,17 @@ impl Tell<'_> {
 
 /// All of them.
 pub(super) struct Judges {
-    pub(super) pixels: pixel::Geometry,
+    pixels: Pixels,
+    documents: Documents,
     pub(super) facts: Facts,
     pub(super) values: Values,
 }
 
 impl Judges {
-    pub(super) fn new(brief: &Brief) -> Self {
+    pub(super) fn new(brief: &Brief, syntax: TransferSyntax) -> Self {
         Self {
-            pixels: pixel::Geometry::default(),
+            pixels: Pixels::new(syntax, &brief.policy.limits),
+            documents: Documents::new(brief),
             facts: Facts::default(),
             values: Values::new(brief),
         }
@@ -113,20 +117,24 @@ impl Judges {
         tell: &mut Tell<'_>,
     ) -> Result<(), Refusal> {
         facts::element(&mut self.facts, element, tell)?;
-        self.pixels.element(element);
+        self.pixels.element(element, tell)?;
+        self.documents.element(element, tell)?;
         self.values.element(element, tell)
     }
 
     /// A value begins that is longer than [`MAX_KEPT`]: all its bytes come as chunks, and then [`Self::element`].
-    pub(super) fn long(&mut self, long: &Long, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+    pub(super) fn long(&mut self, long: &Long, tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        self.pixels.long(long, tell)?;
+        self.documents.long(long);
         self.values.long(long);
         Ok(())
     }
 
     /// The next bytes of such a value, or of a fragment.
-    pub(super) fn chunk(&mut self, bytes: &[u8], _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+    pub(super) fn chunk(&mut self, bytes: &[u8], tell: &mut Tell<'_>) -> Result<(), Refusal> {
         self.values.chunk(bytes);
-        Ok(())
+        self.pixels.chunk(bytes, tell)?;
+        self.documents.chunk(bytes, tell)
     }
 
     /// A sequence opens: an element without value, in as many sequences as its depth says.
@@ -145,11 +153,8 @@ impl Judges {
     }
 
     /// The item in so many sequences is over.
-    pub(super) fn close_item(
-        &mut self,
-        _depth: usize,
-        _tell: &mut Tell<'_>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn close_item(&mut self, depth: usize, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        self.pixels.close_item(depth);
         Ok(())
     }
 
@@ -165,25 +170,25 @@ impl Judges {
     /// Encapsulated pixel data opens: an element without value.
     pub(super) fn open_fragments(
         &mut self,
-        _pixels: &Element<'_>,
-        _tell: &mut Tell<'_>,
+        pixels: &Element<'_>,
+        tell: &mut Tell<'_>,
     ) -> Result<(), Refusal> {
-        Ok(())
+        self.pixels.open_fragments(pixels, tell)
     }
 
     /// A fragment of so many bytes opens; the first, number 0, is the basic offset table.
     pub(super) fn fragment(
         &mut self,
-        _number: u64,
-        _length: u32,
-        _tell: &mut Tell<'_>,
+        number: u64,
+        length: u32,
+        tell: &mut Tell<'_>,
     ) -> Result<(), Refusal> {
-        Ok(())
+        self.pixels.fragment(number, length, tell)
     }
 
     /// Encapsulated pixel data is over.
-    pub(super) fn close_fragments(&mut self, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
-        Ok(())
+    pub(super) fn close_fragments(&mut self, tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        self.pixels.close_fragments(tell)
     }
 
     /// The data set is over, and nothing of it is open.

@@ -5,9 +5,12 @@
 //! Knows nothing of commands and of modules (PS3.3).
 
 mod brief;
+mod deflate;
+mod documents;
 mod creators;
 mod element;
 mod facts;
+mod fragments;
 mod header;
 mod judges;
 mod levels;
@@ -15,7 +18,7 @@ mod nesting;
 pub mod tree;
 mod value;
 mod values;
-mod pixel;
+mod pixels;
 mod vr;
 
 use dicom_core::Tag;
@@ -28,6 +31,7 @@ use super::transfer::TransferSyntax;
 use crate::severity::Weight;
 use crate::{LimitReached, Reason, Refusal, Warning};
 use creators::Creators;
+use deflate::Inflater;
 use header::{Header, HeaderBytes};
 use judges::{Judges, Long, MAX_KEPT, Tell};
 use nesting::Nesting;
@@ -39,6 +43,8 @@ pub use facts::Facts;
 /// The walk of one data set.
 pub struct Walker {
     syntax: TransferSyntax,
+    /// Of a deflated data set.
+    inflater: Option<Inflater>,
     strictness: Strictness,
     bytes: u64,
     depth: usize,
@@ -79,6 +85,7 @@ impl Walker {
         let limits = &brief.policy.limits;
         Self {
             syntax,
+            inflater: (syntax == TransferSyntax::Deflated).then(|| Inflater::new(limits)),
             strictness: brief.strictness(),
             bytes: limits.dicom_dataset,
             depth: limits.dicom_depth,
@@ -93,7 +100,7 @@ impl Walker {
             creators: Creators::default(),
             offset: 0,
             elements: 0,
-            judges: Judges::new(brief),
+            judges: Judges::new(brief, syntax),
             warnings: Warnings::default(),
         }
     }
@@ -103,6 +110,15 @@ impl Walker {
     /// # Errors
     /// The place and kind of the fault. Nothing may be fed afterwards.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let Some(mut inflater) = self.inflater.take() else {
+            return self.feed_plain(bytes);
+        };
+        inflater.feed(bytes, |inflated| self.feed_plain(inflated))?;
+        self.inflater = Some(inflater);
+        Ok(())
+    }
+
+    fn feed_plain(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let Some(prefix) = &mut self.prefix else {
             return self.walk(bytes);
         };
@@ -135,6 +151,9 @@ impl Walker {
     /// # Errors
     /// It is not.
     pub fn finish(&mut self) -> Result<Facts, Refusal> {
+        if let Some(inflater) = &self.inflater {
+            inflater.finish()?;
+        }
         if let Some(prefix) = self.prefix.take() {
             self.walk(&prefix)?;
         }

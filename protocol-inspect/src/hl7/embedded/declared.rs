@@ -2,7 +2,7 @@
 //!
 //! In: ED.2 or ED.3 and a kind. Out: yes, no, or that it says nothing.
 
-use super::kind::Kind;
+use crate::embedded::Kind;
 
 /// Whether a document of this kind may be called so in ED.3 (table 0291 and what senders write); `None` if it says nothing.
 pub(super) fn is_of_subtype(subtype: &[u8], kind: Kind) -> Option<bool> {

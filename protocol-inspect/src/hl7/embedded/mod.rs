@@ -7,28 +7,22 @@
 //! so that the kinds that are made to carry others are refused unless a rule lists them.
 //! Knows nothing of pixels, pages and schemas, and nothing of markup in text that is no document.
 
-mod active;
 mod declared;
 mod decode;
-mod kind;
-mod magic;
 mod pointer;
-mod scan;
-mod xml;
 
 use std::ops::ControlFlow;
 
 use self::decode::Encoding;
-use self::kind::Group;
-use self::scan::{Scanner, Seen};
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
 use super::judge::Case;
 use super::place::Place;
 use super::policy::Level;
 use super::segment::Segment;
 use crate::Reason;
+use crate::embedded::{self, Group, Scanner, Seen};
 
-pub use self::kind::Kind;
+pub use crate::embedded::Kind;
 
 /// Judges all documents of a message by what the rule says of them.
 pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
@@ -257,7 +251,7 @@ impl Judge<'_, '_> {
             // The only document type that declares nothing.
             letters = rest;
         }
-        let kind = match xml::judge(letters, charset_checked) {
+        let kind = match embedded::judge_xml(letters, charset_checked) {
             // A web page need not be well-formed; a rule lists it or not.
             Err(wrong) if kind == Kind::Html && wrong.weight < Weight::Firm => Kind::Html,
             Err(wrong) => {
@@ -269,7 +263,7 @@ impl Judge<'_, '_> {
             Ok(b"html") => Kind::Html,
             Ok(_) => Kind::Xml,
         };
-        if active::runs(letters, matches!(kind, Kind::Html | Kind::Svg)) {
+        if embedded::runs(letters, matches!(kind, Kind::Html | Kind::Svg)) {
             Kind::Script
         } else {
             kind
@@ -387,8 +381,8 @@ impl Judge<'_, '_> {
                 ControlFlow::Continue(())
             },
         );
-        let kind = magic::recognise(&head);
-        !matches!(kind, Kind::Unknown | Kind::Text) && magic::is_certain(&head, kind)
+        let kind = embedded::recognise(&head);
+        !matches!(kind, Kind::Unknown | Kind::Text) && embedded::is_certain(&head, kind)
     }
 
     /// No document type in any text, whatever stands before it.
@@ -413,7 +407,7 @@ impl Judge<'_, '_> {
             ControlFlow::Continue(())
         });
         if let Some(offset) = found {
-            self.add(Weight::Firm, offset, xml::DOCTYPE);
+            self.add(Weight::Firm, offset, embedded::DOCTYPE);
         }
     }
 

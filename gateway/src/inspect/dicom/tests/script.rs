@@ -291,6 +291,7 @@ pub(super) fn policy() -> ConnectionPolicy {
                 sop_classes: classes.map(str::to_owned).to_vec(),
                 move_destinations: Vec::new(),
                 bind_sender: true,
+                documents: Vec::new(),
                 profiles: vec![Profile::standard()],
                 shadow: false,
             }],

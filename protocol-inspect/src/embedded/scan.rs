@@ -9,20 +9,20 @@ use super::magic::{self, HEAD, ISO, ISO_AT};
 
 /// What a whole document is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) kind: Kind,
+pub(crate) struct Seen {
+    pub(crate) kind: Kind,
     /// Bytes of the document.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// A PDF with parts that cannot be searched.
-    pub(super) opaque: bool,
+    pub(crate) opaque: bool,
     /// A PDF that does something when it is opened.
-    pub(super) opens: bool,
+    pub(crate) opens: bool,
     /// An archive hangs behind the document, where readers of archives find it.
-    pub(super) trailing_archive: bool,
+    pub(crate) trailing_archive: bool,
 }
 
 /// The state between two pieces.
-pub(super) struct Scanner {
+pub(crate) struct Scanner {
     head: Vec<u8>,
     /// By the head, once there is one.
     kind: Option<Kind>,
@@ -30,29 +30,37 @@ pub(super) struct Scanner {
     iso: [u8; ISO.len()],
     /// Whether a byte came that is no text.
     binary: bool,
+    /// Whether a pad byte follows, which may as well be the last byte of an archive.
+    padded: bool,
     names: Names,
     directory: Directory,
 }
 
 impl Scanner {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             head: Vec::new(),
             kind: None,
             length: 0,
             iso: [0; ISO.len()],
             binary: false,
+            padded: false,
             names: Names::default(),
             directory: Directory::default(),
         }
     }
 
     /// Bytes so far.
-    pub(super) fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.length
     }
 
-    pub(super) fn push(&mut self, piece: &[u8]) {
+    /// A byte 0 follows that is not the document's, if it is only there for the sake of an even length.
+    pub(crate) fn pad(&mut self) {
+        self.padded = true;
+    }
+
+    pub(crate) fn push(&mut self, piece: &[u8]) {
         let start = self.length;
         self.length = start.saturating_add(piece.len());
         self.disk_image(start, piece);
@@ -98,7 +106,7 @@ impl Scanner {
         }
     }
 
-    pub(super) fn finish(mut self) -> Seen {
+    pub(crate) fn finish(mut self) -> Seen {
         if self.kind.is_none() {
             self.recognise();
         }
@@ -112,12 +120,14 @@ impl Scanner {
             kind = Kind::Unknown;
         }
         let archive = matches!(kind, Kind::Java | Kind::Office) || kind.group() == Group::Archive;
+        let padded = self.length.saturating_add(1);
+        let ends = |length| self.directory.ends_at(length);
         Seen {
             kind,
             length: self.length,
             opaque: self.names.opaque,
             opens: self.names.opens,
-            trailing_archive: !archive && self.directory.ends_at(self.length),
+            trailing_archive: !archive && (ends(self.length) || (self.padded && ends(padded))),
         }
     }
 }

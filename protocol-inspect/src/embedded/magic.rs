@@ -6,16 +6,16 @@
 use super::kind::Kind;
 
 /// Bytes of a document that are enough to recognise it, but for disk images.
-pub(super) const HEAD: usize = 1024;
+pub(crate) const HEAD: usize = 1024;
 
 /// Where a disk image (ISO 9660) has its sign.
-pub(super) const ISO_AT: usize = 0x8001;
+pub(crate) const ISO_AT: usize = 0x8001;
 
 /// The sign of a disk image.
-pub(super) const ISO: &[u8; 5] = b"CD001";
+pub(crate) const ISO: &[u8; 5] = b"CD001";
 
 /// Recognises a document. What begins as text is [`Kind::Text`], although its rest may be none.
-pub(super) fn recognise(head: &[u8]) -> Kind {
+pub(crate) fn recognise(head: &[u8]) -> Kind {
     if let Some((_, kind)) = STARTS.iter().find(|(sign, _)| head.starts_with(sign)) {
         return *kind;
     }
@@ -61,7 +61,7 @@ fn is_program(head: &[u8]) -> bool {
 }
 
 /// Whether a kind was recognised by more than two bytes, which chance can make.
-pub(super) fn is_certain(head: &[u8], kind: Kind) -> bool {
+pub(crate) fn is_certain(head: &[u8], kind: Kind) -> bool {
     match (kind, head) {
         // The header of a Windows program is within the first 64 KiB.
         (Kind::Exe, _) => head.get(62..64) == Some(&[0; 2]),
@@ -136,7 +136,7 @@ fn markup(letters: &[u8]) -> Kind {
 }
 
 /// Whether a byte belongs into plain text.
-pub(super) fn is_text(byte: u8) -> bool {
+pub(crate) fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | 0x0c | b'\r' | 0x20..=0x7e | 0x80..)
 }
 

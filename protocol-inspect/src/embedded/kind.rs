@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a rule that lists no kinds does with one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Group {
+pub(crate) enum Group {
     /// Passes.
     Harmless,
     /// Does not pass: a reader of it may do more than show it.
@@ -37,14 +37,14 @@ macro_rules! kinds {
                 }
             }
 
-            pub(super) fn group(self) -> Group {
+            pub(crate) fn group(self) -> Group {
                 match self {
                     $(Self::$variant => Group::$group,)*
                 }
             }
 
             /// What is said of one that is not carried.
-            pub(super) fn complaint(self) -> &'static str {
+            pub(crate) fn complaint(self) -> &'static str {
                 match self {
                     $(Self::$variant => concat!(
                         "holds ", $what, ", and the rule does not list the kind `", $name, "`"
@@ -111,7 +111,7 @@ impl Kind {
     }
 
     /// Whether it is XML, whatever the elements are called.
-    pub(super) fn is_markup(self) -> bool {
+    pub(crate) fn is_markup(self) -> bool {
         matches!(self, Self::Cda | Self::Xml | Self::Svg | Self::Html)
     }
 }

@@ -4,7 +4,7 @@
 //! A search for words, which a page can hide from; so web pages are refused anyway unless a rule lists them.
 
 /// Whether markup has a script in it; `is_page` if it is made for browsers, which know more ways to run one.
-pub(super) fn runs(bytes: &[u8], is_page: bool) -> bool {
+pub(crate) fn runs(bytes: &[u8], is_page: bool) -> bool {
     let lower = bytes.to_ascii_lowercase();
     // Elements of web pages run in other XML too, under a prefix.
     let script = memchr::memmem::find_iter(&lower, b"script").any(|at| {

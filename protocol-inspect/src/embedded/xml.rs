@@ -6,13 +6,13 @@
 //! A test compares it with an independent parser.
 //! Knows nothing of schemas; namespaces are names like others.
 
-use crate::hl7::finding::Weight;
+use crate::severity::Weight;
 
 /// What is wrong with a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) weight: Weight,
-    pub(super) detail: &'static str,
+pub(crate) struct Wrong {
+    pub(crate) weight: Weight,
+    pub(crate) detail: &'static str,
 }
 
 /// Judges a document; the name of its root element without prefix.
@@ -20,7 +20,7 @@ pub(super) struct Wrong {
 /// `charset_checked` says that the bytes were judged as part of the message; else they must be UTF-8, or in a
 /// single-byte set that the document declares.
 //= XML 1.0 2.1
-pub(super) fn judge(bytes: &[u8], charset_checked: bool) -> Result<&[u8], Wrong> {
+pub(crate) fn judge(bytes: &[u8], charset_checked: bool) -> Result<&[u8], Wrong> {
     // Anywhere, in comments too: somebody may look for them with less care than a parser has.
     if ["<!DOCTYPE", "<!ENTITY"]
         .iter()
@@ -49,7 +49,7 @@ pub(super) fn judge(bytes: &[u8], charset_checked: bool) -> Result<&[u8], Wrong>
 }
 
 /// What is said of a document type, wherever it is found.
-pub(super) const DOCTYPE: &str = "has a document type or entity declaration";
+pub(crate) const DOCTYPE: &str = "has a document type or entity declaration";
 
 /// Which bytes are letters.
 enum Encoding {
