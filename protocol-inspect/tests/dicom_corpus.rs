@@ -63,7 +63,7 @@ fn files_of_pydicom() {
 }
 
 /// What pydicom tests its tolerance with. It warns of the value that is no integer in `badVR.dcm`, too.
-const KNOWN_OF_PYDICOM: [&str; 12] = [
+const KNOWN_OF_PYDICOM: [&str; 13] = [
     // Not carried.
     "image_dfl.dcm",
     // Cut off.
@@ -77,6 +77,8 @@ const KNOWN_OF_PYDICOM: [&str; 12] = [
     "meta_missing_tsyntax.dcm",
     "nested_priv_SQ.dcm",
     "winter.dcm",
+    // A code stream made up of bytes that look like a delimiter.
+    "JPEG2000-embedded-sequence-delimiter.dcm",
     // Pixel data that is longer than the image.
     "MR_small_padded.dcm",
     // Letters where an integer must be: Number of Frames.

@@ -183,7 +183,7 @@ fn a_rule_lists_what_it_carries() {
     let pdf = document("1", PDF, "application/pdf", None);
     let script = [PDF, b" /JavaScript "].concat();
     let script = document("1", &script, "application/pdf", None);
-    let archive = element(0x0042, 0x0010, "UT", b"PK\x03\x04\x14\0\0\0");
+    let archive = element(0x0400, 0x0115, "OB", b"PK\x03\x04\x14\0\0\0");
     assert!(says(&[], &pdf).is_ok());
     assert!(says(&[DocumentKind::Cda], &pdf).is_err());
     assert!(says(&[], &script).is_err());
