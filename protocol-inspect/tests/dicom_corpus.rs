@@ -34,8 +34,9 @@ fn corpus() {
     }
     let refused = judge(&corpus);
     println!("{refused:#?}");
-    // Behind its deflated stream stands what ends gzip, a checksum and a length.
-    let known = ["image_dfl.dcm"];
+    // Behind its deflated stream stands what ends gzip, a checksum and a length;
+    // the other one has neither patient, study nor series.
+    let known = ["image_dfl.dcm", "SC_rgb_jls_lossy_line.dcm"];
     let unknown = refused
         .values()
         .flatten()
@@ -63,7 +64,7 @@ fn files_of_pydicom() {
 }
 
 /// What pydicom tests its tolerance with. It warns of the value that is no integer in `badVR.dcm`, too.
-const KNOWN_OF_PYDICOM: [&str; 13] = [
+const KNOWN_OF_PYDICOM: [&str; 22] = [
     // Not carried.
     "image_dfl.dcm",
     // Cut off.
@@ -77,6 +78,16 @@ const KNOWN_OF_PYDICOM: [&str; 13] = [
     "meta_missing_tsyntax.dcm",
     "nested_priv_SQ.dcm",
     "winter.dcm",
+    // No SOP class, or none of the UIDs of study and series: fragments of data sets that were never images.
+    "JPEGLSNearLossless_08.dcm",
+    "JPEGLSNearLossless_16.dcm",
+    "SC_rgb_jls_lossy_line.dcm",
+    "SC_rgb_jls_lossy_sample.dcm",
+    "UN_sequence.dcm",
+    "chrSQEncoding.dcm",
+    "chrSQEncoding1.dcm",
+    "no_meta_group_length.dcm",
+    "priv_SQ.dcm",
     // A code stream made up of bytes that look like a delimiter.
     "JPEG2000-embedded-sequence-delimiter.dcm",
     // Pixel data that is longer than the image.

@@ -16,6 +16,7 @@ use super::dataset::{Brief, Content, Facts, Walker};
 use super::dimse::{Command, Direction, Service, allowed, status};
 use super::exchange::Exchange;
 use super::fault::{Violation, Warnings, refusal};
+use super::iod;
 use super::pdu::{AbortReason, Pdv};
 use super::policy::Policy;
 use crate::{LimitReached, Reason, Refusal};
@@ -478,7 +479,9 @@ fn compare(command: &Command, facts: &Facts) -> Result<(), Refusal> {
 fn status_of(fault: &Refusal) -> u16 {
     match fault.reason {
         Reason::Limit | Reason::Rate => status::OUT_OF_RESOURCES,
-        Reason::Field if fault.detail == MISMATCH => status::DATA_SET_MISMATCH,
+        Reason::Field if fault.detail == MISMATCH || iod::is_finding(&fault.detail) => {
+            status::DATA_SET_MISMATCH
+        }
         Reason::Forbidden | Reason::Identity => status::NOT_AUTHORIZED,
         Reason::Framing
         | Reason::Encoding

@@ -16,6 +16,7 @@ mod association;
 mod dimse;
 mod dictionary;
 mod values;
+mod iod;
 mod dataset;
 mod exchange;
 mod message;

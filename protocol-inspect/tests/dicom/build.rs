@@ -308,25 +308,73 @@ pub(crate) fn delimiter(element: u16, length: u32) -> Vec<u8> {
     out
 }
 
-/// A small CT instance: identity, a sequence, an image of 2 by 2 pixels.
+/// A small CT instance that lacks nothing: identity, a sequence, an image of 2 by 2 pixels.
+/// What nobody changes stands together, so that an index means the same for all.
 pub(crate) fn ct() -> Vec<Vec<u8>> {
-    let inner = element(0x0008, 0x1155, "UI", &ui("1.2.3"));
+    let inner = [
+        element(0x0008, 0x1150, "UI", &ui(CT)),
+        element(0x0008, 0x1155, "UI", &ui("1.2.3")),
+    ]
+    .concat();
     let reference = [
         delimiter(0xe000, u32::try_from(inner.len()).unwrap()),
         inner,
     ]
     .concat();
+    let cs = |group, number, value| element(group, number, "CS", &text(value));
+    let empty = |group, number, vr| element(group, number, vr, b"");
+    let joined = |elements: &[Vec<u8>]| elements.concat();
     vec![
-        element(0x0008, 0x0005, "CS", b"ISO_IR 100"),
+        joined(&[
+            element(0x0008, 0x0005, "CS", b"ISO_IR 100"),
+            cs(0x0008, 0x0008, "ORIGINAL\\PRIMARY\\AXIAL"),
+        ]),
         element(0x0008, 0x0016, "UI", &ui(CT)),
-        element(0x0008, 0x0018, "UI", &ui(INSTANCE)),
+        joined(&[
+            element(0x0008, 0x0018, "UI", &ui(INSTANCE)),
+            empty(0x0008, 0x0020, "DA"),
+            empty(0x0008, 0x0030, "TM"),
+            empty(0x0008, 0x0050, "SH"),
+            cs(0x0008, 0x0060, "CT"),
+            empty(0x0008, 0x0070, "LO"),
+            empty(0x0008, 0x0090, "PN"),
+        ]),
         element(0x0008, 0x1140, "SQ", &reference),
         element(0x0010, 0x0010, "PN", &text("Canary^Synthetic")),
-        element(0x0010, 0x0020, "LO", &text("CANARY-1")),
-        element(0x0028, 0x0002, "US", &us(1)),
+        joined(&[
+            element(0x0010, 0x0020, "LO", &text("CANARY-1")),
+            empty(0x0010, 0x0030, "DA"),
+            empty(0x0010, 0x0040, "CS"),
+            empty(0x0018, 0x0050, "DS"),
+            empty(0x0018, 0x0060, "DS"),
+            element(0x0020, 0x000d, "UI", &ui("1.2.826.0.1.1")),
+            element(0x0020, 0x000e, "UI", &ui("1.2.826.0.1.2")),
+            empty(0x0020, 0x0010, "SH"),
+            empty(0x0020, 0x0011, "IS"),
+            empty(0x0020, 0x0012, "IS"),
+            empty(0x0020, 0x0013, "IS"),
+            element(0x0020, 0x0032, "DS", &text("0\\0\\0")),
+            element(0x0020, 0x0037, "DS", &text("1\\0\\0\\0\\1\\0")),
+            element(0x0020, 0x0052, "UI", &ui("1.2.826.0.1.3")),
+            empty(0x0020, 0x1040, "LO"),
+        ]),
+        joined(&[
+            element(0x0028, 0x0002, "US", &us(1)),
+            cs(0x0028, 0x0004, "MONOCHROME2"),
+        ]),
         element(0x0028, 0x0010, "US", &us(2)),
-        element(0x0028, 0x0011, "US", &us(2)),
-        element(0x0028, 0x0100, "US", &us(16)),
+        joined(&[
+            element(0x0028, 0x0011, "US", &us(2)),
+            element(0x0028, 0x0030, "DS", &text("1\\1")),
+        ]),
+        joined(&[
+            element(0x0028, 0x0100, "US", &us(16)),
+            element(0x0028, 0x0101, "US", &us(16)),
+            element(0x0028, 0x0102, "US", &us(15)),
+            element(0x0028, 0x0103, "US", &us(0)),
+            element(0x0028, 0x1052, "DS", &text("0")),
+            element(0x0028, 0x1053, "DS", &text("1")),
+        ]),
         element(0x7fe0, 0x0010, "OW", &[1; 8]),
     ]
 }

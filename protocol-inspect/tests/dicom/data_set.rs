@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use protocol_inspect::dicom::{
-    Brief, Compression, Content, Policy, Profile, Rule, TransferSyntax, Walker, inspect_offline,
+    Brief, Compression, Content, Level, Policy, Profile, Rule, TransferSyntax, Walker,
+    inspect_offline,
 };
-use protocol_inspect::{Base, Limits};
+use protocol_inspect::{Base, Limits, Severity};
 
 use super::build::{
     CT, DEFLATED, EXPLICIT, INSTANCE, ct, deflated, delimiter, element, header, text, ui, us,
@@ -522,10 +523,18 @@ fn table(name: &str, syntax: TransferSyntax, cases: Vec<(&str, Vec<u8>)>) {
     insta::assert_snapshot!(name, said);
 }
 
+/// Judges how a data set is written, not which modules it has.
+pub(super) fn encoding_alone(base: Base) -> Profile {
+    Profile {
+        levels: [(Level::Object, Severity::Ignore)].into(),
+        ..Profile::of(base)
+    }
+}
+
 /// An instance before one rule.
 pub(super) fn brief(base: Base, limits: &Limits) -> Brief {
     let rule = Rule {
-        profiles: vec![Profile::of(base)],
+        profiles: vec![encoding_alone(base)],
         ..Rule::default()
     };
     let policy = Policy {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use protocol_inspect::dicom::{Brief, DocumentKind, Policy, Profile, Rule, TransferSyntax, Walker};
+use protocol_inspect::dicom::{Brief, DocumentKind, Policy, Rule, TransferSyntax, Walker};
 use protocol_inspect::{Base, Limits, Refusal};
 
 use super::build::{ct, deflated, element, text, ui};
-use super::data_set::{brief, walk};
+use super::data_set::{brief, encoding_alone, walk};
 use super::pixels::table;
 
 const PDF: &[u8] = b"%PDF-1.7\n1 0 obj <</Type /Catalog>> endobj\n%%EOF";
@@ -167,7 +167,7 @@ fn a_rule_lists_what_it_carries() {
         let policy = Policy {
             rules: vec![Rule {
                 documents: kinds.to_vec(),
-                profiles: vec![Profile::standard()],
+                profiles: vec![encoding_alone(Base::Standard)],
                 ..Rule::default()
             }],
             ..Policy::default()

@@ -17,6 +17,7 @@ mod documents;
 mod elements;
 mod message;
 mod pixels;
+mod object;
 mod properties;
 mod tree;
 mod upper_layer;

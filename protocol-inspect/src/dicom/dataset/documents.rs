@@ -41,6 +41,8 @@ pub(super) struct Documents {
     open: Option<Value>,
     /// The encapsulated document: its kind and length, padding included.
     held: Option<(Kind, u32)>,
+    /// Room for the first bytes of the next value.
+    spare: Vec<u8>,
 }
 
 /// SOP classes that hold one document (PS3.4 B.5).
@@ -84,7 +86,14 @@ impl Documents {
             sop_class,
             open: None,
             held: None,
+            spare: Vec::new(),
         }
+    }
+
+    fn start(&mut self, tag: Tag, length: u32, depth: usize) -> Value {
+        let mut head = std::mem::take(&mut self.spare);
+        head.clear();
+        Value::new(tag, length, depth, head)
     }
 
     pub(super) fn element(
@@ -95,13 +104,15 @@ impl Documents {
         if holds_bytes(element.vr) || is_document(element.tag, element.depth) {
             let is_short = usize::try_from(element.length).is_ok_and(|length| length <= MAX_KEPT);
             if is_short {
-                self.open = Some(Value::new(element.tag, element.length, element.depth));
+                self.open = Some(self.start(element.tag, element.length, element.depth));
                 self.chunk(element.value, tell)?;
             }
-            let Some(value) = self.open.take() else {
+            let Some(mut value) = self.open.take() else {
                 return Ok(());
             };
-            return self.end(value, tell);
+            self.end(&mut value, tell)?;
+            self.spare = value.head;
+            return Ok(());
         }
         if element.depth > 0 {
             return Ok(());
@@ -122,7 +133,7 @@ impl Documents {
     /// A value of more than [`MAX_KEPT`] bytes begins.
     pub(super) fn long(&mut self, long: &Long) {
         self.open = (holds_bytes(long.vr) || is_document(long.tag, long.depth))
-            .then(|| Value::new(long.tag, long.length, long.depth));
+            .then(|| self.start(long.tag, long.length, long.depth));
     }
 
     /// The next bytes of it.
@@ -138,7 +149,9 @@ impl Documents {
             }
         }
         value.push(bytes, self.most_markup)?;
-        if !value.is_over() {
+        if value.is_over() {
+            self.spare = value.head;
+        } else {
             self.open = Some(value);
         }
         Ok(())
@@ -155,9 +168,9 @@ impl Documents {
         }
     }
 
-    fn end(&mut self, mut value: Value, tell: &mut Tell<'_>) -> Result<(), Refusal> {
+    fn end(&mut self, value: &mut Value, tell: &mut Tell<'_>) -> Result<(), Refusal> {
         if !value.is_judged {
-            self.judge_head(&mut value, tell)?;
+            self.judge_head(value, tell)?;
         }
         let Some(document) = value.document.take() else {
             return Ok(());
@@ -257,12 +270,12 @@ impl Documents {
 }
 
 impl Value {
-    fn new(tag: Tag, length: u32, depth: usize) -> Self {
+    fn new(tag: Tag, length: u32, depth: usize, head: Vec<u8>) -> Self {
         Self {
             tag,
             length,
             remaining: length,
-            head: Vec::new(),
+            head,
             is_judged: false,
             document: is_document(tag, depth).then(|| Document {
                 scanner: Scanner::new(),

@@ -9,12 +9,14 @@ use dicom_core::header::VR;
 
 use super::super::dictionary::Entry;
 use super::super::fault::{Warnings, refusal};
+use super::super::iod;
 use super::super::policy::{Level, Strictness};
 use super::super::transfer::TransferSyntax;
 use super::brief::Brief;
 use super::documents::Documents;
 use super::facts::{self, Facts};
 use super::nesting::{self, Nesting};
+use super::object::Object;
 use super::pixels::Pixels;
 use super::values::Values;
 use crate::severity::{Severity, Weight};
@@ -93,12 +95,19 @@ impl Tell<'_> {
     }
 }
 
+impl iod::Tell for Tell<'_> {
+    fn finding(&mut self, tag: Tag, weight: Weight, detail: &'static str) -> Result<(), Refusal> {
+        self.finding(tag, (Level::Object, weight), Reason::Field, detail)
+    }
+}
+
 /// All of them.
 pub(super) struct Judges {
     pixels: Pixels,
     documents: Documents,
     pub(super) facts: Facts,
     pub(super) values: Values,
+    object: Object,
 }
 
 impl Judges {
@@ -108,6 +117,7 @@ impl Judges {
             documents: Documents::new(brief),
             facts: Facts::default(),
             values: Values::new(brief),
+            object: Object::new(brief),
         }
     }
 
@@ -119,7 +129,8 @@ impl Judges {
         facts::element(&mut self.facts, element, tell)?;
         self.pixels.element(element, tell)?;
         self.documents.element(element, tell)?;
-        self.values.element(element, tell)
+        self.values.element(element, tell)?;
+        self.object.element(element, tell)
     }
 
     /// A value begins that is longer than [`MAX_KEPT`]: all its bytes come as chunks, and then [`Self::element`].
@@ -140,22 +151,24 @@ impl Judges {
     /// A sequence opens: an element without value, in as many sequences as its depth says.
     pub(super) fn open_sequence(
         &mut self,
-        _sequence: &Element<'_>,
+        sequence: &Element<'_>,
         _tell: &mut Tell<'_>,
     ) -> Result<(), Refusal> {
+        self.object.open_sequence(sequence.tag);
         Ok(())
     }
 
     /// An item in so many sequences opens.
     pub(super) fn open_item(&mut self, depth: usize, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
         self.values.open_item(depth);
+        self.object.open_item();
         Ok(())
     }
 
     /// The item in so many sequences is over.
-    pub(super) fn close_item(&mut self, depth: usize, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
+    pub(super) fn close_item(&mut self, depth: usize, tell: &mut Tell<'_>) -> Result<(), Refusal> {
         self.pixels.close_item(depth);
-        Ok(())
+        self.object.close_item(tell)
     }
 
     /// The innermost of so many sequences is over.
@@ -164,6 +177,7 @@ impl Judges {
         _depth: usize,
         _tell: &mut Tell<'_>,
     ) -> Result<(), Refusal> {
+        self.object.close_sequence();
         Ok(())
     }
 
@@ -173,6 +187,7 @@ impl Judges {
         pixels: &Element<'_>,
         tell: &mut Tell<'_>,
     ) -> Result<(), Refusal> {
+        self.object.open_fragments(pixels.tag);
         self.pixels.open_fragments(pixels, tell)
     }
 
@@ -192,7 +207,7 @@ impl Judges {
     }
 
     /// The data set is over, and nothing of it is open.
-    pub(super) fn finish(&mut self, _tell: &mut Tell<'_>) -> Result<(), Refusal> {
-        Ok(())
+    pub(super) fn finish(&mut self, tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        self.object.finish(tell)
     }
 }

@@ -15,6 +15,7 @@ mod header;
 mod judges;
 mod levels;
 mod nesting;
+mod object;
 pub mod tree;
 mod value;
 mod values;

@@ -198,6 +198,9 @@ pub(super) fn instance(instance: &str, filling: usize) -> Vec<u8> {
     set.extend(explicit(0x0008, 0x0018, b"UI", &padded(instance)));
     set.extend(explicit(0x0010, 0x0010, b"PN", b"DOE^JANE"));
     set.extend(filled(filling));
+    for (element, uid) in [(0x000d, "1.2.826.0.1.1"), (0x000e, "1.2.826.0.1.2")] {
+        set.extend(explicit(0x0020, element, b"UI", &padded(uid)));
+    }
     set
 }
 
