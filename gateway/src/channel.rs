@@ -1,9 +1,10 @@
 //! Typed messages with descriptors over a Unix seqpacket socket pair.
 //!
-//! Each end sends one closed enum and receives another.
+//! Each end sends one closed enum and receives another; [`Wire`] says how one becomes bytes.
 //! A message that does not fit a packet travels as a memory file.
 //! Knows nothing of what the messages mean.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -35,10 +36,48 @@ pub enum ChannelError {
     Io(#[from] io::Error),
     /// Not one of our messages: the two ends are not of the same program.
     #[error("the message cannot be understood")]
-    Message(#[from] serde_json::Error),
+    Message(#[from] WireError),
     /// A message beyond [`MAX_MESSAGE`] or with more than [`MAX_DESCRIPTORS`] descriptors.
     #[error("the message is too large")]
     TooLarge,
+}
+
+/// How a message becomes bytes and back.
+///
+/// JSON for everything that is said now and then; what is said of each message of a device has a form of its own.
+pub trait Wire: Sized {
+    /// Adds the message to bytes.
+    ///
+    /// # Errors
+    /// When it has no such form.
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), WireError>;
+
+    /// Reads a whole message.
+    ///
+    /// # Errors
+    /// When the bytes are none.
+    fn decode(bytes: &[u8]) -> Result<Self, WireError>;
+}
+
+/// Why bytes are no message, or a message has no bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// In JSON.
+    #[error("not one of the messages in JSON")]
+    Json(#[from] serde_json::Error),
+    /// In a form of its own.
+    #[error("not one of the messages in their own form")]
+    Own,
+}
+
+impl<T: Serialize + DeserializeOwned> Wire for T {
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), WireError> {
+        Ok(serde_json::to_writer(bytes, self)?)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        Ok(serde_json::from_slice(bytes)?)
+    }
 }
 
 /// A connected pair of raw ends; wrap each with [`Channel::new`] inside the runtime of its process.
@@ -52,7 +91,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
+impl<Tx: Wire, Rx: Wire> Channel<Tx, Rx> {
     /// Wraps one end.
     ///
     /// # Errors
@@ -81,8 +120,28 @@ impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
         let sent = self
             .socket
             .async_io(Interest::WRITABLE, |socket| {
-                send(socket, &packet.inline, &all)
+                send(socket, &[IoSlice::new(&packet.inline)], &all)
             })
+            .await;
+        sent.map_err(ChannelError::from_io)
+    }
+
+    /// Sends a message that was encoded before, without descriptors. Cancel-safe like [`Self::send`].
+    ///
+    /// # Errors
+    /// [`ChannelError::TooLarge`] when it does not fit a packet, else as [`Self::send`].
+    pub async fn send_encoded(&self, message: &[u8]) -> Result<(), ChannelError> {
+        if message.len() >= MAX_PACKET {
+            return Err(ChannelError::TooLarge);
+        }
+        let slices = [IoSlice::new(&[INLINE]), IoSlice::new(message)];
+        match send(self.socket.get_ref(), &slices, &[]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent.map_err(ChannelError::from_io),
+        }
+        let sent = self
+            .socket
+            .async_io(Interest::WRITABLE, |socket| send(socket, &slices, &[]))
             .await;
         sent.map_err(ChannelError::from_io)
     }
@@ -100,7 +159,8 @@ impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
         let mut all: Vec<BorrowedFd<'_>> = Vec::with_capacity(descriptors.len() + 1);
         all.extend(packet.memory.as_ref().map(AsFd::as_fd));
         all.extend_from_slice(descriptors);
-        send(self.socket.get_ref(), &packet.inline, &all).map_err(ChannelError::from_io)
+        let inline = [IoSlice::new(&packet.inline)];
+        send(self.socket.get_ref(), &inline, &all).map_err(ChannelError::from_io)
     }
 
     /// The next message and its descriptors. Cancel-safe.
@@ -108,17 +168,20 @@ impl<Tx: Serialize, Rx: DeserializeOwned> Channel<Tx, Rx> {
     /// # Errors
     /// [`ChannelError::Closed`] when the other process is gone.
     pub async fn receive(&self) -> Result<(Rx, Vec<OwnedFd>), ChannelError> {
-        let packet = self.socket.async_io(Interest::READABLE, receive).await;
-        let (bytes, mut descriptors) = packet.map_err(ChannelError::from_io)?;
-        match bytes.split_first() {
-            None => Err(ChannelError::Closed),
-            Some((&INLINE, json)) => Ok((serde_json::from_slice(json)?, descriptors)),
-            Some(_) => {
+        let received = self
+            .socket
+            .async_io(Interest::READABLE, receive::<Rx>)
+            .await;
+        let (message, mut descriptors) = received.map_err(ChannelError::from_io)?;
+        match message {
+            Received::Message(message) => Ok((message?, descriptors)),
+            Received::End => Err(ChannelError::Closed),
+            Received::InMemory => {
                 if descriptors.is_empty() {
                     return Err(ChannelError::TooLarge);
                 }
-                let json = read_memory(descriptors.remove(0))?;
-                Ok((serde_json::from_slice(&json)?, descriptors))
+                let bytes = read_memory(descriptors.remove(0))?;
+                Ok((Rx::decode(&bytes)?, descriptors))
             }
         }
     }
@@ -157,9 +220,9 @@ struct Packet {
 }
 
 impl Packet {
-    fn encode(message: &impl Serialize, descriptors: usize) -> Result<Self, ChannelError> {
+    fn encode(message: &impl Wire, descriptors: usize) -> Result<Self, ChannelError> {
         let mut inline = vec![INLINE];
-        serde_json::to_writer(&mut inline, message)?;
+        message.encode(&mut inline)?;
         if descriptors > MAX_DESCRIPTORS || inline.len() > MAX_MESSAGE {
             return Err(ChannelError::TooLarge);
         }
@@ -182,36 +245,51 @@ impl Packet {
 }
 
 fn read_memory(memory: OwnedFd) -> Result<Vec<u8>, ChannelError> {
-    let mut json = Vec::new();
+    let mut bytes = Vec::new();
     let limit = u64::try_from(MAX_MESSAGE).unwrap_or(u64::MAX);
     std::fs::File::from(memory)
         .take(limit)
-        .read_to_end(&mut json)?;
-    Ok(json)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+fn send(socket: &OwnedFd, bytes: &[IoSlice<'_>], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS + 1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    rustix::net::sendmsg(
-        socket,
-        &[IoSlice::new(bytes)],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )?;
+    rustix::net::sendmsg(socket, bytes, &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
-fn receive(socket: &OwnedFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut bytes = vec![0; MAX_PACKET];
+/// What came in one packet.
+enum Received<Rx> {
+    Message(Result<Rx, WireError>),
+    /// In the memory file beside it.
+    InMemory,
+    End,
+}
+
+thread_local! {
+    /// Where packets are received, for all channels of a thread: a message is read before the next one comes.
+    //= C7
+    static SPACE: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_PACKET].into());
+}
+
+fn receive<Rx: Wire>(socket: &OwnedFd) -> io::Result<(Received<Rx>, Vec<OwnedFd>)> {
+    SPACE.with_borrow_mut(|bytes| receive_in(socket, bytes))
+}
+
+fn receive_in<Rx: Wire>(
+    socket: &OwnedFd,
+    bytes: &mut [u8],
+) -> io::Result<(Received<Rx>, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS + 1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         socket,
-        &mut [IoSliceMut::new(&mut bytes)],
+        &mut [IoSliceMut::new(bytes)],
         &mut ancillary,
         RecvFlags::CMSG_CLOEXEC,
     )?;
@@ -227,8 +305,13 @@ fn receive(socket: &OwnedFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
             descriptors.extend(rights);
         }
     }
-    bytes.truncate(received.bytes);
-    Ok((bytes, descriptors))
+    let packet = bytes.get(..received.bytes).unwrap_or_default();
+    let message = match packet.split_first() {
+        None => Received::End,
+        Some((&INLINE, message)) => Received::Message(Rx::decode(message)),
+        Some(_) => Received::InMemory,
+    };
+    Ok((message, descriptors))
 }
 
 /// Most descriptors beside one message.
@@ -236,7 +319,7 @@ pub const MAX_DESCRIPTORS: usize = 16;
 /// Longest message: a policy with some hundred thousand devices.
 pub const MAX_MESSAGE: usize = 256 << 20;
 /// Longest message that travels in a packet.
-const MAX_PACKET: usize = 60 << 10;
+pub const MAX_PACKET: usize = 60 << 10;
 const INLINE: u8 = 0;
 const IN_MEMORY: u8 = 1;
 

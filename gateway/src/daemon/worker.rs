@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, mpsc};
 use tracing::{debug, error};
@@ -19,7 +17,7 @@ use tracing::{debug, error};
 use super::clock::SystemClock;
 use super::privileges::{self, SealError};
 use super::supervisor::Input;
-use crate::channel::{self, Channel, ChannelError};
+use crate::channel::{self, Channel, ChannelError, Wire};
 use crate::flow::Clock;
 
 /// The kinds of workers.
@@ -75,7 +73,7 @@ pub(super) struct Worker<Tx> {
     doom: Arc<Notify>,
 }
 
-impl<Tx: Serialize + Send + Sync + 'static> Worker<Tx> {
+impl<Tx: Wire + Send + Sync + 'static> Worker<Tx> {
     /// Starts a worker; what it says, and its end, arrive as [`Input`].
     pub(super) fn start<Rx>(
         kind: Kind,
@@ -84,7 +82,7 @@ impl<Tx: Serialize + Send + Sync + 'static> Worker<Tx> {
         wrap: fn(Rx, Vec<OwnedFd>) -> Input,
     ) -> io::Result<Self>
     where
-        Rx: DeserializeOwned + Send + 'static,
+        Rx: Wire + Send + 'static,
     {
         let (ours, theirs) = channel::pair()?;
         let child = spawn(kind, theirs)?;
@@ -147,7 +145,7 @@ fn spawn(kind: Kind, standard_input: OwnedFd) -> io::Result<Child> {
 }
 
 /// Ends when the supervisor lets go of the worker or a message cannot be sent; either way the worker must end.
-async fn write<Tx: Serialize, Rx: DeserializeOwned>(
+async fn write<Tx: Wire, Rx: Wire>(
     channel: Arc<Channel<Tx, Rx>>,
     mut queue: mpsc::Receiver<Parcel<Tx>>,
     doom: Arc<Notify>,
@@ -171,7 +169,7 @@ struct Reading {
 }
 
 impl Reading {
-    async fn run<Tx: Serialize, Rx: DeserializeOwned>(
+    async fn run<Tx: Wire, Rx: Wire>(
         self,
         channel: Arc<Channel<Tx, Rx>>,
         mut child: Child,

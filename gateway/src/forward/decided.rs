@@ -4,21 +4,33 @@
 //! What a connection decided is sent before anything else that it has to tell; see [`Decisions::flush`].
 //! Knows nothing of what was decided.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 use tokio::sync::{Mutex, Notify};
 
+use super::compact::{self, DECIDED};
 use super::message::{Decided, FromRelay, ToRelay};
-use crate::channel::{Channel, ChannelError};
-use crate::inspect::Decision;
+use crate::channel::{Channel, ChannelError, MAX_PACKET};
 
 /// Decisions that are not sent yet.
 #[derive(Default)]
 pub(super) struct Decisions {
-    waiting: RefCell<Vec<Decided>>,
-    /// Whoever takes what waits also sends it before the next may take.
+    /// As they travel, oldest first; the last packet still has room.
+    packets: RefCell<VecDeque<Vec<u8>>>,
+    waiting: Cell<usize>,
+    /// Room of a packet that was sent.
+    spare: RefCell<Vec<u8>>,
+    /// Whoever takes a packet also sends it before the next may take one.
     sending: Mutex<()>,
     some: Notify,
+}
+
+/// Whether time passed while a decision was taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Added {
+    AtOnce,
+    Waited,
 }
 
 impl Decisions {
@@ -30,18 +42,44 @@ impl Decisions {
     pub(super) async fn add(
         &self,
         channel: &Channel<FromRelay, ToRelay>,
-        decided: Decided,
-    ) -> Result<(), ChannelError> {
-        let waiting = {
-            let mut waiting = self.waiting.borrow_mut();
-            waiting.push(decided);
-            waiting.len()
-        };
+        decided: &Decided,
+    ) -> Result<Added, ChannelError> {
+        self.push(decided);
+        let waiting = self.waiting.get() + 1;
+        self.waiting.set(waiting);
         if waiting >= MOST {
-            return self.flush(channel).await;
+            self.flush(channel).await?;
+            return Ok(Added::Waited);
         }
-        self.some.notify_one();
-        Ok(())
+        if waiting == 1 {
+            self.some.notify_one();
+        }
+        Ok(Added::AtOnce)
+    }
+
+    fn push(&self, decided: &Decided) {
+        let mut packets = self.packets.borrow_mut();
+        if packets.is_empty() {
+            packets.push_back(self.new_packet());
+        }
+        let Some(last) = packets.back_mut() else {
+            return;
+        };
+        let end = last.len();
+        compact::put_decided(last, decided);
+        if last.len() > PACKET && end > 1 {
+            let mut next = self.new_packet();
+            next.extend_from_slice(last.get(end..).unwrap_or_default());
+            last.truncate(end);
+            packets.push_back(next);
+        }
+    }
+
+    fn new_packet(&self) -> Vec<u8> {
+        let mut packet = self.spare.take();
+        packet.clear();
+        packet.push(DECIDED);
+        packet
     }
 
     /// Sends what waits, and returns when all that was added before is sent.
@@ -52,24 +90,18 @@ impl Decisions {
         &self,
         channel: &Channel<FromRelay, ToRelay>,
     ) -> Result<(), ChannelError> {
-        let _turn = self.sending.lock().await;
-        let mut waiting = std::mem::take(&mut *self.waiting.borrow_mut()).into_iter();
-        let mut packet = Vec::new();
-        let mut length = 0;
-        for decided in waiting.by_ref() {
-            let own = longest(&decided.decision);
-            if length + own > PACKET && !packet.is_empty() {
-                let full = std::mem::take(&mut packet);
-                channel.send(&FromRelay::Decided(full), &[]).await?;
-                length = 0;
-            }
-            length += own;
-            packet.push(decided);
-        }
-        if packet.is_empty() {
+        if self.waiting.get() == 0 && self.sending.try_lock().is_ok() {
             return Ok(());
         }
-        channel.send(&FromRelay::Decided(packet), &[]).await
+        let _turn = self.sending.lock().await;
+        self.waiting.set(0);
+        // What is added while this waits is for the next who sends.
+        let packets = std::mem::take(&mut *self.packets.borrow_mut());
+        for packet in packets {
+            channel.send_encoded(&packet).await?;
+            self.spare.replace(packet);
+        }
+        Ok(())
     }
 
     /// Sends what was added whenever the connections have had their turn, until the supervisor is gone.
@@ -84,35 +116,19 @@ impl Decisions {
     }
 }
 
-/// What a decision is at most in a packet: texts may be escaped, bytes are numbers with a comma.
-fn longest(decision: &Decision) -> usize {
-    let texts = [
-        &decision.rule,
-        &decision.reason,
-        &decision.location,
-        &decision.detail,
-        &decision.answer,
-    ];
-    let texts = texts.into_iter().flatten().chain(&decision.warnings);
-    let letters = decision.kind.len() + texts.map(|text| text.len() + 3).sum::<usize>();
-    let bytes = decision.identifier.as_ref().map_or(0, Vec::len);
-    FRAME + 2 * letters + 4 * bytes
-}
-
-/// Names of fields, numbers and the digest of one decision.
-const FRAME: usize = 600;
-/// Bytes of one packet. Longer messages would travel as memory files, which a relay must not make.
+/// Bytes of one packet; the longest decision is far shorter.
 const PACKET: usize = 48 << 10;
+const _: () = assert!(PACKET < MAX_PACKET);
 /// Decisions after which they are sent at once; more wait only while the supervisor is slow, one for each connection.
 //= C7
-const MOST: usize = 64;
+const MOST: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::channel::pair;
     use crate::flow::{ConnectionId, Side};
-    use crate::inspect::{Outcome, Subject};
+    use crate::inspect::{Decision, Outcome, Subject};
 
     /// The longest that a pump hands over.
     fn decision() -> Decision {
@@ -136,27 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn no_decision_is_longer_than_was_counted_and_the_longest_fits() {
-        let least = Decision {
-            kind: String::new(),
-            rule: None,
-            reason: None,
-            location: None,
-            detail: None,
-            answer: None,
-            identifier: None,
-            warnings: Vec::new(),
-            ..decision()
-        };
-        for decision in [decision(), least] {
-            let counted = longest(&decision);
-            let decided = Decided {
-                id: ConnectionId(u64::MAX),
-                decision,
-            };
-            assert!(serde_json::to_vec(&decided).unwrap().len() <= counted);
-            assert!(counted <= PACKET);
-        }
+    fn the_longest_decision_fits_a_packet() {
+        let (id, decision) = (ConnectionId(u64::MAX), decision());
+        let mut packet = vec![DECIDED];
+        compact::put_decided(&mut packet, &Decided { id, decision });
+        assert!(packet.len() < PACKET);
     }
 
     #[tokio::test]
@@ -169,7 +169,7 @@ mod tests {
             let id = ConnectionId(number);
             let decision = decision();
             decisions
-                .add(&relay, Decided { id, decision })
+                .add(&relay, &Decided { id, decision })
                 .await
                 .unwrap();
         }
@@ -180,7 +180,7 @@ mod tests {
                     panic!("not decisions");
                 };
                 assert!(files.is_empty());
-                assert!(serde_json::to_vec(&some).unwrap().len() < 60 << 10);
+                assert!(some.len() < 40);
                 heard.extend(some.into_iter().map(|decided| decided.id.0));
             }
             heard

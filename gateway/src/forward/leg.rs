@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -163,22 +164,23 @@ impl Leg {
         }
     }
 
-    /// Waits until there is something to read (if `read` says so) or room to write (if something waits).
-    pub(super) async fn ready(&self, read: bool) {
+    /// Whether there is something to read (if `read` says so) or room to write (if something waits).
+    /// If not, the task is woken when there is.
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>, read: bool) -> Poll<()> {
         // After the end of the peer's stream a socket is readable for ever.
         let lingering = !self.finished
             && matches!(
                 self.closing,
                 Closing::Lingering { .. } | Closing::Settling { .. }
             );
-        let interest = match (read || lingering, self.queue.is_empty()) {
-            (true, true) => Interest::READABLE,
-            (true, false) => Interest::READABLE | Interest::WRITABLE,
-            (false, false) => Interest::WRITABLE,
-            (false, true) => return std::future::pending().await,
-        };
         // An error here shows again, with its kind, when the socket is used.
-        let _ready = self.stream.ready(interest).await;
+        if (read || lingering) && self.stream.poll_read_ready(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !self.queue.is_empty() && self.stream.poll_write_ready(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
     }
 
     /// Reads what is there.
@@ -188,10 +190,21 @@ impl Leg {
                 self.finished = true;
                 Ok(Input::End)
             }
-            Ok(bytes) => Ok(Input::Bytes(bytes)),
+            Ok(bytes) => {
+                if bytes < space.len() {
+                    self.is_read_empty();
+                }
+                Ok(Input::Bytes(bytes))
+            }
             Err(error) if is_later(&error) => Ok(Input::Nothing),
             Err(error) => Err(error),
         }
+    }
+
+    /// Less came than there was room for, so nothing is left: the kernel says when there is more, and need not be asked.
+    fn is_read_empty(&self) {
+        let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _nothing = self.stream.try_io(Interest::READABLE, empty);
     }
 
     /// Writes what the peer takes, and goes on with closing.
@@ -218,7 +231,15 @@ impl Leg {
 
     /// All that waits in as few calls as possible.
     fn flush(&mut self, now: Instant) -> io::Result<()> {
-        while !self.queue.is_empty() {
+        while let Some(first) = self.queue.front() {
+            if self.queue.len() == 1 {
+                match self.stream.try_write(first) {
+                    Ok(written) => self.took(written, now),
+                    Err(error) if is_later(&error) => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+                continue;
+            }
             let slices: Vec<IoSlice<'_>> = self
                 .queue
                 .iter()
@@ -338,7 +359,7 @@ mod tests {
         let mut leg = Leg::new(near.into(), Duration::from_secs(9)).unwrap();
         let mut space = [0; 64];
         if half_closed {
-            leg.ready(true).await;
+            std::future::poll_fn(|cx| leg.poll_ready(cx, true)).await;
             assert!(matches!(leg.read(&mut space), Ok(Input::End)));
         }
         let words = Spoken::for_test(vec![b'x'; LENGTH].into());
@@ -347,7 +368,8 @@ mod tests {
         let ends = async move {
             let mut turns = 0;
             while leg.advance(&mut space, Instant::now()) == Condition::Open {
-                let _turn = tokio::time::timeout(LINGER / 20, leg.ready(false)).await;
+                let ready = std::future::poll_fn(|cx| leg.poll_ready(cx, false));
+                let _turn = tokio::time::timeout(LINGER / 20, ready).await;
                 turns += 1;
             }
             assert!(turns < 200, "{turns} turns");

@@ -64,8 +64,8 @@ pub enum ToRelay {
     Drain,
 }
 
-/// Relay to supervisor.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Relay to supervisor. What it is in bytes is in `compact.rs`.
+#[derive(Clone, Debug)]
 pub enum FromRelay {
     /// Sealed and ready.
     Ready,
@@ -97,7 +97,7 @@ pub enum FromRelay {
 }
 
 /// What was decided on a connection.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Decided {
     /// Which connection.
     pub id: ConnectionId,

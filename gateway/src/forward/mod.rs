@@ -8,6 +8,7 @@ mod pump;
 mod leg;
 pub mod rate;
 mod decided;
+mod compact;
 pub mod spool;
 pub mod spool_file;
 #[cfg(test)]

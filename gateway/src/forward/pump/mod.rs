@@ -4,6 +4,7 @@
 //! Decides nothing about content. `turn` says when it does something, `record` what is told of it.
 
 mod record;
+mod timer;
 mod turn;
 
 use std::os::fd::OwnedFd;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::decided::Added;
 use super::leg::{Condition, Leg, Outgoing};
 use super::message::{Decided, FromRelay};
 use super::spool::{Spool, SpoolError};
@@ -21,6 +23,8 @@ use super::worker::Shared;
 use crate::channel::ChannelError;
 use crate::flow::{ConnectionId, Side};
 use crate::inspect::{ConnectionPolicy, Decision, EndReason, Session, Step};
+use timer::Timer;
+
 pub(super) use record::Totals;
 
 /// One connection.
@@ -55,6 +59,10 @@ pub(super) struct Pump {
     cut_at: Option<Instant>,
     /// When a byte last came or went.
     moved_at: Instant,
+    /// The time of this turn: the clocks are read once in each.
+    now: Instant,
+    wall: Timestamp,
+    timer: Timer,
     drain: bool,
     /// Bytes that this connection holds of [`Shared::held`].
     held: usize,
@@ -92,7 +100,7 @@ pub(super) struct Opening {
 
 impl Pump {
     pub(super) fn new(shared: Rc<Shared>, opening: Opening) -> Self {
-        let moved_at = shared.clock.now();
+        let (now, wall) = (shared.clock.now(), shared.clock.wall());
         Self {
             shared,
             id: opening.id,
@@ -113,7 +121,10 @@ impl Pump {
             first: Side::Device,
             ending: false,
             cut_at: None,
-            moved_at,
+            moved_at: now,
+            now,
+            wall,
+            timer: Timer::new(),
             drain: false,
             held: 0,
             totals: Totals::default(),
@@ -131,7 +142,10 @@ impl Pump {
                 return Ok(self.totals);
             }
             let event = self.wait().await;
+            self.read_clocks();
             self.take(event);
+            self.steps().await?;
+            self.let_others_read().await;
             // A connection that always has something to do leaves time for the others.
             tokio::task::consume_budget().await;
         }
@@ -199,11 +213,17 @@ impl Pump {
             return Ok(());
         }
         self.asked = true;
-        self.shared.tell(&FromRelay::Connect { id: self.id }).await
+        self.tell(&FromRelay::Connect { id: self.id }).await
+    }
+
+    async fn tell(&mut self, message: &FromRelay) -> Result<(), ChannelError> {
+        let told = self.shared.tell(message).await;
+        self.read_clocks();
+        told
     }
 
     fn send(&mut self, to: Side, outgoing: Outgoing) {
-        let now = self.shared.clock.now();
+        let now = self.now;
         match self.leg_mut(to) {
             Some(leg) => {
                 if !leg.send(outgoing, now) {
@@ -224,7 +244,7 @@ impl Pump {
             return Ok(());
         }
         self.unspooled = Some(bytes);
-        self.shared.tell(&FromRelay::Spool { id: self.id }).await
+        self.tell(&FromRelay::Spool { id: self.id }).await
     }
 
     fn spool_result(&mut self, result: Result<(), SpoolError>) {
@@ -241,10 +261,11 @@ impl Pump {
             id: self.id,
             decision: record::bounded(decision),
         };
-        self.shared
-            .decisions
-            .add(&self.shared.channel, decided)
-            .await
+        let decisions = &self.shared.decisions;
+        if decisions.add(&self.shared.channel, &decided).await? == Added::Waited {
+            self.read_clocks();
+        }
+        Ok(())
     }
 
     fn close(&mut self, side: Side, reset: bool) {
@@ -259,7 +280,7 @@ impl Pump {
 
     /// Gives a leg its turn. True when the session was told something.
     fn advance(&mut self, side: Side) -> bool {
-        let now = self.shared.clock.now();
+        let now = self.now;
         let shared = Rc::clone(&self.shared);
         let Some(leg) = self.leg_mut(side) else {
             return false;
@@ -288,7 +309,7 @@ impl Pump {
             // Nobody is left to serve; what is under way gets the time of one answer.
             let timing = self.policy.timing;
             let grace = timing.answer_ms.saturating_add(timing.send_ms);
-            self.cut_at = self.now().checked_add(Duration::from_millis(grace));
+            self.cut_at = self.now.checked_add(Duration::from_millis(grace));
         }
         if condition == Condition::Dead {
             self.tell_gone(side);
@@ -467,12 +488,13 @@ impl Pump {
         }
     }
 
-    fn now(&self) -> Instant {
-        self.shared.clock.now()
+    fn times(&self) -> (Instant, Timestamp) {
+        (self.now, self.wall)
     }
 
-    fn times(&self) -> (Instant, Timestamp) {
-        (self.shared.clock.now(), self.shared.clock.wall())
+    fn read_clocks(&mut self) {
+        self.now = self.shared.clock.now();
+        self.wall = self.shared.clock.wall();
     }
 }
 

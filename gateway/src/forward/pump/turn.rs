@@ -1,9 +1,11 @@
-//! Whose turn it is: waits until a socket, the supervisor, the spool or the clock has something, then reads.
+//! Whose turn it is: waits until a socket, the supervisor, the spool or the clock has something, then reads;
+//! and when it writes.
 //!
 //! Reads only while the session wants bytes and the other side takes them, so that memory stays bounded.
 
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use super::super::leg::{Condition, Input, Leg};
 use super::super::spool::Spool;
@@ -25,15 +27,43 @@ impl Pump {
         let read_device = self.may_read(Side::Device);
         let read_hospital = self.may_read(Side::Hospital);
         let unspool = self.may_unspool();
-        let sleep = self.sleep();
-        tokio::select! {
-            biased;
-            note = self.notes.recv() => note.map_or(Event::Orphaned, Event::Note),
-            () = ready(self.device.as_ref(), read_device) => Event::Turn,
-            () = ready(self.hospital.as_ref(), read_hospital) => Event::Turn,
-            () = std::future::ready(()), if unspool => Event::Turn,
-            () = tokio::time::sleep(sleep) => Event::Turn,
+        self.set_timer();
+        poll_fn(|cx| {
+            if let Poll::Ready(note) = self.notes.poll_recv(cx) {
+                return Poll::Ready(note.map_or(Event::Orphaned, Event::Note));
+            }
+            let ready = |leg: &Option<Leg>, read, cx: &mut Context<'_>| {
+                leg.as_ref()
+                    .is_some_and(|leg| leg.poll_ready(cx, read).is_ready())
+            };
+            if ready(&self.device, read_device, cx)
+                || ready(&self.hospital, read_hospital, cx)
+                || unspool
+                || self.timer.poll(cx).is_ready()
+            {
+                return Poll::Ready(Event::Turn);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Lets the others have their turn before this connection writes: what many connections read and judged goes out
+    /// together, and who waits for it is woken once and not each time.
+    pub(super) async fn let_others_read(&self) {
+        let queued = |leg: &Option<Leg>| leg.as_ref().is_some_and(|leg| leg.queued() > 0);
+        if !queued(&self.device) && !queued(&self.hospital) {
+            return;
         }
+        let mut waited = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     fn may_read(&self, side: Side) -> bool {
@@ -56,9 +86,8 @@ impl Pump {
         reading && room(&self.device) && room(&self.hospital)
     }
 
-    /// How long until the next deadline of anybody.
-    fn sleep(&self) -> Duration {
-        let now = self.now();
+    /// Wakes this connection at the next deadline of anybody, or earlier.
+    fn set_timer(&mut self) {
         let quiet = self.moved_at.checked_add(DRAIN_QUIET);
         let deadlines = [
             self.session.deadline(),
@@ -69,8 +98,7 @@ impl Pump {
             quiet.filter(|_| self.drain && !self.ending),
         ];
         let next = deadlines.into_iter().flatten().min();
-        let left = next.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(now));
-        left.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
+        self.timer.set(next, self.now);
     }
 
     pub(super) fn take(&mut self, event: Event) {
@@ -132,16 +160,7 @@ impl Pump {
     }
 }
 
-async fn ready(leg: Option<&Leg>, read: bool) {
-    match leg {
-        Some(leg) => leg.ready(read).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Bytes that may wait for one side before its counterpart is not read any more.
 const FORWARD_MARK: usize = 256 << 10;
 /// Bytes of answers that may wait for a side before that side itself is not read any more.
 const ANSWER_MARK: usize = 1 << 20;
-const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
-const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
