@@ -17,7 +17,7 @@ use super::check;
 use super::finding::{Finding, Findings, Weight};
 use super::header::Header;
 use super::judge::Case;
-use super::message::Message;
+use super::message::{Message, Room};
 use super::mllp::Frame;
 use super::policy::{Policy, Rule, Severity};
 use crate::{Permit, Reason, Refusal, Warning};
@@ -43,16 +43,21 @@ impl Answer {
     /// # Errors
     /// When it is no message, or none that answers another.
     pub fn read(frame: Frame, policy: &Policy) -> Result<Self, Refusal> {
+        Self::read_in(frame, policy, &mut Room::default())
+    }
+
+    /// The same, in room that earlier messages had.
+    pub(super) fn read_in(frame: Frame, policy: &Policy, room: &mut Room) -> Result<Self, Refusal> {
         if batch::is_batch(frame.content()) {
-            return Self::of_batch(frame, policy);
+            return Self::of_batch(frame, policy, room);
         }
-        Self::examine(frame, policy, Weight::Firm)
+        Self::examine(frame, policy, Weight::Firm, room)
     }
 
     /// A batch of plain acknowledgements.
-    fn of_batch(frame: Frame, policy: &Policy) -> Result<Self, Refusal> {
+    fn of_batch(frame: Frame, policy: &Policy, room: &mut Room) -> Result<Self, Refusal> {
         let one = |content: &[u8]| {
-            let answer = Self::examine(Frame::around(content), policy, Weight::Firm)?;
+            let answer = Self::examine(Frame::around(content), policy, Weight::Firm, room)?;
             if answer.is_plain() {
                 return Ok((answer.code, answer.acknowledged));
             }
@@ -89,22 +94,27 @@ impl Answer {
             let detail = "is not the device's own application and facility";
             return Err(Refusal::new(Reason::Identity, "MSH-3", detail));
         }
-        Self::examine(frame, policy, Weight::Content)
+        Self::examine(frame, policy, Weight::Content, &mut Room::default())
     }
 
     /// What weighs as much as `refused` or more is refused.
-    fn examine(frame: Frame, policy: &Policy, refused: Weight) -> Result<Self, Refusal> {
+    fn examine(
+        frame: Frame,
+        policy: &Policy,
+        refused: Weight,
+        room: &mut Room,
+    ) -> Result<Self, Refusal> {
         let content =
             charset::mask(frame.content(), policy).map_err(|finding| finding.refusal())?;
-        let message =
-            Message::read(&content, &policy.limits).map_err(|finding| finding.refusal())?;
+        let message = Message::read_in(&content, &policy.limits, room)
+            .map_err(|finding| finding.refusal())?;
         let findings = check::examine(&message, policy, None);
         if let Some(finding) = findings.firm.as_ref().or(findings.first(refused)) {
             return Err(finding.refusal());
         }
-        let (code, acknowledged) = msa(&content, policy)?;
-        let header = Header::read(frame.content(), policy.limits.hl7_segment)
-            .ok_or_else(|| Refusal::new(Reason::Structure, "MSH", "is not readable"))?;
+        let (code, acknowledged) = msa(&message)?;
+        let header = Header::of_head(message.head());
+        room.take_back(message);
         let warnings = findings
             .others
             .iter()
@@ -232,16 +242,30 @@ fn expects(rule: &Rule, header: &Header) -> bool {
 /// For a sender's own accept acknowledgements: they are not messages under a rule, if they answer something.
 #[must_use]
 pub fn acknowledges(frame: &Frame, policy: &Policy) -> Option<(AckCode, Vec<u8>)> {
+    if !may_acknowledge(frame.content()) {
+        return None;
+    }
     let header = Header::read(frame.content(), policy.limits.hl7_segment)?;
     if !header.is_acknowledgement() {
         return None;
     }
-    msa(frame.content(), policy).ok()
+    let message = Message::parse(frame.content(), &policy.limits).ok()?;
+    msa(&message).ok()
+}
+
+/// Whether what stands where MSH-9 does begins like an acknowledgement: most messages need no second look.
+fn may_acknowledge(content: &[u8]) -> bool {
+    let Some(separator) = content.get(3) else {
+        return false;
+    };
+    let mut fields = content.split(|b| b == separator);
+    fields
+        .nth(8)
+        .is_some_and(|kind| kind.starts_with(b"ACK") || kind.starts_with(b"MCF"))
 }
 
 /// MSA-1 and MSA-2.
-fn msa(content: &[u8], policy: &Policy) -> Result<(AckCode, Vec<u8>), Refusal> {
-    let message = Message::parse(content, &policy.limits)?;
+fn msa(message: &Message<'_>) -> Result<(AckCode, Vec<u8>), Refusal> {
     let mut all = message.segments().filter(|s| s.name() == "MSA");
     let (Some(msa), None) = (all.next(), all.next()) else {
         let detail = "is not there once";

@@ -103,7 +103,7 @@ pub(crate) struct Response {
 pub(crate) fn response(
     content: &[u8],
     limits: &Limits,
-    read: impl Fn(&[u8]) -> Result<(AckCode, Vec<u8>), Refusal>,
+    mut read: impl FnMut(&[u8]) -> Result<(AckCode, Vec<u8>), Refusal>,
 ) -> Result<Response, Refusal> {
     let envelope = Envelope::read(content, limits).map_err(|finding| finding.refusal())?;
     let (mut code, mut messages) = (None, Vec::new());

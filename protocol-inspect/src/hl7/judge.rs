@@ -4,6 +4,7 @@
 //! or a refusal with all that an acknowledgement needs.
 //! Knows nothing of connections, clocks, rates or duplicates.
 
+use super::answer::Answer;
 use super::batch::{self, Batch};
 use super::charset;
 use super::check;
@@ -100,6 +101,14 @@ impl Judge {
             Err(refused) => Verdict::Refuse(refused),
         };
         Judgement { header, verdict }
+    }
+
+    /// Judges a frame of the destination, as [`Answer::read`] does.
+    ///
+    /// # Errors
+    /// When it is no message, or none that answers another.
+    pub fn answer(&mut self, frame: Frame, policy: &Policy) -> Result<Answer, Refusal> {
+        Answer::read_in(frame, policy, &mut self.room)
     }
 
     /// Judges a message without its frame: which rule lets it pass, with which warnings.

@@ -22,7 +22,7 @@ pub struct Framer {
 }
 
 /// One frame as it came: start block, content, end block, carriage return.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     bytes: Bytes,
 }

@@ -20,10 +20,7 @@ pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
 
 /// The rule and the grammar were asked about the first version only.
 fn one_version(case: &Case<'_>, findings: &mut Findings) {
-    let Some(msh) = case.message.segments().next() else {
-        return;
-    };
-    if msh.field(12).repetitions().nth(1).is_none() {
+    if case.message.head().field(12).repetitions().nth(1).is_none() {
         return;
     }
     let pinned = !case.rule.versions.is_empty();
@@ -44,10 +41,7 @@ fn one_version(case: &Case<'_>, findings: &mut Findings) {
 /// Receivers choose by one repetition or another of MSH-9, or by its structure: a second one would be a way around
 /// what the rule allows.
 fn one_type(case: &Case<'_>, findings: &mut Findings) {
-    let Some(msh) = case.message.segments().next() else {
-        return;
-    };
-    let field = msh.field(9);
+    let field = case.message.head().field(9);
     let code = field.component(1);
     let structure = field.component(3);
     let is_other = !structure.is_empty() && structure_code(structure) != Some(code);

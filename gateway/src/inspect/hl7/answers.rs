@@ -7,6 +7,7 @@ use protocol_inspect::hl7::ack::AckCode;
 use protocol_inspect::hl7::{Answer, Frame, Header, header_of};
 use protocol_inspect::{Permit, Reason};
 
+use super::messages::JUDGE;
 use super::record::{Trace, Why};
 use super::{Hl7Session, Phase, Sent, Upstream};
 use crate::flow::Side;
@@ -62,12 +63,12 @@ impl Hl7Session {
     }
 
     fn answer(&mut self, frame: Frame, now: Instant) {
-        let mut trace = Trace::of(Side::Hospital, Subject::Answer, &frame, now);
-        trace.read(header_of(frame.content()).as_ref());
-        let answer = match Answer::read(frame, &self.policy) {
+        let came = frame.clone();
+        let read = JUDGE.with_borrow_mut(|judge| judge.answer(frame, &self.policy));
+        let answer = match read {
             Ok(answer) => answer,
             Err(refusal) => {
-                self.stray(trace, Why::from(&refusal), now);
+                self.stray(trace_of(&came, now), Why::from(&refusal), now);
                 return;
             }
         };
@@ -94,13 +95,13 @@ impl Hl7Session {
                 if other.is_some() && !answer.code.is_accept() {
                     self.phase = Phase::Answer(sent, now);
                     self.stray(
-                        trace,
+                        trace_of(&came, now),
                         Why::at(Reason::Sequence, "MSA-2", "two messages have this MSH-10"),
                         now,
                     );
                     self.unanswered("two messages have this MSH-10", now);
                 } else {
-                    self.answered(*sent, answer, trace, now);
+                    self.answered(*sent, answer, &came, now);
                 }
                 return;
             }
@@ -111,28 +112,30 @@ impl Hl7Session {
             | Phase::Closed) => self.phase = other,
         }
         if let Some(settled) = earlier {
-            self.deferred(answer, &settled, trace, now);
+            self.deferred(answer, &settled, trace_of(&came, now), now);
         } else {
             let why = Why::at(
                 Reason::Sequence,
                 "MSA-2",
                 "answers no message of this device",
             );
-            self.stray(trace, why, now);
+            self.stray(trace_of(&came, now), why, now);
         }
     }
 
     /// The message under way has its answer.
     //= C6
-    fn answered(&mut self, sent: Sent, answer: Answer, of_answer: Trace, now: Instant) {
-        let (code, own) = (answer.code, answer.header.clone());
+    fn answered(&mut self, sent: Sent, answer: Answer, came: &Frame, now: Instant) {
+        let code = answer.code;
+        let wants = answer.header.wants_accept() || answer.header.wants_accept_error();
+        let own = wants.then(|| answer.header.clone());
         let says_all = answer.is_complete(sent.batch.as_ref());
         let (permit, warnings) = match answer.approve(&self.policy, sent.trace.rule_name()) {
             Ok(approved) => approved,
             Err(refusal) => {
                 // The destination did answer, so anything that we said of it would be an invention.
                 let why = Why::from(&refusal);
-                self.record(of_answer, Outcome::Refused, Some(why), None, now);
+                self.record(trace_of(came, now), Outcome::Refused, Some(why), None, now);
                 self.phase = Phase::Answer(Box::new(sent), now);
                 self.unanswered("the destination's answer was refused", now);
                 return;
@@ -142,6 +145,7 @@ impl Hl7Session {
             header,
             mut trace,
             serial,
+            key,
             ..
         } = sent;
         if !code.is_accept() && header.is_enhanced() && !header.wants_application() {
@@ -151,7 +155,7 @@ impl Hl7Session {
         let mut exchange = self.exchange();
         if code.is_success() && says_all {
             let digest = trace.digest();
-            exchange.duplicates.remember(&header, digest, code, now);
+            exchange.duplicates.insert(key, digest, code, now);
         }
         if let Some(serial) = serial
             && code != AckCode::Ca
@@ -159,12 +163,13 @@ impl Hl7Session {
             exchange.drop_expected(serial);
         }
         drop(exchange);
-        self.relay(&own, permit, now);
+        self.relay(own.as_ref(), permit, now);
         let code = Some(code.code());
         self.record(trace, Outcome::Forwarded, None, code, now);
     }
 
-    pub(super) fn relay(&mut self, answer: &Header, permit: Permit, now: Instant) {
+    /// `answer` is its header, at least if the device may acknowledge it in its turn.
+    pub(super) fn relay(&mut self, answer: Option<&Header>, permit: Permit, now: Instant) {
         if self.device.gone {
             self.say_commit(Side::Hospital, false);
             return;
@@ -173,7 +178,9 @@ impl Hl7Session {
             // It may read the answer, but never says whether it took it.
             self.say_commit(Side::Hospital, false);
         }
-        self.exchange().relayed(answer, self.number, now);
+        if let Some(answer) = answer {
+            self.exchange().relayed(answer, self.number, now);
+        }
         let to = Side::Device;
         self.steps.push_back(Step::Forward { to, permit });
     }
@@ -187,6 +194,13 @@ impl Hl7Session {
             self.unanswered("the destination sent too much that answers nothing", now);
         }
     }
+}
+
+/// An answer is put on record by itself only where it does not belong to the record of its message.
+fn trace_of(came: &Frame, now: Instant) -> Trace {
+    let mut trace = Trace::of(Side::Hospital, Subject::Answer, came, now);
+    trace.read(header_of(came.content()).as_ref());
+    trace
 }
 
 /// Most frames of one upstream connection that belong to nothing, beside one for each message that asked for no answer.

@@ -82,7 +82,7 @@ impl Hl7Session {
         };
         self.exchange().settle(settled, code, says, now);
         if receiver == self.number {
-            self.relay(&own, permit, now);
+            self.relay(Some(&own), permit, now);
             self.record(trace, Outcome::Forwarded, None, Some(code.code()), now);
             return;
         }

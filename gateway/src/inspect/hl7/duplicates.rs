@@ -40,8 +40,9 @@ pub(super) enum Seen {
 }
 
 impl Duplicates {
-    pub(super) fn seen(&self, header: &Header, digest: &[u8; 32], now: Instant) -> Seen {
-        match self.taken.get(&key(header)) {
+    /// What is known of these bytes under this [`key`].
+    pub(super) fn seen(&self, key: Half, digest: &[u8; 32], now: Instant) -> Seen {
+        match self.taken.get(&key) {
             Some(taken) if now.saturating_duration_since(taken.at) >= WINDOW => Seen::New,
             Some(taken) if taken.digest == half(digest) => Seen::Taken(taken.code),
             Some(_) => Seen::Changed,
@@ -56,17 +57,6 @@ impl Duplicates {
 
     /// Remembers that the destination took a message.
     //= C7
-    pub(super) fn remember(
-        &mut self,
-        header: &Header,
-        digest: [u8; 32],
-        code: AckCode,
-        now: Instant,
-    ) {
-        self.insert(key(header), digest, code, now);
-    }
-
-    /// The same, by key.
     pub(super) fn insert(&mut self, key: Half, digest: [u8; 32], code: AckCode, now: Instant) {
         let (at, digest) = (now, half(&digest));
         self.taken.insert(key, Taken { digest, code, at });
@@ -118,42 +108,39 @@ const MOST: usize = 2_048;
 mod tests {
     use super::*;
 
-    fn header(id: &str) -> Header {
+    fn id(id: &str) -> Half {
         let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|{id}|P|2.5\rPID|1\r");
-        Header::of(text.as_bytes()).unwrap()
+        key(&Header::of(text.as_bytes()).unwrap())
     }
 
     #[test]
     fn remembers_for_a_day_and_only_these_bytes() {
         let now = Instant::now();
         let mut table = Duplicates::default();
-        assert_eq!(table.seen(&header("1"), &[1; 32], now), Seen::New);
-        table.remember(&header("1"), [1; 32], AckCode::Aa, now);
-        assert_eq!(
-            table.seen(&header("1"), &[1; 32], now),
-            Seen::Taken(AckCode::Aa)
-        );
-        assert_eq!(table.seen(&header("1"), &[2; 32], now), Seen::Changed);
-        assert_eq!(table.seen(&header("2"), &[1; 32], now), Seen::New);
+        assert_eq!(table.seen(id("1"), &[1; 32], now), Seen::New);
+        table.insert(id("1"), [1; 32], AckCode::Aa, now);
+        assert_eq!(table.seen(id("1"), &[1; 32], now), Seen::Taken(AckCode::Aa));
+        assert_eq!(table.seen(id("1"), &[2; 32], now), Seen::Changed);
+        assert_eq!(table.seen(id("2"), &[1; 32], now), Seen::New);
         let later = now + WINDOW;
-        assert_eq!(table.seen(&header("1"), &[1; 32], later), Seen::New);
+        assert_eq!(table.seen(id("1"), &[1; 32], later), Seen::New);
     }
 
     #[test]
     fn forgets_the_oldest_when_full() {
         let now = Instant::now();
         let mut table = Duplicates::default();
-        for id in 0..MOST + 10 {
-            table.remember(&header(&id.to_string()), [1; 32], AckCode::Ca, now);
+        for number in 0..MOST + 10 {
+            table.insert(id(&number.to_string()), [1; 32], AckCode::Ca, now);
         }
         assert_eq!(table.taken.len(), MOST);
-        assert_eq!(table.seen(&header("9"), &[1; 32], now), Seen::New);
+        assert_eq!(table.seen(id("9"), &[1; 32], now), Seen::New);
         assert_eq!(
-            table.seen(&header("10"), &[1; 32], now),
+            table.seen(id("10"), &[1; 32], now),
             Seen::Taken(AckCode::Ca)
         );
         let later = now + WINDOW;
-        table.remember(&header("x"), [1; 32], AckCode::Aa, later);
+        table.insert(id("x"), [1; 32], AckCode::Aa, later);
         assert_eq!((table.taken.len(), table.order.len()), (1, 1));
     }
 }

@@ -197,6 +197,9 @@ impl Exchange {
         connection: Number,
         under_way: Option<u64>,
     ) -> Option<Settled> {
+        if self.waiting.is_empty() {
+            return None;
+        }
         let id = hash(&[answer.acknowledged()]);
         let mut fitting = self.waiting.iter().filter(|w| {
             let fits = if answer.code.is_accept() {
@@ -301,6 +304,9 @@ impl Exchange {
     /// On which connection the answer came that the device acknowledges now, once.
     pub(super) fn acknowledge(&mut self, control_id: &[u8], now: Instant) -> Option<Number> {
         self.forget_old(now);
+        if self.relayed.is_empty() {
+            return None;
+        }
         let id = hash(&[control_id]);
         let found = self.relayed.iter().position(|r| r.id == id)?;
         self.relayed.remove(found).map(|r| r.connection)

@@ -8,7 +8,7 @@ use protocol_inspect::Reason;
 use protocol_inspect::hl7::ack;
 use protocol_inspect::hl7::{Fault, Frame, Header, Judge, Refused, Verdict};
 
-use super::duplicates::Seen;
+use super::duplicates::{self, Seen};
 use super::record::{Trace, Why};
 use super::{Approved, Arrival, Hl7Session, Phase, Sent, Upstream};
 use crate::flow::Side;
@@ -17,7 +17,7 @@ use crate::inspect::{Outcome, Step, Subject};
 thread_local! {
     /// One for all sessions of a worker: what it keeps is room for one message, and no session waits while it judges.
     //= C7
-    static JUDGE: RefCell<Judge> = RefCell::default();
+    pub(super) static JUDGE: RefCell<Judge> = RefCell::default();
 }
 
 impl Hl7Session {
@@ -44,11 +44,13 @@ impl Hl7Session {
                 trace.rule(rule.map(|rule| rule.name.as_str()));
                 trace.warn_all(&accepted.warnings);
                 let unique_ids = rule.is_some_and(|rule| rule.unique_ids);
+                let key = duplicates::key(&header);
                 let approved = Approved {
                     permit: accepted.permit,
                     header,
                     batch: accepted.batch,
                     trace,
+                    key,
                 };
                 self.approved(approved, unique_ids, now, wall);
             }
@@ -89,10 +91,7 @@ impl Hl7Session {
         wall: Timestamp,
     ) {
         let digest = approved.trace.digest();
-        let seen = self
-            .exchange()
-            .duplicates
-            .seen(&approved.header, &digest, now);
+        let seen = self.exchange().duplicates.seen(approved.key, &digest, now);
         match seen {
             Seen::Taken(code) => {
                 self.say_commit(Side::Device, true);
@@ -154,6 +153,7 @@ impl Hl7Session {
             permit: approved.permit,
         });
         let (header, batch, trace) = (approved.header, approved.batch, approved.trace);
+        let key = approved.key;
         let waits =
             !header.is_acknowledgement() && (!header.is_enhanced() || header.wants_accept());
         let may_be_answered_later = header.is_enhanced()
@@ -177,6 +177,7 @@ impl Hl7Session {
                 trace,
                 serial,
                 waits,
+                key,
             };
             self.phase = Phase::Answer(Box::new(sent), now);
         } else {

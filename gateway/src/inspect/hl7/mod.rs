@@ -34,6 +34,7 @@ use protocol_inspect::hl7::{Batch, Fault, Frame, Framer, Header, Policy, Refused
 use protocol_inspect::{Permit, Reason, Refusal};
 
 use self::commit::Gate;
+use self::duplicates::Half;
 use self::exchange::{Hears, Number};
 use self::inbound::{Arrival, Inbound};
 use self::pace::Pace;
@@ -101,6 +102,8 @@ struct Approved {
     header: Header,
     batch: Option<Batch>,
     trace: Trace,
+    /// Under which it is remembered once it was taken.
+    key: Half,
 }
 
 /// A message that went up.
@@ -112,6 +115,8 @@ struct Sent {
     serial: Option<u64>,
     /// Whether it waits for an answer, and not for the commit alone.
     waits: bool,
+    /// Under which it is remembered once it was taken.
+    key: Half,
 }
 
 impl Hl7Session {

@@ -25,7 +25,7 @@ use super::judge::Case;
 use super::message::{Message, segment_name};
 use super::place::Place;
 use super::policy::{Level, Policy, Rule};
-use super::segment::Segment;
+use super::segment::{Field, Segment};
 use crate::Reason;
 use single::{Charset, Misfit};
 use wide::{FIRST, FURTHER, Form, Shifted};
@@ -80,10 +80,11 @@ pub(crate) fn mask<'a>(content: &'a [u8], policy: &Policy) -> Result<Cow<'a, [u8
     let end = memchr::memchr(b'\r', content).unwrap_or(content.len());
     let (head, _) = content.split_at_checked(end).unwrap_or((content, &[]));
     let msh = Segment::new(head, "MSH", 0, 1, delimiters);
-    let Declared::Masked(form) = declared(&msh, &policy.default_charset) else {
+    let names = msh.field(18);
+    let Declared::Masked(form) = declared(&names, &policy.default_charset) else {
         return plain;
     };
-    if !policy.rules.iter().any(|rule| allows(rule, &msh, policy)) {
+    if !policy.rules.iter().any(|rule| allows(rule, &names, policy)) {
         return plain;
     }
     // Who sends what to whom is read before anything is decoded.
@@ -110,23 +111,24 @@ pub(crate) fn judge(
     policy: &Policy,
     findings: &mut Findings,
 ) {
-    let (charset, exact) = match declared(msh, &policy.default_charset) {
+    let names = message.head().field(18);
+    let (charset, exact) = match declared(&names, &policy.default_charset) {
         Declared::Plain { charset, exact } => (charset, exact),
         Declared::Refused(detail, reason) => {
             findings.add(unreadable(message, detail, reason));
             return;
         }
         Declared::Masked(form) => {
-            let allowed = policy.rules.iter().any(|rule| allows(rule, msh, policy));
+            let allowed = policy.rules.iter().any(|rule| allows(rule, &names, policy));
             if !allowed || !is_masked(message.bytes(), form) {
-                findings.add(unreadable(message, unallowed(msh), Reason::Unsupported));
+                findings.add(unreadable(message, unallowed(&names), Reason::Unsupported));
             } else if let Form::Shifted(_) = form {
                 scheme(message, msh, findings);
             }
             return;
         }
     };
-    if !exact && msh.field(18).is_valued() {
+    if !exact && names.is_valued() {
         let detail = "is not a name of table 0211";
         findings.add(Finding {
             weight: Weight::Strict,
@@ -158,17 +160,15 @@ pub(crate) fn judge_rule(case: &Case<'_>, findings: &mut Findings) {
     if policy.rules.iter().all(|rule| rule.charsets.is_empty()) {
         return;
     }
-    let Some(msh) = case.message.segments().next() else {
-        return;
-    };
-    let any = || policy.rules.iter().any(|rule| allows(rule, msh, policy));
-    if let Declared::Masked(_) = declared(msh, &policy.default_charset)
-        && !allows(case.rule, msh, policy)
+    let names = case.message.head().field(18);
+    let any = || policy.rules.iter().any(|rule| allows(rule, &names, policy));
+    if let Declared::Masked(_) = declared(&names, &policy.default_charset)
+        && !allows(case.rule, &names, policy)
         && any()
     {
         findings.add(unreadable(
             case.message,
-            unallowed(msh),
+            unallowed(&names),
             Reason::Unsupported,
         ));
     }
@@ -198,17 +198,17 @@ impl Named {
     }
 }
 
-/// The names in MSH-18, or that of the device.
-fn names<'a>(msh: &Segment<'a>, default: &'a str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    let field = msh.field(18);
+/// The names in MSH-18, which is `field`, or that of the device.
+fn names<'a>(field: &Field<'a>, default: &'a str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    let field = *field;
     let given = field.is_valued();
     let all = given.then(|| field.repetitions().map(|name| name.component(1)));
     let alone = (!given).then_some(default.as_bytes());
     all.into_iter().flatten().chain(alone)
 }
 
-fn declared(msh: &Segment<'_>, default: &str) -> Declared {
-    let mut others = names(msh, default);
+fn declared(field: &Field<'_>, default: &str) -> Declared {
+    let mut others = names(field, default);
     let name = others.next().unwrap_or_default();
     // An empty first repetition is ASCII.
     let first = Named::of(if name.is_empty() { b"ASCII" } else { name });
@@ -219,7 +219,7 @@ fn declared(msh: &Segment<'_>, default: &str) -> Declared {
         };
         other.is_empty() || other == name || Named::of(other) == ascii
     };
-    if names(msh, default).skip(1).all(adds_nothing) {
+    if names(field, default).skip(1).all(adds_nothing) {
         match first {
             Named::Plain { charset, exact } => return Declared::Plain { charset, exact },
             Named::Wide(form) => return Declared::Masked(form),
@@ -246,7 +246,7 @@ fn declared(msh: &Segment<'_>, default: &str) -> Declared {
     if others.any(|other| !adds_nothing(other) && Named::of(other) != Named::Switched) {
         return Declared::Refused(SEVERAL, Reason::Unsupported);
     }
-    let has = |wanted: &[u8]| names(msh, default).any(|name| name == wanted);
+    let has = |wanted: &[u8]| names(field, default).any(|name| name == wanted);
     Declared::Masked(Form::Shifted(Shifted {
         default: default_set,
         roman: has(b"ISO IR14"),
@@ -256,9 +256,9 @@ fn declared(msh: &Segment<'_>, default: &str) -> Declared {
 }
 
 /// Whether a rule allows all sets of a message that need it.
-fn allows(rule: &Rule, msh: &Segment<'_>, policy: &Policy) -> bool {
+fn allows(rule: &Rule, field: &Field<'_>, policy: &Policy) -> bool {
     !rule.charsets.is_empty()
-        && names(msh, &policy.default_charset).all(|name| match Named::of(name) {
+        && names(field, &policy.default_charset).all(|name| match Named::of(name) {
             Named::Wide(_) | Named::Switched => rule
                 .charsets
                 .iter()
@@ -301,8 +301,8 @@ fn scheme(message: &Message<'_>, msh: &Segment<'_>, findings: &mut Findings) {
     ));
 }
 
-fn unallowed(msh: &Segment<'_>) -> &'static str {
-    match msh.field(18).repetitions().nth(1) {
+fn unallowed(field: &Field<'_>) -> &'static str {
+    match field.repetitions().nth(1) {
         Some(_) => SEVERAL,
         None => NOT_CARRIED,
     }

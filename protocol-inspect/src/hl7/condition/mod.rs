@@ -23,8 +23,8 @@ pub(crate) fn judge(message: &Message<'_>, findings: &mut Findings) {
     let Some(msh) = message.segments().next() else {
         return;
     };
-    let kind = msh.field(9);
-    let Some(version) = Version::named(msh.field(12).component(1)) else {
+    let kind = message.head().field(9);
+    let Some(version) = Version::named(message.head().field(12).component(1)) else {
         return;
     };
     let code = kind.component(1);
