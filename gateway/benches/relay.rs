@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use lazaret::channel::{self, Channel};
 use lazaret::flow::ConnectionId;
-use lazaret::forward::message::{FromRelay, ToRelay};
+use lazaret::forward::message::{FromRelay, MOST_UNRECORDED, ToRelay};
 use lazaret::inspect::{ConnectionPolicy, ProtocolPolicy, Timing};
 use protocol_inspect::hl7::{Policy, Profile, Rule};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -238,6 +238,7 @@ async fn supervise(channel: OwnedFd, listener: TcpListener, destination: SocketA
     };
     channel.send(&start, &[]).await.unwrap();
     let mut number = 0;
+    let (mut decided, mut told) = (0, 0);
     loop {
         tokio::select! {
             accepted = listener.accept() => {
@@ -254,10 +255,15 @@ async fn supervise(channel: OwnedFd, listener: TcpListener, destination: SocketA
                     let socket = socket.into_std().unwrap();
                     channel.send(&ToRelay::Upstream { id }, &[socket.as_fd()]).await.unwrap();
                 }
-                FromRelay::Ready
-                | FromRelay::Spool { .. }
-                | FromRelay::Decided(_)
-                | FromRelay::Closed { .. } => {}
+                FromRelay::Decided(some) => {
+                    decided += some.len() as u64;
+                    if decided - told >= MOST_UNRECORDED / 4 {
+                        told = decided;
+                        let recorded = ToRelay::Recorded { decisions: decided };
+                        channel.send(&recorded, &[]).await.unwrap();
+                    }
+                }
+                FromRelay::Ready | FromRelay::Spool { .. } | FromRelay::Closed { .. } => {}
             },
         }
     }

@@ -22,8 +22,8 @@ pub enum ToAudit {
         /// Milliseconds between syncs; 0 syncs after each batch.
         sync_ms: u64,
     },
-    /// Put on record.
-    Append(Box<Event>),
+    /// Put on record, in this order.
+    Append(Vec<Event>),
     /// Write everything, sync, and answer.
     Flush {
         /// Comes back with the answer.

@@ -152,11 +152,16 @@ impl Keeper {
     ) -> Result<(), AuditError> {
         self.taken += 1;
         match message {
-            Ok((ToAudit::Append(event), _)) => {
-                if self.held.len() < MAX_HELD {
-                    self.held.push_back((clock.wall(), *event));
-                } else {
-                    self.lost += 1;
+            Ok((ToAudit::Append(events), _)) => {
+                let now = clock.wall();
+                // A message counts as one, and each of its events.
+                self.taken += events.len();
+                for event in events {
+                    if self.held.len() < MAX_HELD {
+                        self.held.push_back((now, event));
+                    } else {
+                        self.lost += 1;
+                    }
                 }
             }
             Ok((ToAudit::Flush { request }, _)) => self.flushes.push(request),

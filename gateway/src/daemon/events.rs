@@ -23,8 +23,8 @@ use crate::tunnel::message::{FromTunnel, TunnelEvent};
 impl Supervisor {
     /// Puts an event on record.
     pub(super) fn record(&mut self, event: Event) {
-        let audit = self.workers.audit.as_ref();
-        self.outbox.record(to_audit(audit), event);
+        self.outbox.put(event);
+        self.outbox.deliver(to_audit(self.workers.audit.as_ref()));
     }
 
     /// Hands over what waits for the audit process, and asks what is on the disk.
@@ -32,6 +32,31 @@ impl Supervisor {
         let audit = self.workers.audit.as_ref();
         self.outbox.deliver(to_audit(audit));
         self.outbox.settle(to_audit(audit));
+        self.relieve_relays();
+    }
+
+    /// Lets the relays go on if what they decided is on its way to the journal.
+    /// Where the journal cannot be written at all they are told so, and what still goes on must not wait for it.
+    //= C8
+    fn relieve_relays(&mut self) {
+        if self.outbox.is_long() && self.outbox.failure().is_none() {
+            return;
+        }
+        for (kind, decisions) in self.credit.due() {
+            if let Some(relay) = self.workers.relay(kind) {
+                relay.send(ToRelay::Recorded { decisions }, Vec::new());
+            }
+        }
+    }
+
+    /// An audit process that takes nothing any more is ended, so that another begins.
+    pub(super) fn kill_stuck_audit(&mut self, now: Instant) {
+        if self.outbox.is_stuck(now)
+            && let Some(audit) = &self.workers.audit
+        {
+            warn!("the audit process takes nothing any more and is killed");
+            audit.kill();
+        }
     }
 
     /// An intercepted connection: identified here, handed to the relay or closed.
@@ -106,9 +131,12 @@ impl Supervisor {
             FromRelay::Connect { id } => self.connect(kind, id),
             FromRelay::Spool { id } => self.spool(kind, id),
             FromRelay::Decided(decisions) => {
+                self.credit.received(kind, decisions.len());
                 for Decided { id, decision } in decisions {
                     self.decided(kind, id, decision);
                 }
+                self.outbox.deliver(to_audit(self.workers.audit.as_ref()));
+                self.relieve_relays();
             }
             FromRelay::Closed {
                 id,
@@ -233,7 +261,7 @@ impl Supervisor {
                 Outcome::Repeated | Outcome::Undelivered | Outcome::Abandoned => {}
             }
         }
-        self.record(Event::Decision {
+        self.outbox.put(Event::Decision {
             connection: id,
             device,
             service,
@@ -305,7 +333,11 @@ impl Supervisor {
             }
             FromAudit::Recovered => self.journal_recovered(),
             FromAudit::Failed { why } => self.journal_failed(why),
-            FromAudit::Flushed { request } => self.outbox.flushed(request),
+            FromAudit::Flushed { request } => {
+                self.outbox.flushed(request);
+                self.outbox.deliver(to_audit(self.workers.audit.as_ref()));
+                self.relieve_relays();
+            }
         }
     }
 

@@ -192,6 +192,7 @@ impl Supervisor {
             }
         };
         let worker = Worker::start(kind, generation, &self.inputs, wrap)?;
+        self.credit.begin(kind);
         let connections = usize::try_from(self.config.limits.connections).unwrap_or(usize::MAX);
         worker.send(
             ToRelay::Start {

@@ -4,6 +4,7 @@
 
 mod clock;
 mod connections;
+mod credit;
 mod denied;
 mod enforce;
 mod events;

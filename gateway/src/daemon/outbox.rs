@@ -5,6 +5,7 @@
 //! is handed over again, so that it may be on record twice, on either side of the journal's new opening, but never not.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::audit::event::Event;
 use crate::audit::message::ToAudit;
@@ -20,6 +21,10 @@ pub(super) struct Outbox {
     /// Deaths of the audit process since it last synced anything.
     deaths: u32,
     lost: u64,
+    /// How often something was synced.
+    synced: u64,
+    /// Since when it is long, and what was synced then.
+    stuck: Option<(u64, Instant)>,
     failure: Option<String>,
 }
 
@@ -34,38 +39,39 @@ impl Default for Outbox {
             flushes: 0,
             deaths: 0,
             lost: 0,
+            synced: 0,
+            stuck: None,
             failure: Some("the journal is not open yet".to_owned()),
         }
     }
 }
 
 impl Outbox {
-    /// Hands an event to the audit process, or keeps it for the next one. `send` says whether it was taken.
-    pub(super) fn record(&mut self, send: impl FnMut(ToAudit) -> bool, event: Event) {
+    /// Takes an event, which [`Self::deliver`] hands over.
+    pub(super) fn put(&mut self, event: Event) {
         self.waiting.push_back(event);
         while self.waiting.len() > MAX_WAITING
             && let Some(oldest) = self.waiting.pop_front()
         {
             self.lost = self.lost.saturating_add(weight(&oldest));
         }
-        self.deliver(send);
     }
 
-    /// Tries to hand over what waits.
+    /// Tries to hand over what waits, many events at once. `send` says whether they were taken.
     pub(super) fn deliver(&mut self, mut send: impl FnMut(ToAudit) -> bool) {
         if self.lost > 0 && self.unsynced.len() < WINDOW {
             self.waiting
                 .push_front(Event::RecordsLost { records: self.lost });
             self.lost = 0;
         }
-        while self.unsynced.len() < WINDOW
-            && let Some(event) = self.waiting.pop_front()
-        {
-            if !send(ToAudit::Append(Box::new(event.clone()))) {
-                self.waiting.push_front(event);
+        while self.unsynced.len() < WINDOW && !self.waiting.is_empty() {
+            let room = WINDOW.saturating_sub(self.unsynced.len()).min(BATCH);
+            let batch: Vec<Event> = self.waiting.iter().take(room).cloned().collect();
+            let count = batch.len();
+            if !send(ToAudit::Append(batch)) {
                 return;
             }
-            self.unsynced.push_back(event);
+            self.unsynced.extend(self.waiting.drain(..count));
         }
         if self.unsynced.len() >= WINDOW / 2 {
             self.settle(send);
@@ -75,6 +81,28 @@ impl Outbox {
     /// Whether the audit process has everything, synced or not.
     pub(super) fn handed_over(&self) -> bool {
         self.waiting.is_empty() && self.lost == 0
+    }
+
+    /// Whether so much waits that nothing new should begin.
+    pub(super) fn is_long(&self) -> bool {
+        self.waiting.len() >= LONG
+    }
+
+    /// Whether it is long, and was so for a long time in which nothing was synced.
+    pub(super) fn is_stuck(&mut self, now: Instant) -> bool {
+        if !self.is_long() || self.failure.is_some() {
+            self.stuck = None;
+            return false;
+        }
+        match self.stuck {
+            Some((synced, since)) if synced == self.synced => {
+                now.saturating_duration_since(since) >= PATIENCE
+            }
+            Some(_) | None => {
+                self.stuck = Some((self.synced, now));
+                false
+            }
+        }
     }
 
     /// Asks the audit process to say when everything so far is on the disk.
@@ -95,6 +123,7 @@ impl Outbox {
         if let Some((_, covered)) = self.flush.take_if(|(asked, _)| *asked == request) {
             self.unsynced.drain(..covered.min(self.unsynced.len()));
             self.deaths = 0;
+            self.synced = self.synced.saturating_add(1);
         }
     }
 
@@ -138,9 +167,17 @@ fn weight(event: &Event) -> u64 {
     }
 }
 
-/// Events in memory while the audit process is away.
+/// Events in memory while the audit process is away. While it is there, relays begin nothing new from [`LONG`] on,
+/// and what they are ahead by then ([`MOST_UNRECORDED`](crate::forward::message::MOST_UNRECORDED) decisions each, and
+/// one or two for each connection) has room here.
 //= C7
 const MAX_WAITING: usize = 20_000;
+/// Events that wait from which on the devices must wait too.
+const LONG: usize = 2_048;
+/// Most events in one message.
+const BATCH: usize = 64;
+/// How long the audit process may sync nothing while the devices wait for it.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Events in the hands of the audit process.
 const WINDOW: usize = 8192;
 /// Deaths after which the events under way are given up.
@@ -152,19 +189,25 @@ mod tests {
 
     /// What an audit process would put on record.
     fn taken(sent: &[ToAudit]) -> Vec<String> {
-        let events = sent.iter().filter_map(|message| {
-            let ToAudit::Append(event) = message else {
-                return None;
-            };
-            Some(if let Event::RecordsLost { records } = &**event {
+        let batches = sent.iter().filter_map(|message| match message {
+            ToAudit::Append(events) => Some(events),
+            ToAudit::Flush { .. } | ToAudit::Start { .. } | ToAudit::Stop => None,
+        });
+        let events = batches.flatten().map(|event| {
+            if let Event::RecordsLost { records } = event {
                 format!("lost {records}")
-            } else if let Event::WorkerStarted { pid, .. } = &**event {
+            } else if let Event::WorkerStarted { pid, .. } = event {
                 pid.to_string()
             } else {
                 panic!("{event:?}")
-            })
+            }
         });
         events.collect()
+    }
+
+    fn record(outbox: &mut Outbox, send: impl FnMut(ToAudit) -> bool, event: Event) {
+        outbox.put(event);
+        outbox.deliver(send);
     }
 
     fn event(pid: u32) -> Event {
@@ -189,12 +232,12 @@ mod tests {
             sent.push(message);
             true
         };
-        outbox.record(&mut send, event(1));
+        record(&mut outbox, &mut send, event(1));
         outbox.settle(&mut send);
-        outbox.record(&mut send, event(2));
+        record(&mut outbox, &mut send, event(2));
         outbox.flushed(1);
         outbox.died();
-        outbox.record(|_| false, event(3));
+        record(&mut outbox, |_| false, event(3));
         outbox.deliver(&mut send);
         assert_eq!(
             taken(&sent),
@@ -207,7 +250,7 @@ mod tests {
     #[test]
     fn an_answer_to_a_dead_process_counts_for_nothing() {
         let (mut outbox, mut sent) = (Outbox::default(), Vec::new());
-        outbox.record(|_| true, event(1));
+        record(&mut outbox, |_| true, event(1));
         outbox.settle(|_| true);
         outbox.died();
         outbox.flushed(1);
@@ -223,10 +266,10 @@ mod tests {
         let (mut outbox, mut sent) = (Outbox::default(), Vec::new());
         let bound = u32::try_from(MAX_WAITING).unwrap();
         for pid in 1..=bound {
-            outbox.record(|_| false, event(pid));
+            record(&mut outbox, |_| false, event(pid));
         }
-        outbox.record(|_| false, event(bound + 1));
-        outbox.record(|_| false, event(bound + 2));
+        record(&mut outbox, |_| false, event(bound + 1));
+        record(&mut outbox, |_| false, event(bound + 2));
         let mut request = 0;
         // The window closes until the process has synced.
         for _ in 0..4 {
@@ -247,7 +290,7 @@ mod tests {
     #[test]
     fn an_event_that_kills_is_given_up_at_last_and_counted() {
         let (mut outbox, mut sent) = (Outbox::default(), Vec::new());
-        outbox.record(|_| true, event(1));
+        record(&mut outbox, |_| true, event(1));
         for _ in 0..MAX_DEATHS {
             sent.clear();
             outbox.died();
@@ -257,6 +300,34 @@ mod tests {
             });
         }
         assert_eq!(taken(&sent), ["lost 1"]);
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "tests make up their time")]
+    fn it_is_long_until_enough_is_synced_and_stuck_when_nothing_is() {
+        let (mut outbox, start) = (Outbox::default(), Instant::now());
+        outbox.recovered();
+        let window = u32::try_from(WINDOW).unwrap();
+        let long = u32::try_from(LONG).unwrap();
+        for pid in 1..window + long {
+            record(&mut outbox, |_| true, event(pid));
+        }
+        assert!(!outbox.is_long() && !outbox.is_stuck(start + PATIENCE));
+        record(&mut outbox, |_| true, event(0));
+        assert!(outbox.is_long() && !outbox.is_stuck(start));
+        assert!(!outbox.is_stuck(start + PATIENCE / 2));
+        assert!(outbox.is_stuck(start + PATIENCE));
+        // The first flush was asked for when half the window was out.
+        outbox.flushed(1);
+        assert!(!outbox.is_stuck(start + PATIENCE));
+        outbox.deliver(|_| true);
+        assert!(!outbox.is_long());
+        // What cannot be written at all is told to the relays, and is no reason to wait.
+        for pid in 0..window {
+            record(&mut outbox, |_| true, event(pid));
+        }
+        assert!(outbox.is_long() && outbox.failed("full".to_owned()));
+        assert!(!outbox.is_stuck(start + PATIENCE) && !outbox.is_stuck(start + 3 * PATIENCE));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use super::clock::SystemClock;
 use super::connections::Connections;
+use super::credit::Credit;
 use super::denied::{Allowance, Denied};
 use super::enforce::{self, EnforceError};
 use super::ground::Ground;
@@ -75,6 +76,7 @@ pub(super) struct Supervisor {
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) workers: Workers,
     pub(super) outbox: Outbox,
+    pub(super) credit: Credit,
     pub(super) connections: Connections,
     pub(super) denied: Denied,
     pub(super) refusals: Allowance,
@@ -192,6 +194,7 @@ impl Supervisor {
             inputs,
             workers: Workers::default(),
             outbox: Outbox::default(),
+            credit: Credit::default(),
             connections: Connections::default(),
             denied: Denied::default(),
             refusals: Allowance::default(),
@@ -289,6 +292,7 @@ impl Supervisor {
         self.report_denied(now);
         self.answer_late_questions(now);
         self.kill_deaf_relays(now);
+        self.kill_stuck_audit(now);
         self.restart_due_workers(now);
         self.undo_unconfirmed(now);
         self.follow_hours();

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use tokio::sync::{Mutex, Notify};
 
 use super::compact::{self, DECIDED};
-use super::message::{Decided, FromRelay, ToRelay};
+use super::message::{Decided, FromRelay, MOST_UNRECORDED, ToRelay};
 use crate::channel::{Channel, ChannelError, MAX_PACKET};
 
 /// Decisions that are not sent yet.
@@ -19,6 +19,9 @@ pub(super) struct Decisions {
     /// As they travel, oldest first; the last packet still has room.
     packets: RefCell<VecDeque<Vec<u8>>>,
     waiting: Cell<usize>,
+    /// All that were made so far, and how many of them the supervisor has dealt with.
+    made: Cell<u64>,
+    recorded: Cell<u64>,
     /// Room of a packet that was sent.
     spare: RefCell<Vec<u8>>,
     /// Whoever takes a packet also sends it before the next may take one.
@@ -45,6 +48,7 @@ impl Decisions {
         decided: &Decided,
     ) -> Result<Added, ChannelError> {
         self.push(decided);
+        self.made.set(self.made.get().saturating_add(1));
         let waiting = self.waiting.get() + 1;
         self.waiting.set(waiting);
         if waiting >= MOST {
@@ -55,6 +59,18 @@ impl Decisions {
             self.some.notify_one();
         }
         Ok(Added::AtOnce)
+    }
+
+    /// The supervisor has dealt with so many.
+    pub(super) fn recorded(&self, decisions: u64) {
+        self.recorded.set(decisions);
+    }
+
+    /// Whether the journal must catch up before anything new begins.
+    //= C8
+    pub(super) fn is_ahead(&self) -> bool {
+        let unrecorded = self.made.get().saturating_sub(self.recorded.get());
+        unrecorded >= MOST_UNRECORDED
     }
 
     fn push(&self, decided: &Decided) {

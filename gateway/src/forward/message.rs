@@ -60,9 +60,20 @@ pub enum ToRelay {
         /// False: only flows with `without_journal` go on.
         writable: bool,
     },
+    /// So many of the decisions that the relay made since its start are on their way to the journal.
+    /// Until then no more than [`MOST_UNRECORDED`] may be made, but for what is under way.
+    Recorded {
+        /// Of all that were sent.
+        decisions: u64,
+    },
     /// Finish what is under way, take nothing new, then exit.
     Drain,
 }
+
+/// Decisions that a relay may be ahead of the journal before its connections begin nothing new.
+//= C7
+//= C8
+pub const MOST_UNRECORDED: u64 = 2_048;
 
 /// Relay to supervisor. What it is in bytes is in `compact.rs`.
 #[derive(Clone, Debug)]

@@ -17,3 +17,5 @@ mod script;
 mod tests;
 #[cfg(test)]
 mod sealed;
+#[cfg(test)]
+mod ahead;

@@ -4,6 +4,7 @@
 //! `bad` is refused, `quit` closes, `abort` resets, `wake` makes the other connections say so, `tag` answers with the policy's idle time,
 //! and a line that begins with `S` passes through the spool.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ struct Lines {
     spooling: bool,
     device_done: bool,
     closed: bool,
+    held_back: bool,
 }
 
 impl Lines {
@@ -123,7 +125,8 @@ impl Lines {
 
 impl Session for Lines {
     fn wants(&self, from: Side) -> bool {
-        !self.closed && (from == Side::Hospital || self.whole.len() < 4)
+        let takes = self.whole.len() < 4 && !self.held_back;
+        !self.closed && (from == Side::Hospital || takes)
     }
 
     fn receive(&mut self, from: Side, bytes: &[u8], _: Instant, _: Timestamp) {
@@ -218,6 +221,10 @@ impl Session for Lines {
         self.idle_ms = policy.timing.idle_ms;
     }
 
+    fn hold(&mut self, held: bool, _: Instant, _: Timestamp) {
+        self.held_back = held;
+    }
+
     fn end(&mut self, why: EndReason, _: Instant, _: Timestamp) {
         self.speak(&format!("{why:?}\n"));
         self.close(false);
@@ -240,6 +247,8 @@ impl Session for Lines {
 pub(super) struct Supervisor {
     pub(super) channel: Channel<ToRelay, FromRelay>,
     next: u64,
+    /// Decisions heard beside other things, which are as good as recorded.
+    decided: Cell<u64>,
 }
 
 pub(super) struct RealClock;
@@ -283,6 +292,7 @@ impl Supervisor {
         let supervisor = Self {
             channel: Channel::new(socket).unwrap(),
             next: 0,
+            decided: Cell::new(0),
         };
         let start = ToRelay::Start {
             connections,
@@ -307,9 +317,12 @@ impl Supervisor {
     pub(super) async fn hear_beside_decisions(&self) -> FromRelay {
         loop {
             let message = self.hear().await;
-            if !matches!(message, FromRelay::Decided(_)) {
+            let FromRelay::Decided(some) = message else {
                 return message;
-            }
+            };
+            let decisions = self.decided.get() + some.len() as u64;
+            self.decided.set(decisions);
+            self.tell(ToRelay::Recorded { decisions }, &[]).await;
         }
     }
 

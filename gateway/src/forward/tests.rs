@@ -107,7 +107,7 @@ async fn a_slow_hospital_slows_the_device_and_nothing_is_lost() {
         writer.write_all(b"first\n").await.unwrap();
         let mut hospital = supervisor.connect(id).await;
         let drain_decisions = async || loop {
-            supervisor.hear().await;
+            supervisor.hear_beside_decisions().await;
         };
         let flood = async {
             for number in 0..100_000_u32 {

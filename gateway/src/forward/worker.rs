@@ -247,6 +247,13 @@ impl Worker {
                 self.shared.journal.set(writable);
                 self.note_all(|| Note::Journal);
             }
+            ToRelay::Recorded { decisions } => {
+                let was_ahead = self.shared.decisions.is_ahead();
+                self.shared.decisions.recorded(decisions);
+                if was_ahead && !self.shared.decisions.is_ahead() {
+                    self.note_all(|| Note::Caught);
+                }
+            }
             ToRelay::Drain => {
                 let until = tokio::time::Instant::now() + DRAIN;
                 self.leaving.get_or_insert(Leaving::Waiting { until });

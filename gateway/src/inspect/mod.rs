@@ -157,6 +157,9 @@ pub trait Session: Send {
     fn handle_deadline(&mut self, now: Instant, wall: Timestamp);
     /// The policy changed; it holds from the next message on.
     fn update(&mut self, policy: &ConnectionPolicy);
+    /// From now on nothing new may begin (`held`), or may again: what is under way is finished, and whoever is held
+    /// back is not late.
+    fn hold(&mut self, held: bool, now: Instant, wall: Timestamp);
     /// The connection must end now (revoked, killed, shutdown): say so in the protocol's words and close both sides.
     fn end(&mut self, why: EndReason, now: Instant, wall: Timestamp);
     /// The next step.

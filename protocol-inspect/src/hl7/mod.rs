@@ -31,6 +31,7 @@ mod place;
 mod policy;
 pub mod profile;
 mod segment;
+mod stops;
 mod structure;
 mod timestamp;
 pub mod tree;

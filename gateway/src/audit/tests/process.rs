@@ -43,7 +43,7 @@ async fn start(directory: &Path, sync_ms: u64) -> (Supervisor, tokio::task::Join
 }
 
 async fn append(supervisor: &Supervisor, number: u64) {
-    let append = ToAudit::Append(Box::new(decision(number)));
+    let append = ToAudit::Append(vec![decision(number)]);
     supervisor.send(&append, &[]).await.unwrap();
 }
 

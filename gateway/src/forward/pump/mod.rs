@@ -64,6 +64,8 @@ pub(super) struct Pump {
     wall: Timestamp,
     timer: Timer,
     drain: bool,
+    /// The session begins nothing new until the journal caught up.
+    held_back: bool,
     /// Bytes that this connection holds of [`Shared::held`].
     held: usize,
     totals: Totals,
@@ -83,6 +85,8 @@ pub(super) enum Note {
     Woken,
     /// The journal changed between writable and not; see [`Shared::journal`].
     Journal,
+    /// The journal caught up; see [`Decisions::is_ahead`](super::decided::Decisions::is_ahead).
+    Caught,
     /// End when nothing is under way.
     Drain,
 }
@@ -126,6 +130,7 @@ impl Pump {
             wall,
             timer: Timer::new(),
             drain: false,
+            held_back: false,
             held: 0,
             totals: Totals::default(),
         }
@@ -143,6 +148,8 @@ impl Pump {
             }
             let event = self.wait().await;
             self.read_clocks();
+            self.heed_pace();
+            self.steps().await?;
             self.take(event);
             self.steps().await?;
             self.let_others_read().await;
@@ -462,7 +469,20 @@ impl Pump {
             Note::End(why) => self.end(why),
             Note::Woken => self.session.woken(now, wall),
             Note::Journal => self.heed_journal(),
+            // Heeded with every turn.
+            Note::Caught => {}
             Note::Drain => self.drain = true,
+        }
+    }
+
+    /// Lets the session begin nothing new while too much is not on record yet.
+    //= C8
+    fn heed_pace(&mut self) {
+        let ahead = self.shared.decisions.is_ahead();
+        if ahead != self.held_back {
+            self.held_back = ahead;
+            let (now, wall) = self.times();
+            self.session.hold(ahead, now, wall);
         }
     }
 

@@ -47,6 +47,8 @@ pub struct DicomSession {
     /// Whose message is in the spool.
     spool: Option<Side>,
     last_activity: Instant,
+    /// The device's next messages must wait.
+    held_back: bool,
     steps: VecDeque<Step>,
 }
 
@@ -89,6 +91,7 @@ impl DicomSession {
             dialogue: None,
             spool: None,
             last_activity: now,
+            held_back: false,
             steps: VecDeque::new(),
         }
     }
@@ -134,7 +137,10 @@ impl DicomSession {
             | Phase::Established
             | Phase::Releasing(_) => false,
         };
-        end.is_open() && end.is_reading() && !busy && !self.is_unspooling()
+        // What the destination says, and the end of an association, need no place that is not taken already.
+        let held = self.held_back && side == Side::Device;
+        let held = held && matches!(self.phase, Phase::Established);
+        end.is_open() && end.is_reading() && !busy && !held && !self.is_unspooling()
     }
 
     fn pdu(&mut self, side: Side, pdu: Pdu, now: Instant) -> Result<(), Violation> {
@@ -417,6 +423,14 @@ impl Session for DicomSession {
         self.has_rate = policy.rate.is_some();
         if let Some(dialogue) = &mut self.dialogue {
             dialogue.update(&self.policy);
+        }
+    }
+
+    fn hold(&mut self, held: bool, now: Instant, _wall: Timestamp) {
+        self.held_back = held;
+        if !held {
+            self.resume(Side::Device, now);
+            self.advance(now);
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Hl7Session {
     /// How many more frames that belong to nothing the destination may send on the present connection.
     strays_left: usize,
     pace: Pace,
+    /// Nothing new may begin.
+    held_back: bool,
     spoken: u16,
     last_activity: Instant,
     last_forward: Instant,
@@ -148,6 +150,7 @@ impl Hl7Session {
             phase: Phase::Idle,
             strays_left: answers::MOST_STRAYS,
             pace: Pace::new(now),
+            held_back: false,
             spoken: 0,
             last_activity: now,
             last_forward: now,
@@ -166,7 +169,8 @@ impl Hl7Session {
             while let Some(taken) = self.device.commits.pop_front() {
                 self.device_commits(taken, now);
             }
-            if !matches!(self.phase, Phase::Idle) || self.pace.ready_at() > now {
+            let waits = self.held_back || self.pace.ready_at() > now;
+            if !matches!(self.phase, Phase::Idle) || waits {
                 break;
             }
             let Some(arrival) = self.device.next(&self.policy.limits, now) else {
@@ -335,7 +339,9 @@ impl Hl7Session {
         let idle = after(self.last_activity, self.timing.idle_ms);
         match &self.phase {
             // Only the pace keeps a message waiting where nothing is under way.
-            Phase::Idle if !self.device.queue.is_empty() => Some(self.pace.ready_at()),
+            Phase::Idle if !self.device.queue.is_empty() && !self.held_back => {
+                Some(self.pace.ready_at())
+            }
             Phase::Idle if self.device.finished => {
                 Some(idle.min(after(self.last_forward, self.timing.answer_ms)))
             }
@@ -356,7 +362,10 @@ impl Session for Hl7Session {
             return false;
         }
         match from {
-            Side::Device => !self.device.finished && self.device.has_room(&self.policy.limits),
+            Side::Device => {
+                let has_room = self.device.has_room(&self.policy.limits);
+                !self.device.finished && !self.held_back && has_room
+            }
             Side::Hospital => self.upstream == Upstream::Open,
         }
     }
@@ -457,7 +466,9 @@ impl Session for Hl7Session {
             return;
         }
         match &self.phase {
-            Phase::Idle if !self.device.queue.is_empty() => self.advance(now, wall),
+            Phase::Idle if !self.device.queue.is_empty() && !self.held_back => {
+                self.advance(now, wall);
+            }
             Phase::Idle | Phase::Closed => self.close(false, now),
             Phase::Token(_) => self.end(EndReason::Resources, now, wall),
             // The request stays with the supervisor: its answer serves the next message.
@@ -477,6 +488,17 @@ impl Session for Hl7Session {
         self.has_rate = policy.rate.is_some();
         self.device.limit(self.policy.limits.hl7_message);
         self.hospital.limit(self.policy.limits.hl7_message);
+    }
+
+    fn hold(&mut self, held: bool, now: Instant, wall: Timestamp) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.held_back = held;
+        if !held {
+            self.device.began = self.device.began.map(|_| now);
+            self.advance(now, wall);
+        }
     }
 
     fn end(&mut self, why: EndReason, now: Instant, wall: Timestamp) {

@@ -16,6 +16,7 @@ use super::message::Message;
 use super::place::Place;
 use super::policy::Level;
 use super::segment::Segment;
+use super::stops::Stops;
 use crate::Reason;
 
 /// Judges the conditions of all segments.
@@ -71,7 +72,10 @@ struct Walk<'w, 'm, 'a> {
 #[derive(Clone, Copy)]
 struct Cut<'m, 'a> {
     segment: &'m Segment<'a>,
-    fields: [&'a [u8]; MOST],
+    /// Where each field ends, the name being the first.
+    ends: [usize; MOST],
+    /// How many of them there are.
+    count: usize,
 }
 
 impl<'m, 'a> Walk<'_, 'm, 'a> {
@@ -282,25 +286,31 @@ fn finding(
 
 impl<'m, 'a> Cut<'m, 'a> {
     fn new(segment: &'m Segment<'a>) -> Self {
-        let mut fields = [&[][..]; MOST];
-        let separator = segment.delimiters().field;
-        let mut rest = segment.bytes();
-        for slot in &mut fields {
-            let end = memchr::memchr(separator, rest);
-            let (field, tail) = end
-                .and_then(|end| rest.split_at_checked(end))
-                .unwrap_or((rest, &[]));
-            *slot = field;
-            match tail.split_first() {
-                Some((_, after)) => rest = after,
-                None => break,
+        let bytes = segment.bytes();
+        let mut stops = Stops::new(bytes, [segment.delimiters().field; 5]);
+        let (mut ends, mut count) = ([0; MOST], 0_usize);
+        for slot in &mut ends {
+            *slot = stops.next();
+            count = count.saturating_add(1);
+            if *slot >= bytes.len() {
+                break;
             }
         }
-        Self { segment, fields }
+        Self {
+            segment,
+            ends,
+            count,
+        }
     }
 
     fn field(&self, number: usize) -> &'a [u8] {
-        self.fields.get(number).copied().unwrap_or_default()
+        if number >= self.count {
+            return &[];
+        }
+        let before = number.checked_sub(1).and_then(|n| self.ends.get(n));
+        let start = before.map_or(0, |end| end.saturating_add(1));
+        let end = self.ends.get(number).copied().unwrap_or_default();
+        self.segment.bytes().get(start..end).unwrap_or_default()
     }
 
     /// Whether the field has a value, and not the null.

@@ -18,15 +18,14 @@ mod compiled;
 mod composite;
 mod datatype;
 mod primitive;
-mod stops;
 mod told;
 mod walk;
 
 use super::finding::Findings;
 use super::grammar::{SegmentId, Version};
 use super::message::Message;
+use super::stops::Stops;
 use compiled::{Compiled, Layout};
-use stops::Stops;
 use walk::{Ground, Walk};
 
 /// Judges the fields of all segments.

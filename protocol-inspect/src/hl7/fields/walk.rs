@@ -9,11 +9,11 @@ use super::super::grammar::{Primitive, Usage};
 use super::super::message::Message;
 use super::super::policy::Level;
 use super::super::segment::Segment;
+use super::super::stops::Stops;
 use super::compiled::{Compiled, Element, Form, Kind, Layout, OPAQUE, TableNumber};
 use super::composite;
 use super::datatype::bit;
 use super::primitive;
-use super::stops::Stops;
 
 /// What all segments of a message have in common.
 pub(super) struct Ground<'g, 'a> {

@@ -287,3 +287,21 @@ proptest! {
 fn delete(id: u16) -> Vec<u8> {
     n_delete(id, ULTRASOUND, "1.2.3.4")
 }
+
+//= C8
+#[test]
+fn a_request_that_is_held_back_waits_and_its_sender_is_not_late() {
+    let mut s = Script::established();
+    let set = instance("1.2.3.4", 10);
+    s.device(&store(1, "1.2.3.4", &set, 700)).hold(true);
+    assert!(!s.session.wants(Side::Device));
+    s.hospital(&store_rsp(1, 0));
+    assert_eq!(s.decisions.len(), 1, "what was under way is finished");
+    let sent = s.to_hospital.len();
+    let second = store(2, "1.2.3.4", &set, 700);
+    let (begun, rest) = second.split_at(50);
+    s.hold(false).device(begun).hold(true).later(100_000);
+    assert_eq!((s.to_hospital.len(), s.decisions.len()), (sent, 1));
+    s.hold(false).device(rest).hospital(&store_rsp(2, 0));
+    assert_eq!((s.to_hospital.len(), s.decisions.len()), (2 * sent, 2));
+}

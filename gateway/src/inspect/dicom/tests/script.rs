@@ -214,6 +214,10 @@ impl Script {
         self.run(|s, now, wall| Session::end(s, reason, now, wall))
     }
 
+    pub(super) fn hold(&mut self, held: bool) -> &mut Self {
+        self.run(|session, now, wall| session.hold(held, now, wall))
+    }
+
     pub(super) fn later(&mut self, ms: u64) -> &mut Self {
         self.ms += ms;
         for _ in 0..4 {

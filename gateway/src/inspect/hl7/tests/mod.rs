@@ -4,6 +4,7 @@
     reason = "tests begin at the real time once"
 )]
 
+mod held;
 mod batch;
 mod codes;
 mod commit;

@@ -5,7 +5,7 @@
 
 /// The places of the stops from somewhere on. A copy remembers where it was made.
 #[derive(Clone, Copy)]
-pub(super) struct Stops<'a> {
+pub(crate) struct Stops<'a> {
     bytes: &'a [u8],
     set: [u8; 5],
     /// Where the block of 64 bytes begins of which the mask is.
@@ -17,7 +17,7 @@ pub(super) struct Stops<'a> {
 }
 
 impl<'a> Stops<'a> {
-    pub(super) fn new(bytes: &'a [u8], set: [u8; 5]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], set: [u8; 5]) -> Self {
         let mut stops = Self {
             bytes,
             set,
@@ -31,7 +31,7 @@ impl<'a> Stops<'a> {
 
     /// The next stop; the end of the bytes is one, again and again.
     #[inline]
-    pub(super) fn next(&mut self) -> usize {
+    pub(crate) fn next(&mut self) -> usize {
         if self.mask == 0 && !self.advance() {
             return self.bytes.len();
         }
@@ -60,7 +60,7 @@ impl<'a> Stops<'a> {
 
     /// Goes on with the first stop at or behind `position`. Never goes back.
     #[inline]
-    pub(super) fn seek(&mut self, position: usize) {
+    pub(crate) fn seek(&mut self, position: usize) {
         if position <= self.position {
             return;
         }
