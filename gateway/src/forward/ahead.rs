@@ -31,7 +31,9 @@ async fn decisions(supervisor: &Supervisor, mut told: impl AsyncFnMut(u64)) -> u
                 told(decisions).await;
             }
             FromRelay::Closed { .. } => return decisions,
-            other => panic!("{other:?}"),
+            other @ (FromRelay::Ready | FromRelay::Connect { .. } | FromRelay::Spool { .. }) => {
+                panic!("{other:?}")
+            }
         }
     }
 }

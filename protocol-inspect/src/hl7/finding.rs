@@ -125,7 +125,7 @@ impl Finding {
     }
 
     pub(crate) fn refusal(&self) -> Refusal {
-        Refusal::new(self.reason, self.place.to_string(), self.detail.as_ref())
+        Refusal::new(self.reason, self.place.text(), self.detail.as_ref())
     }
 
     pub(crate) fn warning(&self) -> Warning {

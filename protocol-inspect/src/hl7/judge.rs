@@ -320,8 +320,10 @@ impl<'m> Case<'m> {
         match refused.cloned() {
             Some(finding) => miss(Step::Content, finding, own),
             None => {
-                let told = told(self.rule, general, &own);
-                Ruling::Pass(told.map(Finding::warning).collect())
+                let most = general.others.len().saturating_add(own.others.len());
+                let mut warnings = Vec::with_capacity(most);
+                warnings.extend(told(self.rule, general, &own).map(Finding::warning));
+                Ruling::Pass(warnings)
             }
         }
     }

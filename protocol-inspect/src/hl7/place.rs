@@ -1,6 +1,6 @@
 //! Where in a message something stands, in the words of the standard: `PID-7 (byte 212)`, `OBX[2]-5(1).1`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Deref;
 use std::str::FromStr;
 
@@ -53,6 +53,14 @@ impl Place {
     pub(crate) fn byte(mut self, offset: usize) -> Self {
         self.offset = Some(offset);
         self
+    }
+
+    /// In words, with room for all of them at once.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::with_capacity(ROOM);
+        // Writing to a string does not fail.
+        let _written = write!(text, "{self}");
+        text
     }
 
     /// The place in a segment at which byte `offset` of the message stands.
@@ -148,6 +156,9 @@ impl fmt::Debug for Label {
 
 /// Longest label: `hl7_repetitions` has 15 bytes, `segment 10001` has 13, numbers beyond are no limit of ours.
 const LONGEST: usize = 32;
+
+/// Most places are no longer.
+const ROOM: usize = 40;
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

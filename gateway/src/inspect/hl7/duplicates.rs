@@ -3,7 +3,8 @@
 //! In: who sent which bytes under which MSH-10. Out: the code that the destination gave to exactly these bytes.
 //! Remembers halves of hashes only (nobody finds a second message with the same half), for a day, and the newest of them; what is forgotten is simply forwarded again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 use protocol_inspect::hl7::Header;
@@ -13,13 +14,33 @@ use sha2::{Digest, Sha256};
 /// The messages that were acknowledged with success.
 #[derive(Debug, Default)]
 pub(super) struct Duplicates {
-    taken: BTreeMap<Half, Taken>,
+    taken: HashMap<Half, Taken, BuildHasherDefault<Place>>,
     /// Keys in the order in which they were remembered.
     order: VecDeque<(Half, Instant)>,
 }
 
 /// The first half of a SHA-256. There is one table for each device and service, thousands of them: every byte counts.
 pub(super) type Half = [u8; 16];
+
+/// Where a key is in the table: keys are hashes already. Who finds some that begin alike makes his own table slow,
+/// and that not by much, for it is bounded.
+#[derive(Default)]
+struct Place(u64);
+
+impl Hasher for Place {
+    fn write(&mut self, key: &[u8]) {
+        if let Some(first) = key.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    /// The length of a key says nothing.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Taken {

@@ -93,7 +93,10 @@ impl Trace {
 
     pub(super) fn warn(&mut self, reason: Reason, location: &str) {
         if self.warnings.len() < MOST_WARNINGS {
-            self.warnings.push(format!("{} {location}", reason.code()));
+            if self.warnings.is_empty() {
+                self.warnings.reserve(MOST_WARNINGS);
+            }
+            self.warnings.push([reason.code(), location].join(" "));
         }
     }
 
