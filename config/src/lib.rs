@@ -12,6 +12,7 @@ mod check;
 mod load;
 mod name;
 mod model;
+mod dicom;
 mod profile;
 mod decide;
 mod explain;
@@ -21,6 +22,7 @@ mod error;
 mod excerpt;
 mod suggest;
 
+pub use dicom::{DicomLevel, DicomProfile, DicomQuery, OWN_TITLE, UserIdentity};
 pub use error::{ConfigError, ConfigErrors, Remark, Spot};
 pub use explain::{Explanation, TestFailure};
 pub use field::document::DOCUMENT_KINDS;
@@ -29,8 +31,8 @@ pub use field::party::{InvalidParty, InvalidTarget};
 pub use model::*;
 pub use name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
 pub use profile::{
-    ContentLevel, Decimal, FieldPath, Hl7Profile, MessageProfile, Observation, ProfileChoice,
-    Severity, profile_from_file,
+    ContentLevel, Decimal, FieldPath, MessageProfile, Observation, ProfileChoice, Severity,
+    SiteProfile, profile_from_file,
 };
 pub use secret::{Key, KeyFileError, read_key};
 pub use source::{Source, patient_key_file, runtime_dir, sources};

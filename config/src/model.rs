@@ -9,8 +9,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::dicom::{DicomQuery, UserIdentity};
 use crate::name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
-use crate::profile::{Hl7Profile, ProfileChoice};
+use crate::profile::{ProfileChoice, SiteProfile};
 use crate::secret::Key;
 
 /// A configuration that exists is right.
@@ -31,7 +32,7 @@ pub struct Config {
     /// `[role.NAME]`, and every role that a device or rule names.
     pub roles: BTreeMap<RoleName, Role>,
     /// `[profile.NAME]`.
-    pub profiles: BTreeMap<ProfileName, Hl7Profile>,
+    pub profiles: BTreeMap<ProfileName, SiteProfile>,
     /// `[rule.NAME]`.
     pub rules: BTreeMap<RuleName, Rule>,
     /// `[limits]`.
@@ -143,8 +144,8 @@ pub enum ServiceProtocol {
         port: u16,
         /// The called AE title that devices must use; `None` accepts any.
         called_ae: Option<String>,
-        /// How strict; rules may be stricter.
-        profile: Profile,
+        /// How strict; holds beside that of the rule. Without either it is `standard`.
+        profile: Option<ProfileChoice>,
         /// Content verdicts only warn.
         shadow: bool,
     },
@@ -316,10 +317,28 @@ pub struct DicomRule {
     pub allow: BTreeSet<String>,
     /// SOP classes as UIDs (the file may name them); empty: any.
     pub sop_classes: BTreeSet<String>,
-    /// C-MOVE destinations.
+    /// Transfer syntaxes as UIDs; empty: all that are carried.
+    pub transfer_syntaxes: BTreeSet<String>,
+    /// What (0008,0060) of instances must be; empty: anything.
+    pub modalities: BTreeSet<String>,
+    /// C-MOVE destinations; [`crate::OWN_TITLE`] is the device's own.
     pub move_destinations: BTreeSet<String>,
     /// The calling AE title must be the device's own. Default true.
     pub bind_sender: bool,
+    /// Every patient of a data set must be one of the device's. Default false.
+    pub bind_patient: bool,
+    /// What queries must be like.
+    pub query: DicomQuery,
+    /// The device may be provider (SCP) of the SOP classes. Default false.
+    pub reverse_roles: bool,
+    /// What becomes of the user that a device identifies.
+    pub user_identity: UserIdentity,
+    /// Largest data set of an instance in bytes.
+    pub max_object: Option<u64>,
+    /// Private creators whose elements are carried; `None`: all.
+    pub private_creators: Option<BTreeSet<String>>,
+    /// Kinds of documents that are carried, of [`crate::DOCUMENT_KINDS`]; empty: the harmless ones.
+    pub documents: BTreeSet<String>,
 }
 
 /// `limit = { … }` of a rule.

@@ -1,4 +1,4 @@
-//! What `[profile.NAME]` says: how a site narrows HL7 v2 for the devices that it has.
+//! What `[profile.NAME]` says: how a site narrows HL7 v2 and DICOM for the devices that it has.
 //!
 //! In: tables that were read and checked. Out: the types that the gateway compiles, also for a file that holds profiles alone.
 //! Knows nothing of messages; how a value is judged is for the inspector.
@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dicom::DicomProfile;
 use crate::document;
 use crate::error::ConfigErrors;
 use crate::excerpt::Lines;
@@ -22,13 +23,13 @@ use crate::source::read;
 pub enum ProfileChoice {
     /// One that needs no table.
     Base(Profile),
-    /// `[profile.NAME]`, for HL7 only.
+    /// `[profile.NAME]`.
     Named(ProfileName),
 }
 
 /// `[profile.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hl7Profile {
+pub struct SiteProfile {
     /// How it is called.
     pub name: ProfileName,
     /// Where it is written.
@@ -45,6 +46,8 @@ pub struct Hl7Profile {
     pub messages: Vec<MessageProfile>,
     /// `[[profile.NAME.observation]]`: each OBX must be one of them; empty: any.
     pub observations: Vec<Observation>,
+    /// `[profile.NAME.dicom]`: what holds for data sets; without it the profile is for HL7 alone.
+    pub dicom: Option<DicomProfile>,
 }
 
 /// What is judged, as far as its severity can be chosen.
@@ -143,7 +146,7 @@ pub struct Decimal {
 ///
 /// # Errors
 /// Everything that is wrong with the profiles of the file, or that there is not the one that was asked for.
-pub fn profile_from_file(path: &Path, name: Option<&str>) -> Result<Hl7Profile, ConfigErrors> {
+pub fn profile_from_file(path: &Path, name: Option<&str>) -> Result<SiteProfile, ConfigErrors> {
     let source = read(path).map_err(ConfigErrors::all)?;
     let sources = std::slice::from_ref(&source);
     let problems = Problems::default();

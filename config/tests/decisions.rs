@@ -277,7 +277,7 @@ const EXPLANATIONS: &[(&str, &str, &str)] = &[
     (
         "device:us-07",
         "pacs:tcp/104",
-        "us-images conf.d/20-ultrasound.toml:16",
+        "us-images conf.d/20-ultrasound.toml:26",
     ),
     (
         "device:ecg-0042",

@@ -23,6 +23,7 @@
 )]
 
 mod limits;
+mod patients;
 mod severity;
 mod embedded;
 mod verdict;
@@ -31,5 +32,6 @@ pub mod dicom;
 pub mod hl7;
 
 pub use limits::{LimitReached, Limits};
+pub use patients::{Patients, patient_hash};
 pub use severity::{Base, Severity};
 pub use verdict::{Permit, Reason, Refusal, Report, Spoken, Warning};

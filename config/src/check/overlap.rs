@@ -119,15 +119,18 @@ fn hl7(one: &Hl7Rule, other: &Hl7Rule) -> bool {
 
 /// Whether both can accept one operation.
 fn dicom(one: &DicomRule, other: &DicomRule) -> bool {
+    let classes = meet(&one.sop_classes, &other.sop_classes)
+        && meet(&one.transfer_syntaxes, &other.transfer_syntaxes);
     one.allow.intersection(&other.allow).any(|service| {
         match service.as_str() {
             // Verification has a SOP class of its own, which comes with it.
             "C-ECHO" => true,
             "C-MOVE" => {
                 let destinations = one.move_destinations.intersection(&other.move_destinations);
-                destinations.count() > 0 && meet(&one.sop_classes, &other.sop_classes)
+                destinations.count() > 0 && classes
             }
-            _ => meet(&one.sop_classes, &other.sop_classes),
+            "C-STORE" => classes && meet(&one.modalities, &other.modalities),
+            _ => classes,
         }
     })
 }

@@ -1,4 +1,4 @@
-//! Profiles: those that services and rules name exist, and only HL7 has named ones.
+//! Profiles: those that services and rules name exist, and say something of DICOM where that is spoken.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub(crate) fn names(profiles: &BTreeMap<ProfileName, RawProfile>, problems: &Pro
     }
 }
 
-/// Reports a choice of what is not there, or is not for the DICOM service.
+/// Reports a choice of what is not there, or says nothing of what the DICOM service speaks.
 fn exists(
     document: &Document,
     choice: &At<ProfileChoice>,
@@ -53,7 +53,7 @@ fn exists(
     let ProfileChoice::Named(name) = &choice.value else {
         return;
     };
-    if !document.profiles.contains_key(name) {
+    let Some(profile) = document.profiles.get(name) else {
         let own = document.profiles.keys().map(ProfileName::as_str);
         let near = problems.did_you_mean(name.as_str(), own.chain(BASES));
         let fault = Fault::new(format!("unknown profile `{name}`")).help(format!(
@@ -61,12 +61,14 @@ fn exists(
         ));
         problems.report(fault.maybe(near).at(choice.place));
         return;
-    }
-    if let Some((service, place)) = dicom {
+    };
+    if let Some((service, place)) = dicom
+        && profile.dicom.is_none()
+    {
         let message =
             format!("profile `{name}` is about HL7, and service `{service}` speaks DICOM");
-        let fault = Fault::new(message).help("for DICOM there are `standard` and `strict`");
-        let problem = fault.at(choice.place);
+        let help = format!("say in [profile.{name}.dicom] what holds for it");
+        let problem = Fault::new(message).help(help).at(choice.place);
         problems.report(problem.also(place, format!("service `{service}`")));
     }
 }

@@ -1,6 +1,7 @@
 //! Rules: they name what exists, and their parts fit the services and devices they are about.
 
 use super::Members;
+use crate::dicom::OWN_TITLE;
 use crate::document::Document;
 use crate::field::party::{Source, from_service};
 use crate::model::Party;
@@ -152,20 +153,27 @@ fn bindings(rule: &RawRule, members: &Members<'_>, protocols: &Protocols, proble
         }
         if dicom.is_some_and(|at| at.value.bind_sender) {
             lacks(|device| device.has_title, "ae_title", SENDER);
+        } else if dicom.is_some_and(|at| at.value.move_destinations.contains(OWN_TITLE)) {
+            lacks(|device| device.has_title, "ae_title", OWN);
+        }
+        if dicom.is_some_and(|at| at.value.bind_patient) {
+            lacks(|device| device.has_patients, "patients", PATIENT);
         }
     }
 }
 
 /// Patients are known by hashes, which nobody can make without their key.
 fn patient_key(document: &Document, rule: &RawRule, problems: &Problems) {
-    let binding = rule.hl7.as_ref().filter(|at| at.value.bind_patient);
-    if let Some(at) = binding
+    let hl7 = rule.hl7.as_ref().filter(|at| at.value.bind_patient);
+    let dicom = rule.dicom.as_ref().filter(|at| at.value.bind_patient);
+    let places = hl7.map(|at| at.place).into_iter();
+    if let Some(place) = places.chain(dicom.map(|at| at.place)).next()
         && !document.has_patient_key
     {
         let fault = Fault::new("`bind_patient` needs `patient_key_file` of [gateway]").help(
             "it names the key with which `lazaret patient hash` makes the hashes; `wg genkey` makes one",
         );
-        problems.report(fault.at(at.place));
+        problems.report(fault.at(place));
     }
 }
 
@@ -195,4 +203,5 @@ fn lacking(
 }
 
 const SENDER: &str = "give it one, or say `bind_sender = false`: then any sender may be claimed";
+const OWN: &str = "give it one, or name destinations instead of `device`";
 const PATIENT: &str = "list its patients, or leave out `bind_patient`";

@@ -131,7 +131,7 @@ fn index() -> &'static HashMap<String, &'static str> {
     })
 }
 
-fn squeeze(text: &str) -> String {
+pub(super) fn squeeze(text: &str) -> String {
     text.chars()
         .filter(char::is_ascii_alphanumeric)
         .map(|c| c.to_ascii_lowercase())
@@ -139,7 +139,7 @@ fn squeeze(text: &str) -> String {
 }
 
 /// Keywords of all SOP classes of PS3.6 that are not retired.
-const KEYWORDS: &str = include_str!("../data/sop_classes.txt");
+pub(super) const KEYWORDS: &str = include_str!("../data/sop_classes.txt");
 
 const SERVICES: &[&str] = &[
     "C-ECHO",

@@ -2,6 +2,7 @@
 
 pub(crate) mod basic;
 pub(crate) mod dicom;
+pub(crate) mod dicom_rule;
 pub(crate) mod document;
 pub(crate) mod hl7;
 pub(crate) mod hours;

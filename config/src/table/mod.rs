@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod device;
+pub(crate) mod dicom;
 pub(crate) mod gateway;
 pub(crate) mod hospital;
 pub(crate) mod limits;

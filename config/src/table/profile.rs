@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::dicom::DicomProfile;
 use crate::field::hl7::{Charset, MessageTypes, Version};
 use crate::field::path::{
     Identifier, Pattern, SegmentName, Told, Value, ValuePath, ValueType, WholeField,
@@ -10,9 +11,10 @@ use crate::model::{Origin, Profile};
 use crate::name::ProfileName;
 use crate::problem::{At, Fault, Place};
 use crate::profile::{
-    ContentLevel, Decimal, FieldPath, Hl7Profile, MessageProfile, Observation, Severity,
+    ContentLevel, Decimal, FieldPath, MessageProfile, Observation, Severity, SiteProfile,
 };
 use crate::section::{Field, Keys, Section, Text};
+use crate::table::dicom;
 
 pub(crate) const KEYS: Keys = Keys {
     table: "[profile.NAME]",
@@ -30,6 +32,7 @@ pub(crate) const KEYS: Keys = Keys {
         "charsets",
         "message",
         "observation",
+        "dicom",
     ],
     later: &[],
 };
@@ -64,6 +67,7 @@ pub(crate) struct RawProfile {
     charsets: BTreeSet<String>,
     messages: Vec<MessageProfile>,
     observations: Vec<Observation>,
+    pub(crate) dicom: Option<DicomProfile>,
 }
 
 pub(crate) fn read(section: &Section<'_>) -> RawProfile {
@@ -71,14 +75,18 @@ pub(crate) fn read(section: &Section<'_>) -> RawProfile {
     let charsets = section.list::<Charset>("charsets", "leave the key out to allow all");
     let observations = section.tables("observation", &OBSERVATION, observation);
     distinct(section, &observations);
+    let base = section.or("base", Profile::Standard);
     RawProfile {
         header: section.header,
-        base: section.or("base", Profile::Standard),
+        base,
         severities: severities(section),
         versions: versions.into_iter().map(|at| at.value.0).collect(),
         charsets: charsets.into_iter().map(|at| at.value.0).collect(),
         messages: section.tables("message", &MESSAGE, message),
         observations: observations.into_iter().filter_map(|at| at.value).collect(),
+        dicom: section
+            .section("dicom", &dicom::PROFILE)
+            .map(|inner| dicom::profile(&inner, base)),
     }
 }
 
@@ -276,8 +284,8 @@ fn distinct(section: &Section<'_>, observations: &[At<Option<Observation>>]) {
 }
 
 impl RawProfile {
-    pub(crate) fn into_model(self, name: ProfileName, origin: Origin) -> Hl7Profile {
-        Hl7Profile {
+    pub(crate) fn into_model(self, name: ProfileName, origin: Origin) -> SiteProfile {
+        SiteProfile {
             name,
             origin,
             base: self.base,
@@ -286,6 +294,7 @@ impl RawProfile {
             charsets: self.charsets,
             messages: self.messages,
             observations: self.observations,
+            dicom: self.dicom,
         }
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::field::basic::Verified;
-use crate::field::dicom::{AeTitle, Dimse, SopClass};
 use crate::field::document::{DocumentKind, LocalSegment, PointerHost};
 use crate::field::hl7::{MessageTypes, Version, WideCharset};
 use crate::field::party::Source;
@@ -14,6 +13,7 @@ use crate::name::ServiceName;
 use crate::problem::{At, Fault, Place};
 use crate::profile::ProfileChoice;
 use crate::section::{Keys, Section};
+use crate::table::dicom;
 
 pub(crate) const KEYS: Keys = Keys {
     table: "[rule.NAME]",
@@ -48,12 +48,6 @@ pub(crate) const HL7: Keys = Keys {
 pub(crate) const EMBEDDED: Keys = Keys {
     table: "`embedded` of `hl7` of [rule.NAME]",
     known: &["kinds", "hosts"],
-    later: &[],
-};
-
-pub(crate) const DICOM: Keys = Keys {
-    table: "`dicom` of [rule.NAME]",
-    known: &["allow", "sop_classes", "move_destinations", "bind_sender"],
     later: &[],
 };
 
@@ -100,7 +94,9 @@ pub(crate) fn read(section: &Section<'_>) -> RawRule {
         to_is_clear: !to.is_empty() && to.len() == section.length_of("to"),
         to,
         hl7: section.section("hl7", &HL7).map(|inner| hl7(&inner)),
-        dicom: section.section("dicom", &DICOM).map(|inner| dicom(&inner)),
+        dicom: section
+            .section("dicom", &dicom::RULE)
+            .map(|inner| dicom::rule(&inner)),
         limit: section
             .section("limit", &LIMIT)
             .map(|inner| limit(&inner))
@@ -194,31 +190,6 @@ fn embedded(section: &Section<'_>) -> Embedded {
     Embedded {
         kinds: kinds.into_iter().map(|at| at.value.0.to_owned()).collect(),
         hosts: hosts.into_iter().map(|at| at.value.0).collect(),
-    }
-}
-
-fn dicom(section: &Section<'_>) -> At<DicomRule> {
-    let allow = section.required_list::<Dimse>("allow");
-    let classes = section.list::<SopClass>("sop_classes", "leave the key out to allow all");
-    let destinations = section.list::<AeTitle>("move_destinations", "it needs at least one");
-    let moves = allow.iter().any(|at| at.value.0 == "C-MOVE");
-    if moves && !section.has("move_destinations") {
-        let fault = Fault::new("C-MOVE needs `move_destinations`")
-            .help("the AE titles to which images may be moved, such as [\"WORKSTATION1\"]");
-        section.report("allow", fault);
-    }
-    if !moves && !allow.is_empty() && section.has("move_destinations") {
-        let fault = Fault::new("`move_destinations` is for rules that allow C-MOVE");
-        section.report("move_destinations", fault);
-    }
-    At {
-        place: section.header,
-        value: DicomRule {
-            allow: allow.into_iter().map(|at| at.value.0).collect(),
-            sop_classes: classes.into_iter().map(|at| at.value.0).collect(),
-            move_destinations: destinations.into_iter().map(|at| at.value.0).collect(),
-            bind_sender: section.or("bind_sender", true),
-        },
     }
 }
 

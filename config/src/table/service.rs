@@ -168,7 +168,7 @@ impl RawService {
             (Some(Protocol::Dicom), ServiceAddress::WithPort(socket)) => ServiceProtocol::Dicom {
                 port: socket.port(),
                 called_ae: self.called_ae,
-                profile: profile.unwrap_or_default().base(),
+                profile,
                 shadow: self.shadow,
             },
             (None, ServiceAddress::Alone(_)) => ServiceProtocol::Plain {

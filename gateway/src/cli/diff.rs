@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use lazaret_config::{Config, DeviceName, Hl7Profile, Identity, Origin, Rule, ServiceProtocol};
+use lazaret_config::{Config, DeviceName, Identity, Origin, Rule, ServiceProtocol, SiteProfile};
 use serde::Serialize;
 
 use super::context::Context;
@@ -192,7 +192,7 @@ impl Difference {
     }
 }
 
-fn profile_settings(a: &Hl7Profile, b: &Hl7Profile) -> Vec<&'static str> {
+fn profile_settings(a: &SiteProfile, b: &SiteProfile) -> Vec<&'static str> {
     settings(&[
         ("base", a.base != b.base),
         ("severities", a.severities != b.severities),
@@ -200,6 +200,7 @@ fn profile_settings(a: &Hl7Profile, b: &Hl7Profile) -> Vec<&'static str> {
         ("charsets", a.charsets != b.charsets),
         ("message", a.messages != b.messages),
         ("observation", a.observations != b.observations),
+        ("dicom", a.dicom != b.dicom),
     ])
 }
 

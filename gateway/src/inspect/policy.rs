@@ -1,18 +1,18 @@
 //! What one device may say to one inspected service: configuration in, [`ConnectionPolicy`] out.
 //!
-//! Rules only allow and are not combined for one message.
+//! Rules only allow and are not combined for one message: one must accept all of it.
 //! Where a value must be one for the whole connection and the rules differ, the strictest holds.
 //! Knows nothing of connections, addresses or messages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lazaret_config::{
-    Config, Device, DeviceName, Limit, Priority, Rule, RuleName, Service, ServiceName,
-    ServiceProtocol,
+    Config, Device, DeviceName, DicomQuery, DicomRule, Limit, OWN_TITLE, Priority, Rule, RuleName,
+    Service, ServiceName, ServiceProtocol, UserIdentity,
 };
-use protocol_inspect::{Base, Limits, dicom, hl7};
+use protocol_inspect::{Limits, Patients, dicom, hl7};
 
-pub use super::profile::hl7_profile;
+pub use super::profile::{dicom_profile, hl7_profile};
 use super::{ConnectionPolicy, ProtocolPolicy, Rate, Timing, profile};
 
 /// The policy of a new connection; `None` when no rule allows it now.
@@ -104,7 +104,11 @@ fn hl7_policy<'a>(
         default_charset: device.default_charset.clone(),
         senders: device.hl7_senders.clone(),
         device_ids: device.device_ids.clone(),
-        patients: patients(config, device, &compiled),
+        patients: patients(
+            config,
+            device,
+            compiled.iter().any(|rule| rule.bind_patient),
+        ),
         rules: compiled,
     };
     (!used.is_empty()).then_some((ProtocolPolicy::Hl7(policy), used))
@@ -112,13 +116,13 @@ fn hl7_policy<'a>(
 
 /// The key goes only where a rule needs it, and without it nobody is known.
 //= C10
-fn patients(config: &Config, device: &Device, rules: &[hl7::Rule]) -> hl7::Patients {
+fn patients(config: &Config, device: &Device, some_rule_binds: bool) -> Patients {
     match &config.patient_key {
-        Some(patient) if rules.iter().any(|rule| rule.bind_patient) => {
+        Some(patient) if some_rule_binds => {
             let hashes = device.patients.iter().filter_map(|hash| digest(hash));
-            hl7::Patients::new(patient.key.as_bytes(), hashes)
+            Patients::new(patient.key.as_bytes(), hashes)
         }
-        Some(_) | None => hl7::Patients::default(),
+        Some(_) | None => Patients::default(),
     }
 }
 
@@ -176,35 +180,74 @@ fn dicom_policy<'a>(
         let Some(dicom) = &rule.dicom else { continue };
         used.push(*rule);
         compiled.push(dicom::Rule {
-            name: name.to_string(),
-            allow: dicom.allow.iter().cloned().collect(),
-            sop_classes: dicom.sop_classes.iter().cloned().collect(),
-            move_destinations: dicom.move_destinations.iter().cloned().collect(),
-            bind_sender: dicom.bind_sender,
-            documents: Vec::new(),
-            profiles: vec![dicom::Profile::of(base(
-                rule.profile
-                    .clone()
-                    .unwrap_or_default()
-                    .base()
-                    .max(*profile),
-            ))],
+            profiles: profile::both_of_dicom(config, profile.as_ref(), rule.profile.as_ref()),
             shadow: rule.shadow || *shadow,
+            ..dicom_rule(name, dicom, device)
         });
     }
     let policy = dicom::Policy {
         limits: limits(config, &used),
         calling_ae: device.ae_title.clone(),
         called_ae: called_ae.clone(),
+        patients: patients(
+            config,
+            device,
+            compiled.iter().any(|rule| rule.bind_patient),
+        ),
         rules: compiled,
     };
     (!used.is_empty()).then_some((ProtocolPolicy::Dicom(policy), used))
 }
 
-fn base(profile: lazaret_config::Profile) -> Base {
-    match profile {
-        lazaret_config::Profile::Standard => Base::Standard,
-        lazaret_config::Profile::Strict => Base::Strict,
+/// What the rule itself says.
+fn dicom_rule(name: &RuleName, rule: &DicomRule, device: &Device) -> dicom::Rule {
+    let list = |set: &BTreeSet<String>| set.iter().cloned().collect();
+    let destination = |title: &String| match title.as_str() {
+        OWN_TITLE => device.ae_title.clone(),
+        _ => Some(title.clone()),
+    };
+    dicom::Rule {
+        name: name.to_string(),
+        allow: list(&rule.allow),
+        sop_classes: list(&rule.sop_classes),
+        transfer_syntaxes: list(&rule.transfer_syntaxes),
+        modalities: list(&rule.modalities),
+        move_destinations: rule
+            .move_destinations
+            .iter()
+            .filter_map(destination)
+            .collect(),
+        bind_sender: rule.bind_sender,
+        bind_patient: rule.bind_patient,
+        query: query(&rule.query),
+        reverse_roles: rule.reverse_roles,
+        user_identity: match rule.user_identity {
+            UserIdentity::Allow => dicom::IdentityUse::Allow,
+            UserIdentity::Strip => dicom::IdentityUse::Strip,
+            UserIdentity::Require => dicom::IdentityUse::Require,
+        },
+        max_object: rule.max_object,
+        private_creators: rule.private_creators.as_ref().map(list),
+        documents: kinds(&rule.documents),
+        ..dicom::Rule::default()
+    }
+}
+
+fn kinds(names: &BTreeSet<String>) -> Vec<dicom::DocumentKind> {
+    let known = |name: &String| dicom::DocumentKind::named(name);
+    names.iter().filter_map(known).collect()
+}
+
+fn query(query: &DicomQuery) -> dicom::Query {
+    let number = |(group, element): &(u16, u16)| (u32::from(*group) << 16) | u32::from(*element);
+    let groups = query.require.iter();
+    dicom::Query {
+        require: groups
+            .map(|group| group.iter().map(number).collect())
+            .collect(),
+        levels: query.levels.iter().cloned().collect(),
+        selective: !query.wildcards,
+        max_results: query.max_results,
     }
 }
 

@@ -203,7 +203,7 @@ fn patients_and_their_key_go_where_a_rule_binds_them() {
         ProtocolPolicy::Dicom(_) => panic!("not HL7"),
     };
     let free = hl7(&config);
-    assert_eq!(free.patients, hl7::Patients::default());
+    assert_eq!(free.patients, Patients::default());
     assert_eq!(free.device_ids, ["0012345678ABCDEF"]);
     assert_eq!(free.rules[0].clock_window, None);
 
@@ -215,13 +215,88 @@ fn patients_and_their_key_go_where_a_rule_binds_them() {
     let key = config.patient_key.as_ref().unwrap().key.clone();
     let mut hash = [0xab; 32];
     hash[0] = 1;
-    assert_eq!(bound.patients, hl7::Patients::new(key.as_bytes(), [hash]));
+    assert_eq!(bound.patients, Patients::new(key.as_bytes(), [hash]));
     assert!(bound.rules[0].bind_patient);
     assert_eq!(bound.rules[0].clock_window, Some(600));
 
     // A configuration like this does not load; if it did, nobody would be known.
     config.patient_key = None;
-    assert_eq!(hl7(&config).patients, hl7::Patients::default());
+    assert_eq!(hl7(&config).patients, Patients::default());
+}
+
+#[test]
+fn what_a_dicom_rule_asks_becomes_its_policy() {
+    let mut config = clinic();
+    let rule = config.rules.get_mut(&name("images")).unwrap();
+    let said = rule.dicom.as_mut().unwrap();
+    said.allow = ["C-MOVE", "C-FIND"].map(str::to_owned).into();
+    said.move_destinations = ["device", "WS1"].map(str::to_owned).into();
+    said.query.require = vec![[(0x0010, 0x0020), (0x0008, 0x0050)].into()];
+    said.query.max_results = Some(200);
+    said.private_creators = Some(BTreeSet::new());
+    said.bind_patient = true;
+    said.user_identity = UserIdentity::Strip;
+    let device = config.devices.get_mut(&name("us")).unwrap();
+    device.patients = vec![format!("hmac:{}", "ab".repeat(32))];
+    let compiled = |config: &Config| match compile_at(config, "us", "pacs", NOON).unwrap().protocol
+    {
+        ProtocolPolicy::Dicom(dicom) => dicom,
+        ProtocolPolicy::Hl7(_) => panic!("not DICOM"),
+    };
+    let dicom = compiled(&config);
+    let rule = &dicom.rules[0];
+    assert_eq!(rule.move_destinations, ["WS1", "US07"]);
+    assert_eq!(rule.query.require, [[0x0008_0050, 0x0010_0020]]);
+    assert!(rule.query.selective && rule.query.max_results == Some(200));
+    assert_eq!(rule.private_creators, Some(Vec::new()));
+    assert_eq!(rule.user_identity, dicom::IdentityUse::Strip);
+    let key = config.patient_key.as_ref().unwrap().key.clone();
+    assert_eq!(dicom.patients, Patients::new(key.as_bytes(), [[0xab; 32]]));
+    let said = config.rules.get_mut(&name("images")).unwrap();
+    said.dicom.as_mut().unwrap().bind_patient = false;
+    assert_eq!(compiled(&config).patients, Patients::default());
+}
+
+#[test]
+fn profiles_of_a_dicom_service_and_rule_hold_together() {
+    let table =
+        "[profile.images]\nbase = \"strict\"\n[profile.images.dicom]\nobject = \"ignore\"\n";
+    let config = clinic_with(table);
+    let both = |service: &str, rule: Option<&str>| {
+        let choice = |text: &str| match text {
+            "standard" => ProfileChoice::Base(Profile::Standard),
+            "strict" => ProfileChoice::Base(Profile::Strict),
+            text => ProfileChoice::Named(name(text)),
+        };
+        let rule = rule.map(choice);
+        profile::both_of_dicom(&config, Some(&choice(service)), rule.as_ref())
+    };
+    let names = |profiles: Vec<dicom::Profile>| -> Vec<String> {
+        profiles.into_iter().map(|profile| profile.name).collect()
+    };
+    assert_eq!(names(both("standard", Some("strict"))), ["strict"]);
+    assert_eq!(names(both("strict", Some("standard"))), ["strict"]);
+    assert_eq!(names(both("strict", Some("images"))), ["strict", "images"]);
+    let [images] = &both("images", None)[..] else {
+        panic!("one profile")
+    };
+    assert_eq!(images.base, protocol_inspect::Base::Strict);
+    let ignored = [(dicom::Level::Object, protocol_inspect::Severity::Ignore)];
+    assert_eq!(images.levels, ignored.into());
+}
+
+#[test]
+fn both_sides_know_the_same_transfer_syntaxes() {
+    let syntaxes = include_str!("../../../config/src/data/transfer_syntaxes.txt");
+    for line in syntaxes.lines() {
+        let (uid, keyword) = line.split_once(' ').unwrap();
+        let carried = dicom::TransferSyntax::from_uid(uid).is_some();
+        // A rule may name it before data sets in it are carried.
+        assert!(
+            carried || keyword == "DeflatedExplicitVRLittleEndian",
+            "{keyword}"
+        );
+    }
 }
 
 const NOON: &str = "2026-11-20T11:00:00Z";
@@ -236,6 +311,10 @@ fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 
 /// The clinic, changed by the caller where the checks of a file would be in the way.
 fn clinic() -> Config {
+    clinic_with("")
+}
+
+fn clinic_with(more: &str) -> Config {
     let directory = tempfile::tempdir().unwrap();
     for file in ["wireguard.key", "patient.key"] {
         let options = std::fs::OpenOptions::new()
@@ -248,7 +327,7 @@ fn clinic() -> Config {
     }
     let source = lazaret_config::Source {
         path: "lazaret.toml".into(),
-        text: CLINIC.to_owned(),
+        text: format!("{CLINIC}{more}"),
     };
     Config::from_sources(directory.path(), &[source]).unwrap()
 }

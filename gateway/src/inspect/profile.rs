@@ -3,37 +3,90 @@
 //! Knows nothing of rules; which profiles hold for one is for `policy.rs`.
 
 use lazaret_config::{
-    ContentLevel, FieldPath, Hl7Profile, MessageProfile, Observation, Profile, ProfileChoice,
-    Severity,
+    Config, ContentLevel, DicomLevel, DicomProfile, FieldPath, MessageProfile, Observation,
+    Profile, ProfileChoice, ProfileName, Severity, SiteProfile,
 };
-use protocol_inspect::hl7;
 use protocol_inspect::hl7::profile::{
     Constraint, Constraints, Decimal, MessageConstraints, Part, Pattern,
 };
+use protocol_inspect::{Base, dicom, hl7};
 
 /// The profiles that hold where the service asks for one and the rule for another; the stricter counts.
 pub(super) fn both(
-    config: &lazaret_config::Config,
+    config: &Config,
     service: Option<&ProfileChoice>,
     rule: Option<&ProfileChoice>,
 ) -> Vec<hl7::Profile> {
-    let mut chosen: Vec<&ProfileChoice> = service.into_iter().chain(rule).collect();
+    let compiled = chosen(service, rule)
+        .into_iter()
+        .map(|choice| match choice {
+            ProfileChoice::Base(profile) => base(profile),
+            ProfileChoice::Named(name) => match config.profiles.get(&name) {
+                Some(profile) => hl7_profile(profile),
+                // A configuration that exists has it.
+                None => hl7::Profile::strict(),
+            },
+        });
+    compiled.collect()
+}
+
+/// As [`both`], for what is spoken with DICOM services.
+pub(super) fn both_of_dicom(
+    config: &Config,
+    service: Option<&ProfileChoice>,
+    rule: Option<&ProfileChoice>,
+) -> Vec<dicom::Profile> {
+    let compiled = chosen(service, rule)
+        .into_iter()
+        .map(|choice| match choice {
+            ProfileChoice::Base(base) => dicom::Profile::of(dicom_base(base)),
+            ProfileChoice::Named(name) => {
+                let profile = config.profiles.get(&name);
+                let dicom = profile.and_then(|profile| profile.dicom.as_ref());
+                // A configuration that exists has it.
+                dicom.map_or_else(dicom::Profile::strict, |own| dicom_profile(&name, own))
+            }
+        });
+    compiled.collect()
+}
+
+/// Each once; of those without a table the stricter alone.
+fn chosen(service: Option<&ProfileChoice>, rule: Option<&ProfileChoice>) -> Vec<ProfileChoice> {
+    let mut chosen: Vec<ProfileChoice> = service.into_iter().chain(rule).cloned().collect();
     chosen.sort();
     chosen.dedup();
-    let is_base = |choice: &&ProfileChoice| matches!(choice, ProfileChoice::Base(_));
+    let is_base = |choice: &ProfileChoice| matches!(choice, ProfileChoice::Base(_));
     if chosen.iter().all(is_base) {
-        let strictest = chosen.last().copied().cloned().unwrap_or_default();
-        return vec![base(strictest.base())];
+        return vec![chosen.pop().unwrap_or_default()];
     }
-    let compiled = chosen.into_iter().map(|choice| match choice {
-        ProfileChoice::Base(profile) => base(*profile),
-        ProfileChoice::Named(name) => match config.profiles.get(name) {
-            Some(profile) => hl7_profile(profile),
-            // A configuration that exists has it.
-            None => hl7::Profile::strict(),
-        },
-    });
-    compiled.collect()
+    chosen
+}
+
+/// A `[profile.NAME.dicom]` as the inspector knows it.
+#[must_use]
+pub fn dicom_profile(name: &ProfileName, profile: &DicomProfile) -> dicom::Profile {
+    let level = |level: &DicomLevel| match level {
+        DicomLevel::Elements => dicom::Level::Elements,
+        DicomLevel::Values => dicom::Level::Values,
+        DicomLevel::CharacterSets => dicom::Level::CharacterSets,
+        DicomLevel::Private => dicom::Level::Private,
+        DicomLevel::Pixels => dicom::Level::Pixels,
+        DicomLevel::Documents => dicom::Level::Documents,
+        DicomLevel::Object => dicom::Level::Object,
+    };
+    let levels = profile.severities.iter();
+    dicom::Profile {
+        name: name.to_string(),
+        base: dicom_base(profile.base),
+        levels: levels.map(|(l, s)| (level(l), severity(*s))).collect(),
+    }
+}
+
+fn dicom_base(profile: Profile) -> Base {
+    match profile {
+        Profile::Standard => Base::Standard,
+        Profile::Strict => Base::Strict,
+    }
 }
 
 fn base(profile: Profile) -> hl7::Profile {
@@ -45,7 +98,7 @@ fn base(profile: Profile) -> hl7::Profile {
 
 /// A `[profile.NAME]` as the inspector knows it.
 #[must_use]
-pub fn hl7_profile(profile: &Hl7Profile) -> hl7::Profile {
+pub fn hl7_profile(profile: &SiteProfile) -> hl7::Profile {
     let levels = profile.severities.iter();
     let observations: Vec<_> = profile.observations.iter().map(observation).collect();
     hl7::Profile {

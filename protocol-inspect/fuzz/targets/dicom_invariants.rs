@@ -112,6 +112,8 @@ fn told(event: Event, held: &mut Vec<u8>) {
         Event::Held(bytes) => held.extend_from_slice(&bytes),
         Event::Command(_) => assert!(held.is_empty(), "two messages at once"),
         Event::Condemned => held.clear(),
+        // Answers that the rule has no room for are swallowed, and the last one is our own.
+        Event::Surplus(_) | Event::Cut(_) => held.clear(),
         Event::Refused(refused) => {
             let _ = said(refused.refusal());
             held.clear();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bounds::IdentityUse;
 use super::fault::{Violation, refusal};
 use super::pdu::{
     APPLICATION_CONTEXT, AbortReason, AcceptedContext, AssociateAc, AssociateRq, ContextResult,
@@ -83,11 +84,15 @@ pub fn filter(rq: &AssociateRq, policy: &Policy) -> Result<Filtered, Rejection> 
     let mut kept = Vec::new();
     let mut changed = rq.user.asynchronous.is_some() || !rq.warnings().is_empty();
     for context in &rq.contexts {
-        if !policy.carries(calling, context.abstract_syntax.as_str()) {
+        let class = context.abstract_syntax.as_str();
+        if !policy.carries(calling, class) {
             dropped.insert(context.id, Dropped::Rule);
             continue;
         }
-        let carried = |uid: &&Uid| TransferSyntax::from_uid(uid.as_str()).is_some();
+        let carried = |uid: &&Uid| {
+            let known = TransferSyntax::from_uid(uid.as_str()).is_some();
+            known && policy.carries_in(calling, class, uid.as_str())
+        };
         let syntaxes: Vec<Uid> = context
             .transfer_syntaxes
             .iter()
@@ -106,8 +111,10 @@ pub fn filter(rq: &AssociateRq, policy: &Policy) -> Result<Filtered, Rejection> 
     }
     changed |= !dropped.is_empty();
     let announced = u32::try_from(policy.limits.dicom_pdu).unwrap_or(u32::MAX);
+    let (user, narrowed) = kept_user(rq, &kept, announced, policy);
+    changed |= narrowed;
     Ok(Filtered {
-        user: kept_user(&rq.user, &kept, announced),
+        user,
         request: rq.clone(),
         dropped,
         kept,
@@ -153,6 +160,12 @@ fn check(rq: &AssociateRq, policy: &Policy) -> Result<(), Rejection> {
         let refused = refusal(Reason::Identity, "calling AE title", detail);
         return fault(RejectReason::CallingAe, refused);
     }
+    let needs_user = policy.identity_use(rq.calling_ae.as_str()) == IdentityUse::Require;
+    if needs_user && rq.user.identity.is_none() {
+        let detail = "is missing, and the rule requires one";
+        let refused = refusal(Reason::Identity, "user identity", detail);
+        return fault(RejectReason::NoReason, refused);
+    }
     if (1..MIN_MAX_LENGTH).contains(&rq.user.max_length) {
         let detail = "is too small to carry messages";
         let refused = refusal(Reason::Unsupported, "maximum length", detail);
@@ -161,16 +174,34 @@ fn check(rq: &AssociateRq, policy: &Policy) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Negotiations about SOP classes that do not go on stay behind with them.
-fn kept_user(user: &UserInformation, kept: &[ProposedContext], announced: u32) -> UserInformation {
+/// Negotiations about SOP classes that do not go on stay behind with them; so do roles and users that no rule lets through.
+/// Also whether something of the latter stayed behind.
+fn kept_user(
+    rq: &AssociateRq,
+    kept: &[ProposedContext],
+    announced: u32,
+    policy: &Policy,
+) -> (UserInformation, bool) {
+    let calling = rq.calling_ae.as_str();
     let known = |uid: &Uid| kept.iter().any(|context| context.abstract_syntax == *uid);
-    let mut user = user.clone();
+    let mut user = rq.user.clone();
     user.max_length = announced;
     user.asynchronous = None;
-    user.roles.retain(|role| known(&role.sop_class));
     user.extended.retain(|item| known(&item.sop_class));
     user.common_extended.retain(|item| known(&item.sop_class));
-    user
+    let mut narrowed = false;
+    user.roles.retain_mut(|role| {
+        if role.scp && !policy.reverses(calling, role.sop_class.as_str()) {
+            role.scp = false;
+            narrowed = true;
+        }
+        // Without a role left there is nothing to select: the usual ones hold.
+        known(&role.sop_class) && (role.scu || role.scp)
+    });
+    if policy.identity_use(calling) == IdentityUse::Strip {
+        narrowed |= user.identity.take().is_some();
+    }
+    (user, narrowed)
 }
 
 impl Filtered {
@@ -254,6 +285,8 @@ pub struct Context {
     pub abstract_syntax: Uid,
     /// How its data sets are encoded.
     pub transfer_syntax: TransferSyntax,
+    /// Which transfer syntax that is.
+    pub transfer_syntax_uid: Uid,
     /// The requestor may ask.
     pub requestor_scu: bool,
     /// The requestor may be asked.
@@ -346,6 +379,7 @@ fn accepted(
     Ok(Some(Context {
         abstract_syntax: proposed.abstract_syntax.clone(),
         transfer_syntax,
+        transfer_syntax_uid: uid.clone(),
         requestor_scu: role.is_none_or(|role| role.scu),
         requestor_scp: role.is_some_and(|role| role.scp),
     }))

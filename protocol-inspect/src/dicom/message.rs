@@ -11,15 +11,16 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::approved::{Approved, RefusedMessage};
+use super::asked::Asked;
 use super::association::{Established, Peer};
-use super::dataset::{Brief, Content, Facts, Walker};
+use super::claim::{compare, content_of, is_query, status_of, subject_of};
+use super::dataset::{Brief, Candidates, Walker};
 use super::dimse::{Command, Direction, Service, allowed, status};
 use super::exchange::Exchange;
 use super::fault::{Violation, Warnings, refusal};
-use super::iod;
 use super::pdu::{AbortReason, Pdv};
 use super::policy::Policy;
-use crate::{LimitReached, Reason, Refusal};
+use crate::{LimitReached, Reason, Refusal, Spoken};
 
 /// What became of the PDVs so far.
 pub enum Event {
@@ -33,6 +34,11 @@ pub enum Event {
     Complete(Approved),
     /// The whole message came and is refused. Nothing of it may go on.
     Refused(Box<RefusedMessage>),
+    /// A response beyond the results that the rule allows: nothing of it goes on.
+    /// The first of them brings the C-CANCEL for its sender.
+    Surplus(Option<Spoken>),
+    /// The last response to a request of which results were left out: who asked gets the answer of this in its place.
+    Cut(Box<RefusedMessage>),
 }
 
 /// Never the bytes.
@@ -44,6 +50,8 @@ impl fmt::Debug for Event {
             Self::Condemned => f.write_str("Condemned"),
             Self::Complete(approved) => f.debug_tuple("Complete").field(approved).finish(),
             Self::Refused(refused) => f.debug_tuple("Refused").field(refused).finish(),
+            Self::Surplus(cancel) => f.debug_tuple("Surplus").field(&cancel.is_some()).finish(),
+            Self::Cut(refused) => f.debug_tuple("Cut").field(refused).finish(),
         }
     }
 }
@@ -55,9 +63,9 @@ pub struct Head {
     pub context_id: u8,
     /// Its command.
     pub command: Command,
-    /// The rule that allows it; `None` for responses, and when none does.
+    /// The rule that accepted it, or the most lenient of those that may still do; `None` for responses, and when none
+    /// allows it.
     pub rule: Option<String>,
-    shadow: bool,
 }
 
 /// The messages of both ends of one association.
@@ -101,19 +109,45 @@ impl Dialogue {
     pub fn receive(&mut self, from: Peer, pdv: Pdv) -> Result<(), Violation> {
         self.inspector(from).receive(pdv)?;
         while let Some(event) = self.inspector(from).poll() {
-            match &event {
+            let event = match event {
                 Event::Command(head) => {
                     self.exchange.begin(from, head.context_id, &head.command)?;
+                    Event::Command(head)
                 }
-                Event::Complete(approved) => {
-                    let head = approved.head();
-                    self.exchange.complete(from, head.context_id, &head.command);
-                }
-                Event::Held(_) | Event::Condemned | Event::Refused(_) => {}
-            }
+                Event::Complete(approved) => self.complete(from, approved),
+                other @ (Event::Held(_)
+                | Event::Condemned
+                | Event::Refused(_)
+                | Event::Surplus(_)
+                | Event::Cut(_)) => other,
+            };
             self.events.push_back((from, event));
         }
         Ok(())
+    }
+
+    /// The exchange goes on; what comes back is bound by the rule that let it be asked.
+    fn complete(&mut self, from: Peer, approved: Approved) -> Event {
+        let head = approved.head();
+        let (context_id, command) = (head.context_id, head.command.clone());
+        let request = self.exchange.outstanding(from.other());
+        let request = request.map(|(id, asked)| (id, asked.clone()));
+        self.exchange.complete(from, context_id, &command);
+        match command.direction() {
+            Direction::Request => {
+                if let Some(accepted) = self.inspector(from).accepted.take() {
+                    self.inspector(from.other()).asked = Some(accepted);
+                }
+                Event::Complete(approved)
+            }
+            Direction::Response => {
+                let lengths = [from, from.other()].map(|to| self.established.max_length(to));
+                match (&mut self.inspector(from).asked, request) {
+                    (Some(asked), Some(request)) => asked.answered(approved, request, lengths),
+                    (Some(_) | None, _) => Event::Complete(approved),
+                }
+            }
+        }
     }
 
     /// The next event and the end whose message it is about.
@@ -170,6 +204,10 @@ pub(super) struct MessageInspector {
     established: Arc<Established>,
     policy: Arc<Policy>,
     state: State,
+    /// By which rule the last request of this end was accepted.
+    accepted: Option<Asked>,
+    /// What the last request of the other end bounds.
+    asked: Option<Asked>,
     events: VecDeque<Event>,
 }
 
@@ -187,8 +225,9 @@ enum State {
 /// A data set on its way.
 struct Data {
     head: Arc<Head>,
-    /// `None` in shadow, after a fault that would have been refused.
-    walker: Option<Walker>,
+    walker: Walker,
+    /// False in shadow, after a fault that the walk could not pass.
+    is_walking: bool,
     warnings: Warnings,
     length: u64,
     /// Small fragments are gathered, so that what is held costs no more than its size.
@@ -202,6 +241,8 @@ impl MessageInspector {
             established: established.clone(),
             policy: policy.clone(),
             state: State::Idle,
+            accepted: None,
+            asked: None,
             events: VecDeque::new(),
         }
     }
@@ -271,23 +312,22 @@ impl MessageInspector {
             return;
         };
         let calling = &self.established.calling_ae;
-        let (rule, denied) = match allowed(&command, context, self.from, calling, &self.policy) {
-            Ok(rule) => (rule, None),
-            Err(denied) => (None, Some(denied)),
+        let (rules, denied) = match allowed(&command, context, self.from, calling, &self.policy) {
+            Ok(rules) => (rules, None),
+            Err(denied) => (Vec::new(), Some(denied)),
         };
+        let denied = denied.or_else(|| self.asked.as_mut()?.brings(&command));
         let has_data_set = command.has_data_set();
         let brief = Brief {
             content: content_of(&command),
             policy: self.policy.clone(),
-            rule,
+            rule: rules.first().copied(),
         };
         let head = Arc::new(Head {
             context_id,
-            command,
             rule: brief.rule().map(|rule| rule.name.clone()),
-            shadow: brief.rule().is_some_and(|rule| rule.shadow),
+            command,
         });
-        let walker = Walker::new(context.transfer_syntax, &brief);
         match (denied, has_data_set) {
             (Some(denied), _) => {
                 let refused = self.refused(head, denied.status, denied.refusal, 0);
@@ -295,13 +335,23 @@ impl MessageInspector {
             }
             (None, false) => {
                 self.events.push_back(Event::Command(head.clone()));
-                self.approve(head, Warnings::default(), 0);
+                self.approve(head, brief.rule, Warnings::default(), 0);
             }
             (None, true) => {
+                let (candidates, subject) = match (&self.asked, head.command.direction()) {
+                    (Some(asked), Direction::Response) => asked.candidates(),
+                    (_, Direction::Response | Direction::Request) => {
+                        let candidates = Candidates::among(&brief, &rules);
+                        (candidates, subject_of(&head.command))
+                    }
+                };
+                let syntax = context.transfer_syntax;
+                let walker = Walker::among(syntax, &brief, candidates, subject);
                 self.events.push_back(Event::Command(head.clone()));
                 self.state = State::Data(Box::new(Data {
                     head,
-                    walker: Some(walker),
+                    walker,
+                    is_walking: true,
                     warnings: Warnings::default(),
                     length: 0,
                     gathered: BytesMut::new(),
@@ -315,11 +365,19 @@ impl MessageInspector {
         let added = u64::try_from(pdv.data.len()).unwrap_or(u64::MAX);
         data.length = data.length.saturating_add(added);
         let verdict = self.check_length(data.length).and_then(|()| {
+            data.check_room()?;
             data.feed(&pdv.data)?;
             if last { data.finish() } else { Ok(()) }
         });
         if let Err(fault) = verdict {
-            let refused = self.refused(data.head, status_of(&fault), fault, data.length);
+            let asks = is_query(data.head.command.service());
+            let status = if asks && fault.reason == Reason::Forbidden {
+                // An identifier that no rule lets ask (PS3.4 C.4.1.1.4).
+                status::DATA_SET_MISMATCH
+            } else {
+                status_of(&fault)
+            };
+            let refused = self.refused(data.head, status, fault, data.length);
             return self.condemn(refused, last);
         }
         self.hold(&mut data.gathered, pdv.data, last);
@@ -329,15 +387,14 @@ impl MessageInspector {
         }
         let Data {
             head,
-            walker,
+            mut walker,
             mut warnings,
             length,
             ..
         } = *data;
-        if let Some(mut walker) = walker {
-            warnings.append(walker.take_warnings());
-        }
-        self.approve(head, warnings, length);
+        warnings.append(walker.take_warnings());
+        let rule = walker.candidates().first();
+        self.approve(head, rule, warnings, length);
     }
 
     /// Also holds when the walk has ended in shadow.
@@ -367,7 +424,27 @@ impl MessageInspector {
         }
     }
 
-    fn approve(&mut self, head: Arc<Head>, warnings: Warnings, length: u64) {
+    fn approve(
+        &mut self,
+        mut head: Arc<Head>,
+        rule: Option<usize>,
+        warnings: Warnings,
+        length: u64,
+    ) {
+        if head.command.direction() == Direction::Request {
+            let rule = rule.and_then(|index| Asked::by(&self.policy, index, &head.command));
+            let name = rule.as_ref().map(|asked| asked.name().to_owned());
+            if head.rule != name {
+                // The most lenient did not accept it, and this one does.
+                head = Arc::new(Head {
+                    rule: name,
+                    ..Head::clone(&head)
+                });
+            }
+            if head.command.service() != Service::CCancel {
+                self.accepted = rule;
+            }
+        }
         let mut all = Warnings::default();
         for warning in head.command.warnings().iter().cloned() {
             all.warn(refusal(warning.reason, warning.location, warning.detail));
@@ -400,97 +477,70 @@ impl MessageInspector {
 }
 
 impl Data {
-    fn feed(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let Some(walker) = &mut self.walker else {
+    /// The largest object of a rule is its own bound, in shadow too.
+    //= C7
+    fn check_room(&mut self) -> Result<(), Refusal> {
+        let length = self.length;
+        let stores = self.head.command.service() == Service::CStore;
+        let candidates = self.walker.candidates();
+        if !stores || candidates.narrow(|rule| rule.has_room(length)) {
             return Ok(());
-        };
-        let verdict = walker.feed(bytes);
-        self.in_shadow(verdict)
+        }
+        let most = candidates.rules().filter_map(|rule| rule.max_object).max();
+        Err(LimitReached {
+            limit: "max_object",
+            got: length,
+            max: most.unwrap_or_default(),
+        }
+        .into())
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        if !self.is_walking {
+            return Ok(());
+        }
+        let verdict = self.walker.feed(bytes);
+        self.in_shadow(verdict, true)
     }
 
     fn finish(&mut self) -> Result<(), Refusal> {
-        let Some(walker) = &mut self.walker else {
+        if !self.is_walking {
+            return Ok(());
+        }
+        match self.walker.finish() {
+            Ok(facts) => {
+                let verdict = compare(&self.head.command, &facts);
+                self.in_shadow(verdict, false)
+            }
+            verdict @ Err(_) => self.in_shadow(verdict.map(|_| ()), true),
+        }
+    }
+
+    /// In shadow a content verdict only warns; bounds hold all the same, those of the rule too.
+    /// A fault that the walk could not pass is `partial`: what comes behind it nobody has seen.
+    fn in_shadow(&mut self, verdict: Result<(), Refusal>, partial: bool) -> Result<(), Refusal> {
+        let Err(fault) = verdict else {
             return Ok(());
         };
-        let verdict = walker
-            .finish()
-            .and_then(|facts| compare(&self.head.command, &facts));
-        self.in_shadow(verdict)
-    }
-
-    /// In shadow a content verdict only warns; bounds hold all the same.
-    fn in_shadow(&mut self, verdict: Result<(), Refusal>) -> Result<(), Refusal> {
-        match verdict {
-            Err(fault) if self.head.shadow && fault.reason != Reason::Limit => {
-                if let Some(mut walker) = self.walker.take() {
-                    self.warnings.append(walker.take_warnings());
-                }
-                self.warnings.warn(fault);
-                Ok(())
-            }
-            verdict => verdict,
+        let is_bound = match fault.reason {
+            Reason::Limit | Reason::Identity | Reason::Forbidden => true,
+            Reason::Framing
+            | Reason::Encoding
+            | Reason::Structure
+            | Reason::Field
+            | Reason::Embedded
+            | Reason::Sequence
+            | Reason::Unsupported
+            | Reason::Destination
+            | Reason::Rate => false,
+        };
+        if is_bound || !self.walker.candidates().in_shadow(partial) {
+            return Err(fault);
         }
-    }
-}
-
-/// What the data set of this command claims to be.
-fn content_of(command: &Command) -> Content {
-    match (command.service(), command.direction()) {
-        (Service::CStore, _) => Content::Instance(command.sop_class().cloned()),
-        (_, Direction::Request) if is_query(command.service()) => Content::Query,
-        (_, Direction::Response) if is_query(command.service()) => Content::QueryResult,
-        (_, Direction::Request | Direction::Response) => {
-            Content::Normalized(command.sop_class().cloned())
-        }
-    }
-}
-
-fn is_query(service: Service) -> bool {
-    matches!(service, Service::CFind | Service::CGet | Service::CMove)
-}
-
-/// What the command says of the instance must be what the data set says (PS3.4 B.2).
-fn compare(command: &Command, facts: &Facts) -> Result<(), Refusal> {
-    let stores = command.service() == Service::CStore && command.direction() == Direction::Request;
-    let creates =
-        command.service() == Service::NCreate && command.direction() == Direction::Request;
-    if !stores && !creates {
-        return Ok(());
-    }
-    let pairs = [
-        ("(0008,0016)", command.sop_class(), &facts.sop_class),
-        ("(0008,0018)", command.sop_instance(), &facts.sop_instance),
-    ];
-    for (location, in_command, in_data_set) in pairs {
-        match in_data_set {
-            None if stores => {
-                return Err(refusal(Reason::Field, location, "is missing"));
-            }
-            Some(_) if in_data_set.as_ref() != in_command && in_command.is_some() => {
-                return Err(refusal(Reason::Field, location, MISMATCH));
-            }
-            None | Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// PS3.4 B.2.3: what a storage provider answers; other services translate it.
-fn status_of(fault: &Refusal) -> u16 {
-    match fault.reason {
-        Reason::Limit | Reason::Rate => status::OUT_OF_RESOURCES,
-        Reason::Field if fault.detail == MISMATCH || iod::is_finding(&fault.detail) => {
-            status::DATA_SET_MISMATCH
-        }
-        Reason::Forbidden | Reason::Identity => status::NOT_AUTHORIZED,
-        Reason::Framing
-        | Reason::Encoding
-        | Reason::Structure
-        | Reason::Field
-        | Reason::Embedded
-        | Reason::Sequence
-        | Reason::Unsupported
-        | Reason::Destination => status::CANNOT_UNDERSTAND,
+        self.is_walking = false;
+        self.warnings.append(self.walker.take_warnings());
+        self.warnings.warn(fault);
+        Ok(())
     }
 }
 
@@ -506,7 +556,6 @@ fn expect(pdv: &Pdv, context_id: u8, command: bool) -> Result<(), Violation> {
     Err(Violation::new(AbortReason::UnexpectedParameter, refused))
 }
 
-const MISMATCH: &str = "is not that of the command";
 /// A fragment of this size is held as it came.
 const WHOLE: usize = 16 << 10;
 /// Smaller ones are gathered to this size.

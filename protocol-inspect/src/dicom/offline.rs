@@ -18,7 +18,7 @@ use super::policy::{Policy, Profile, Rule};
 use super::state::Leg;
 use super::transfer::TransferSyntax;
 use crate::Base;
-use crate::{Limits, Reason, Refusal, Report, Warning};
+use crate::{Reason, Refusal, Report, Warning};
 
 /// The reports on a file: one for a Part 10 file; with `raw` one for the association and one for each message.
 #[must_use]
@@ -149,7 +149,11 @@ fn collect(inspector: &mut MessageInspector, reports: &mut Vec<Report>) {
                 let fault = Some(refused.refusal().clone());
                 reports.push(report(kind(refused.head()), fault, &[]));
             }
-            Event::Command(_) | Event::Held(_) | Event::Condemned => {}
+            Event::Command(_)
+            | Event::Held(_)
+            | Event::Condemned
+            | Event::Surplus(_)
+            | Event::Cut(_) => {}
         }
     }
 }
@@ -168,20 +172,21 @@ fn kind(head: &Head) -> String {
 fn suppose(filtered: &Filtered, pdus: &[Pdu]) -> Established {
     let mut contexts = BTreeMap::new();
     for context in filtered.original().contexts() {
-        let syntaxes: Vec<TransferSyntax> = context
+        let syntaxes: Vec<_> = context
             .transfer_syntaxes
             .iter()
-            .filter_map(|uid| TransferSyntax::from_uid(uid.as_str()))
+            .filter_map(|uid| Some((TransferSyntax::from_uid(uid.as_str())?, uid)))
             .collect();
         let start = first_data(pdus, context.id);
-        let looks = |syntax: &&TransferSyntax| looks_like(**syntax, &start);
+        let looks = |(syntax, _): &&(TransferSyntax, _)| looks_like(*syntax, &start);
         let chosen = syntaxes.iter().find(looks).or_else(|| syntaxes.first());
-        if let Some(transfer_syntax) = chosen {
+        if let Some((transfer_syntax, uid)) = chosen {
             contexts.insert(
                 context.id,
                 Context {
                     abstract_syntax: context.abstract_syntax.clone(),
                     transfer_syntax: *transfer_syntax,
+                    transfer_syntax_uid: (*uid).clone(),
                     requestor_scu: true,
                     requestor_scp: true,
                 },
@@ -240,22 +245,18 @@ fn report(kind: String, refusal: Option<Refusal>, warnings: &[Warning]) -> Repor
 /// Everything is allowed; only the standard is asked.
 pub(super) fn open_policy(base: Base) -> Policy {
     Policy {
-        limits: Limits::default(),
-        calling_ae: None,
-        called_ae: None,
         rules: vec![Rule {
-            name: String::new(),
             allow: Service::ALL
                 .into_iter()
                 .map(|service| service.name().to_owned())
                 .collect(),
-            sop_classes: Vec::new(),
             move_destinations: vec!["*".to_owned()],
-            bind_sender: false,
-            documents: Vec::new(),
+            transfer_syntaxes: vec!["*".to_owned()],
+            reverse_roles: true,
             profiles: vec![Profile::of(base)],
-            shadow: false,
+            ..Rule::default()
         }],
+        ..Policy::default()
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::sop::{self, serves};
+use super::bounds::{IdentityUse, Query};
 use crate::embedded::Kind;
+use crate::patients::Patients;
 use crate::severity::Weight;
 use crate::{Base, Limits, Severity};
 
@@ -18,6 +19,8 @@ pub struct Policy {
     pub calling_ae: Option<String>,
     /// The called AE title of the service; `None` accepts any.
     pub called_ae: Option<String>,
+    /// The patients of this device, for rules that bind them.
+    pub patients: Patients,
     /// The rules of which one must accept each whole message. Never empty.
     pub rules: Vec<Rule>,
 }
@@ -35,6 +38,23 @@ pub struct Rule {
     pub move_destinations: Vec<String>,
     /// Whether the calling AE title must be the device's own.
     pub bind_sender: bool,
+    /// Allowed transfer syntaxes as UIDs, `*` any; empty allows all that are carried, but big endian only without a
+    /// strict profile.
+    pub transfer_syntaxes: Vec<String>,
+    /// What Modality (0008,0060) of an instance must be; empty allows any, and none.
+    pub modalities: Vec<String>,
+    /// Whether every patient that a data set names must be one of the device's, and the content must name one.
+    pub bind_patient: bool,
+    /// What queries must be like.
+    pub query: Query,
+    /// Whether the requestor may be provider (SCP) of the SOP classes; of storage classes C-GET allows it by itself.
+    pub reverse_roles: bool,
+    /// What becomes of the user that the requestor identifies.
+    pub user_identity: IdentityUse,
+    /// Largest data set, in bytes; `None` leaves it to [`Limits::dicom_dataset`].
+    pub max_object: Option<u64>,
+    /// Private creators whose elements are carried; `None` carries all.
+    pub private_creators: Option<Vec<String>>,
     /// The kinds of documents that a data set may hold; empty for those that do nothing but show something.
     pub documents: Vec<Kind>,
     /// How strict the content is judged. All of them must be satisfied; with none it is [`Base::Standard`].
@@ -86,7 +106,7 @@ impl Level {
         Self::Object,
     ];
 
-    fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         match self {
             Self::Elements => 0,
             Self::Values => 1,
@@ -200,18 +220,6 @@ impl Policy {
             .collect();
         rules.sort_by_key(|(_, rule)| (!rule.shadow, rule.base()));
         rules.into_iter()
-    }
-
-    /// Whether some rule has a use for this abstract syntax.
-    pub(super) fn carries(&self, calling: &str, abstract_syntax: &str) -> bool {
-        let kind = sop::Kind::of(abstract_syntax);
-        self.rules_for(calling).any(|(_, rule)| {
-            let wanted = rule
-                .allow
-                .iter()
-                .any(|service| serves(abstract_syntax, service));
-            wanted && (kind == sop::Kind::Verification || rule.covers(abstract_syntax))
-        })
     }
 }
 

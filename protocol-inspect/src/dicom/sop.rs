@@ -78,6 +78,16 @@ pub(super) fn travels_in(sop_class: &str, abstract_syntax: &str) -> bool {
     members.contains(&sop_class)
 }
 
+/// Whether identifiers of this class have a Query/Retrieve Level (PS3.4 C.6).
+pub(super) fn has_level(sop_class: &str) -> bool {
+    sop_class.starts_with(QUERY_RETRIEVE)
+}
+
+/// Whether a new instance of this normalized class says about whom it is: procedure steps do (PS3.4 F.7, CC.2.5).
+pub(super) fn is_about_a_patient(sop_class: &str) -> bool {
+    [uids::MODALITY_PERFORMED_PROCEDURE_STEP, UPS_PUSH].contains(&sop_class)
+}
+
 const STORAGE: &str = "1.2.840.10008.5.1.4.1.1.";
 const QUERY_RETRIEVE: &str = "1.2.840.10008.5.1.4.1.2.";
 /// Queries and retrievals that the standard numbers among the storage classes.

@@ -36,13 +36,13 @@ mod structure;
 mod timestamp;
 pub mod tree;
 
+pub use crate::patients::patient_hash;
 pub use answer::Answer;
 pub use batch::{Batch, header_of};
 pub use delimiters::Delimiters;
 pub use embedded::Kind;
 pub use finding::{ErrorCode, Fault};
 pub use header::{Condition, Header, Version};
-pub use identity::patient_hash;
 pub use judge::{Accepted, Judge, Judgement, Refused, Verdict, judge};
 pub use message::Message;
 pub use mllp::{Frame, Framer, commit};

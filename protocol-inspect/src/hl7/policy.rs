@@ -1,12 +1,12 @@
 //! What one device may say to one service in HL7 v2. Compiled by the gateway from its configuration.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::embedded::Kind;
 use super::profile::Constraints;
+pub use crate::patients::Patients;
 pub use crate::severity::{Base, Severity};
 
 use crate::Limits;
@@ -37,36 +37,6 @@ impl Policy {
         self.senders
             .iter()
             .any(|(a, f)| a.as_bytes() == application && f.as_bytes() == facility)
-    }
-}
-
-/// Patients, known by keyed hashes of their identifiers alone. The default knows nobody.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Patients {
-    /// The key of the hashes.
-    pub(super) key: Vec<u8>,
-    /// What [`patient_hash`](super::patient_hash) makes of each identifier, ascending.
-    pub(super) hashes: Vec<[u8; 32]>,
-}
-
-impl Patients {
-    /// Patients by the hashes of their identifiers under a key.
-    #[must_use]
-    pub fn new(key: &[u8], hashes: impl IntoIterator<Item = [u8; 32]>) -> Self {
-        let mut hashes: Vec<_> = hashes.into_iter().collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        Self {
-            key: key.to_vec(),
-            hashes,
-        }
-    }
-}
-
-// The key lets anybody who has it guess identifiers.
-impl fmt::Debug for Patients {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Patients({})", self.hashes.len())
     }
 }
 

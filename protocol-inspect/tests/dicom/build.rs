@@ -165,8 +165,9 @@ pub(crate) fn policy(allow: &[&str], classes: &[&str]) -> Policy {
             bind_sender: true,
             documents: vec![],
             profiles: vec![Profile::standard()],
-            shadow: false,
+            ..Rule::default()
         }],
+        ..Policy::default()
     }
 }
 

@@ -20,6 +20,7 @@ mod pixels;
 mod object;
 mod properties;
 mod tree;
+mod rules;
 mod upper_layer;
 mod values;
 mod walk;

@@ -497,7 +497,11 @@ fn exchange(
         match dialogue.poll().expect("a verdict").1 {
             Event::Complete(approved) => return Ok(approved),
             Event::Refused(refused) => return Err(refused),
-            Event::Command(_) | Event::Held(_) | Event::Condemned => {}
+            Event::Command(_)
+            | Event::Held(_)
+            | Event::Condemned
+            | Event::Surplus(_)
+            | Event::Cut(_) => {}
         }
     }
 }

@@ -131,17 +131,20 @@ impl Answer {
 }
 
 impl Because {
-    fn new(config: &Config, name: &RuleName, origin: &Origin) -> Self {
+    fn new(config: &Config, name: &RuleName, origin: &Origin, service: Option<&Service>) -> Self {
         let rule = config.rules.get(name);
+        let binds = |rule: &lazaret_config::Rule| match &service?.protocol {
+            ServiceProtocol::Hl7 { .. } => rule.hl7.as_ref().map(|hl7| hl7.bind_patient),
+            ServiceProtocol::Dicom { .. } => rule.dicom.as_ref().map(|dicom| dicom.bind_patient),
+            ServiceProtocol::Plain { .. } => None,
+        };
         Self {
             rule: name.to_string(),
             file: origin.file.display().to_string(),
             line: origin.line,
             hours: rule.and_then(|rule| Some(rule.hours.as_ref()?.text.clone())),
             until: rule.and_then(|rule| Some(rule.until?.to_string())),
-            binds_patient: rule
-                .and_then(|rule| rule.hl7.as_ref())
-                .is_some_and(|hl7| hl7.bind_patient),
+            binds_patient: rule.and_then(binds).unwrap_or(false),
         }
     }
 }
@@ -183,7 +186,7 @@ fn answer(
         rules: because
             .iter()
             .filter(|_| allowed)
-            .map(|(rule, origin)| Because::new(config, rule, origin))
+            .map(|(rule, origin)| Because::new(config, rule, origin, service.map(|(_, s)| s)))
             .collect(),
     })
 }
@@ -224,10 +227,6 @@ fn carried(config: &Config, service: &Service, rules: &[&RuleName]) -> String {
         let rules = rules.iter();
         rules.filter_map(|rule| config.rules.get(*rule)?.profile.clone())
     };
-    let strictest = |own: Profile| {
-        let all = of_rules().map(|choice| choice.base()).chain([own]);
-        ProfileChoice::Base(all.max().unwrap_or_default()).to_string()
-    };
     match &service.protocol {
         ServiceProtocol::Hl7 {
             port,
@@ -248,7 +247,7 @@ fn carried(config: &Config, service: &Service, rules: &[&RuleName]) -> String {
         } => format!(
             "by the DICOM relay to {}, inspected ({}{})",
             SocketAddr::new(service.address, *port),
-            strictest(*profile),
+            profiles(profile.iter().cloned().chain(of_rules())),
             shadowed(*shadow)
         ),
         ServiceProtocol::Plain { ports } => {

@@ -5,13 +5,13 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use protocol_inspect::Reason;
 use protocol_inspect::dicom::{
     AbortReason, Approved, Command, Dialogue, Direction, Event, Head, PduType, Pdv, Peer,
     RefusedMessage, Service, Violation,
 };
+use protocol_inspect::{Reason, Spoken};
 
-use super::end::{Held, Ready, Request, Turn};
+use super::end::{Held, Message, Ready, Request, Turn};
 use super::record::{Trace, abort_words, broken_by, status_words, why};
 use super::{DicomSession, SIDES};
 use crate::flow::Side;
@@ -52,7 +52,43 @@ impl DicomSession {
                 self.forget(held, now);
                 self.turn_away(side, &refused, trace, now);
             }
+            Event::Surplus(cancel) => self.leave_out(side, cancel, now),
+            Event::Cut(refused) => self.cut(side, &refused, now),
         }
+    }
+
+    /// A result too many: its sender is asked once to stop, and has its usual time for that.
+    //= DICOM PS3.4 C.4.1.3.2
+    fn leave_out(&mut self, side: Side, cancel: Option<Spoken>, now: Instant) {
+        self.drop_response(side, now);
+        if let Some(cancel) = cancel {
+            self.say(side, PduType::PData, cancel);
+            if let Some(request) = &mut self.end_mut(side.other()).request {
+                request.since = now;
+            }
+        }
+    }
+
+    /// The last response to a request of which results were left out: who asked is told so.
+    fn cut(&mut self, side: Side, refused: &RefusedMessage, now: Instant) {
+        self.drop_response(side, now);
+        let asker = side.other();
+        let Some(answer) = refused.answer() else {
+            return;
+        };
+        self.say(asker, PduType::PData, answer);
+        if let Some(request) = self.end_mut(asker).request.take() {
+            let words = Some(status_words(refused.status()));
+            let refusal = Some(refused.refusal().clone());
+            self.record(request.trace, Outcome::Forwarded, refusal, words, now);
+        }
+    }
+
+    fn drop_response(&mut self, side: Side, now: Instant) {
+        let end = self.end_mut(side);
+        end.turn = Turn::Reading;
+        let message = std::mem::replace(&mut end.message, Message::new());
+        self.forget(message.held, now);
     }
 
     /// Keeps bytes until the verdict.

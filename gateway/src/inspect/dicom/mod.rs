@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use protocol_inspect::dicom::{
     AbortReason, Dialogue, Filtered, Pdu, PduType, Policy, Violation, abort,
 };
-use protocol_inspect::{Limits, Permit, Reason, Refusal, Spoken};
+use protocol_inspect::{Permit, Reason, Refusal, Spoken};
 
 use self::end::{End, Message, Socket, Turn};
 use self::record::{Trace, abort_words, why};
@@ -472,12 +472,7 @@ fn dicom_policy(policy: &ConnectionPolicy) -> Arc<Policy> {
     Arc::new(match &policy.protocol {
         ProtocolPolicy::Dicom(dicom) => dicom.clone(),
         // A policy of another protocol: no rule, so nothing passes.
-        ProtocolPolicy::Hl7(_) => Policy {
-            limits: Limits::default(),
-            calling_ae: None,
-            called_ae: None,
-            rules: Vec::new(),
-        },
+        ProtocolPolicy::Hl7(_) => Policy::default(),
     })
 }
 

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::policy::{Policy, Rule, Strictness};
+use super::super::policy::{Policy, Rule};
 use super::super::uid::Uid;
-use crate::embedded::Kind;
 
 /// What a data set claims to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +25,8 @@ pub struct Brief {
     pub content: Content,
     /// What holds for the association.
     pub policy: Arc<Policy>,
-    /// Which of its rules allowed the command; `None` for answers, which are judged by the most lenient base.
+    /// Which of its rules allowed the command, of several the most lenient; `None` for answers, which are judged by the
+    /// most lenient base.
     pub rule: Option<usize>,
 }
 
@@ -35,17 +35,5 @@ impl Brief {
     #[must_use]
     pub fn rule(&self) -> Option<&Rule> {
         self.policy.rules.get(self.rule?)
-    }
-
-    /// The kinds of documents that the rule lists; empty for those that do nothing but show something.
-    pub(super) fn documents(&self) -> &[Kind] {
-        self.rule().map_or(&[], |rule| &rule.documents)
-    }
-
-    pub(super) fn strictness(&self) -> Strictness {
-        match self.rule() {
-            Some(rule) => Strictness::of(&rule.profiles),
-            None => Strictness::of_base(self.policy.base()),
-        }
     }
 }

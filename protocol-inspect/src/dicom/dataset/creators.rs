@@ -1,6 +1,6 @@
 //! Private creators (PS3.5 7.8.1): who reserved which block of private elements.
 //!
-//! In: creators of the open levels, in their order. Out: the creator of a private element.
+//! In: creators of the open levels, in their order. Out: whether the block of a private element has one.
 //! Elements ascend, so of each level only the blocks of its last private group are kept, and they are sorted.
 
 use dicom_core::Tag;
@@ -17,9 +17,6 @@ pub(super) struct Creators {
 struct Block {
     group: u16,
     number: u16,
-    length: usize,
-    /// As much of the name as its longest form has, and more, so that a longer one is another.
-    name: [u8; LONGEST + 1],
 }
 
 impl Creators {
@@ -29,27 +26,20 @@ impl Creators {
         if own.first().is_some_and(|first| first.group != tag.group()) {
             self.blocks.truncate(level.creators);
         }
-        let value = value.trim_ascii_end();
-        let value = value.strip_suffix(&[0]).unwrap_or(value);
-        let mut name = [0; LONGEST + 1];
-        let places = name.iter_mut().zip(value);
-        let length = places.map(|(place, byte)| *place = *byte).count();
         self.blocks.push(Block {
             group: tag.group(),
             number: tag.element(),
-            length,
-            name,
         });
-        length > 0
+        !value.iter().all(|byte| matches!(byte, b' ' | 0))
     }
 
-    /// The creator of a private element (gggg,bbee) at the innermost level, without its padding.
-    pub(super) fn of(&self, level: &Nesting, tag: Tag) -> Option<&[u8]> {
-        let own = self.blocks.get(level.creators..)?;
+    /// Whether somebody reserved the block of a private element (gggg,bbee) at the innermost level.
+    pub(super) fn has(&self, level: &Nesting, tag: Tag) -> bool {
+        let own = self.blocks.get(level.creators..).unwrap_or_default();
         let number = tag.element() >> 8;
         let place = own.binary_search_by_key(&number, |block| block.number);
-        let block = own.get(place.ok()?)?;
-        (block.group == tag.group()).then(|| block.name.get(..block.length))?
+        let block = place.ok().and_then(|place| own.get(place));
+        block.is_some_and(|block| block.group == tag.group())
     }
 
     /// How many are noted.
@@ -62,9 +52,6 @@ impl Creators {
         self.blocks.truncate(level.creators);
     }
 }
-
-/// Bytes of a creator; LO has 64 characters.
-const LONGEST: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -81,22 +68,21 @@ mod tests {
         assert!(!creators.reserve(&root, Tag(0x0009, 0x00ff), b"  "));
         let mut item = root.inner(Kind::Elements, Tag(0, 0), None, IMPLICIT_LITTLE);
         item.creators = creators.len();
-        assert_eq!(creators.of(&item, Tag(0x0009, 0x1001)), None);
+        assert!(!creators.has(&item, Tag(0x0009, 0x1001)));
         assert!(creators.reserve(&item, Tag(0x0009, 0x0011), b"INNER"));
-        assert_eq!(creators.of(&item, Tag(0x0009, 0x1101)), Some(&b"INNER"[..]));
+        assert!(creators.has(&item, Tag(0x0009, 0x1101)));
         creators.close(&item);
         for (tag, expected) in [
-            (Tag(0x0009, 0x1001), Some(&b"ONE"[..])),
-            (Tag(0x0009, 0x1101), None),
-            (Tag(0x0009, 0x12ff), Some(b"TWO")),
-            (Tag(0x0009, 0xff00), Some(b"")),
-            (Tag(0x000b, 0x1001), None),
+            (Tag(0x0009, 0x1001), true),
+            (Tag(0x0009, 0x1101), false),
+            (Tag(0x0009, 0x12ff), true),
+            (Tag(0x0009, 0xff00), true),
+            (Tag(0x000b, 0x1001), false),
         ] {
-            assert_eq!(creators.of(&root, tag), expected, "{tag}");
+            assert_eq!(creators.has(&root, tag), expected, "{tag}");
         }
         assert!(creators.reserve(&root, Tag(0x000b, 0x0010), &[b'x'; 200]));
-        assert_eq!(creators.of(&root, Tag(0x0009, 0x1001)), None);
-        let long = creators.of(&root, Tag(0x000b, 0x1001)).unwrap();
-        assert_eq!(long.len(), 65);
+        assert!(!creators.has(&root, Tag(0x0009, 0x1001)));
+        assert!(creators.has(&root, Tag(0x000b, 0x1001)));
     }
 }

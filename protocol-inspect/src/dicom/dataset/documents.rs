@@ -8,7 +8,7 @@
 use dicom_core::Tag;
 use dicom_core::header::VR;
 
-use super::super::policy::Level;
+use super::super::policy::{Level, Rule};
 use super::super::uid::Uid;
 use super::brief::{Brief, Content};
 use super::judges::{Element, Long, MAX_KEPT, Tell};
@@ -34,7 +34,6 @@ fn suspect(head: &[u8], is_bulk: bool) -> Option<Kind> {
 
 /// The judge of documents.
 pub(super) struct Documents {
-    kinds: Vec<Kind>,
     most_markup: usize,
     sop_class: Option<Class>,
     /// The long value that streams by.
@@ -81,7 +80,6 @@ impl Documents {
             Content::Query | Content::QueryResult | Content::Normalized(_) => None,
         };
         Self {
-            kinds: brief.documents().to_vec(),
             most_markup: brief.policy.limits.dicom_markup,
             sop_class,
             open: None,
@@ -161,10 +159,11 @@ impl Documents {
     fn judge_head(&self, value: &mut Value, tell: &mut Tell<'_>) -> Result<(), Refusal> {
         value.is_judged = true;
         let is_bulk = value.tag.group() == PIXELS;
-        let listed = suspect(&value.head, is_bulk).is_some_and(|kind| self.kinds.contains(&kind));
+        let kind = suspect(&value.head, is_bulk);
+        let unlisted = |rule: &Rule| kind.is_none_or(|kind| !rule.documents.contains(&kind));
         match smuggled(&value.head, is_bulk) {
-            Some(detail) if !listed => finding(tell, value.tag, Weight::Content, detail),
-            Some(_) | None => Ok(()),
+            Some(detail) => finding_of(tell, value.tag, Weight::Content, unlisted, detail),
+            None => Ok(()),
         }
     }
 
@@ -188,18 +187,19 @@ impl Documents {
         if !is_model || kind.group() != Group::Unknown {
             self.carried(kind, value.tag, tell)?;
         }
-        let lists = |kind| self.kinds.contains(&kind);
-        if seen.trailing_archive && !lists(Kind::Zip) {
+        let no_archives = |rule: &Rule| !rule.documents.contains(&Kind::Zip);
+        let no_actions = |rule: &Rule| !rule.documents.contains(&Kind::PdfActive);
+        if seen.trailing_archive {
             let detail = "has a ZIP archive behind its document";
-            finding(tell, value.tag, Weight::Content, detail)?;
+            finding_of(tell, value.tag, Weight::Content, no_archives, detail)?;
         }
-        if seen.opaque && !lists(Kind::PdfActive) {
+        if seen.opaque {
             let detail = "is a PDF with compressed or encrypted parts that cannot be searched";
-            finding(tell, value.tag, Weight::Strict, detail)?;
+            finding_of(tell, value.tag, Weight::Strict, no_actions, detail)?;
         }
-        if seen.opens && !lists(Kind::PdfActive) {
+        if seen.opens {
             let detail = "is a PDF that names what to do when it is opened";
-            finding(tell, value.tag, Weight::Hint, detail)?;
+            finding_of(tell, value.tag, Weight::Hint, no_actions, detail)?;
         }
         let fits = |class: Class| class.holds(kind) && class.fits(&value.head, value.length);
         if self.sop_class.is_some_and(|class| !fits(class)) {
@@ -212,18 +212,18 @@ impl Documents {
     /// Whether the rule carries documents of this kind.
     fn carried(&self, kind: Kind, tag: Tag, tell: &mut Tell<'_>) -> Result<(), Refusal> {
         let group = kind.group();
-        if self.kinds.contains(&kind) || (self.kinds.is_empty() && group == Group::Harmless) {
-            return Ok(());
-        }
-        let weight = match group {
-            Group::Unknown if self.kinds.is_empty() => Weight::Strict,
-            Group::Executable
-            | Group::Harmless
-            | Group::Active
-            | Group::Archive
-            | Group::Unknown => Weight::Content,
+        let by_default = |rule: &Rule| rule.documents.is_empty();
+        let unlisted = |rule: &Rule| {
+            let harmless = by_default(rule) && group == Group::Harmless;
+            !harmless && !rule.documents.contains(&kind)
         };
-        finding(tell, tag, weight, kind.complaint())
+        if group != Group::Unknown {
+            return finding_of(tell, tag, Weight::Content, unlisted, kind.complaint());
+        }
+        let strictly = |rule: &Rule| by_default(rule);
+        finding_of(tell, tag, Weight::Strict, strictly, kind.complaint())?;
+        let listing = |rule: &Rule| unlisted(rule) && !by_default(rule);
+        finding_of(tell, tag, Weight::Content, listing, kind.complaint())
     }
 
     /// (0042,0012) comes behind the document.
@@ -397,6 +397,18 @@ fn finding(
     detail: &'static str,
 ) -> Result<(), Refusal> {
     tell.finding(tag, (Level::Documents, weight), Reason::Embedded, detail)
+}
+
+/// As [`finding`], for what only some rules mind.
+fn finding_of(
+    tell: &mut Tell<'_>,
+    tag: Tag,
+    weight: Weight,
+    minds: impl Fn(&Rule) -> bool,
+    detail: &'static str,
+) -> Result<(), Refusal> {
+    let content = (Level::Documents, weight);
+    tell.finding_of(tag, content, minds, Reason::Embedded, detail)
 }
 
 const SOP_CLASS: Tag = Tag(0x0008, 0x0016);

@@ -7,6 +7,7 @@ use super::super::dictionary::Entry;
 use super::super::policy::Level;
 use super::header::{DELIMITERS, Header, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, Written};
 use super::nesting::{Kind, Nesting, UNTOLD, number};
+use super::rules;
 use super::vr::{self, Fit};
 use super::{PIXEL_DATA, Walker};
 use crate::severity::Weight;
@@ -160,15 +161,11 @@ impl Walker {
             0x0010..=0x00ff => Ok(()),
             0x1000..=0xffff => {
                 let level = self.levels.last();
-                if level.is_some_and(|level| self.creators.of(level, tag).is_some()) {
+                if level.is_some_and(|level| self.creators.has(level, tag)) {
                     return Ok(());
                 }
-                self.doubt(
-                    tag,
-                    Level::Private,
-                    Reason::Structure,
-                    "is private, but has no private creator",
-                )
+                let (_, mut tell) = self.judging();
+                rules::without_creator(tag, &mut tell)
             }
             _ => self.doubt(
                 tag,

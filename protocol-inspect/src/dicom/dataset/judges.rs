@@ -10,14 +10,16 @@ use dicom_core::header::VR;
 use super::super::dictionary::Entry;
 use super::super::fault::{Warnings, refusal};
 use super::super::iod;
-use super::super::policy::{Level, Strictness};
+use super::super::policy::{Level, Rule};
 use super::super::transfer::TransferSyntax;
 use super::brief::Brief;
+use super::candidates::Candidates;
 use super::documents::Documents;
 use super::facts::{self, Facts};
 use super::nesting::{self, Nesting};
 use super::object::Object;
 use super::pixels::Pixels;
+use super::rules::RuleJudge;
 use super::values::Values;
 use crate::severity::{Severity, Weight};
 use crate::{Reason, Refusal};
@@ -30,8 +32,6 @@ pub(super) struct Element<'v> {
     pub(super) vr: VR,
     /// What the dictionary says of it; `None` for private elements (but not their creators) and unknown ones.
     pub(super) entry: Option<&'static Entry>,
-    /// The private creator of a private element, without padding; at most 65 bytes.
-    pub(super) creator: Option<&'v [u8]>,
     /// Of the whole value, in bytes.
     pub(super) length: u32,
     /// The value, or the first [`MAX_KEPT`] bytes of a longer one.
@@ -58,7 +58,7 @@ pub(super) const MAX_KEPT: usize = 1024;
 
 /// Where findings go.
 pub(super) struct Tell<'w> {
-    pub(super) strictness: &'w Strictness,
+    pub(super) candidates: &'w mut Candidates,
     pub(super) nesting: &'w [Nesting],
     pub(super) warnings: &'w mut Warnings,
 }
@@ -80,7 +80,59 @@ impl Tell<'_> {
         reason: Reason,
         detail: &'static str,
     ) -> Result<(), Refusal> {
-        let severity = self.strictness.severity(level, weight);
+        let severity = self.candidates.found(level, weight);
+        self.say(severity, tag, reason, detail)
+    }
+
+    /// As [`Self::finding`], for what only some rules mind.
+    pub(super) fn finding_of(
+        &mut self,
+        tag: Tag,
+        (level, weight): (Level, Weight),
+        minds: impl Fn(&Rule) -> bool,
+        reason: Reason,
+        detail: &'static str,
+    ) -> Result<(), Refusal> {
+        let severity = self.candidates.found_by(level, weight, minds);
+        self.say(severity, tag, reason, detail)
+    }
+
+    /// Leaves only the rules whose own bounds leave this data set, in shadow too.
+    ///
+    /// # Errors
+    /// The refusal, if no rule would be left.
+    pub(super) fn narrow(
+        &mut self,
+        tag: Tag,
+        keep: impl Fn(&Rule) -> bool,
+        reason: Reason,
+        detail: &'static str,
+    ) -> Result<(), Refusal> {
+        let place = nesting::path(self.nesting, tag);
+        self.narrow_at(&place, keep, reason, detail)
+    }
+
+    /// As [`Self::narrow`], about another place than where the walk stands.
+    pub(super) fn narrow_at(
+        &mut self,
+        place: &str,
+        keep: impl Fn(&Rule) -> bool,
+        reason: Reason,
+        detail: &'static str,
+    ) -> Result<(), Refusal> {
+        if self.candidates.narrow(keep) {
+            return Ok(());
+        }
+        Err(refusal(reason, place, detail))
+    }
+
+    fn say(
+        &mut self,
+        severity: Severity,
+        tag: Tag,
+        reason: Reason,
+        detail: &'static str,
+    ) -> Result<(), Refusal> {
         if severity == Severity::Ignore {
             return Ok(());
         }
@@ -108,6 +160,7 @@ pub(super) struct Judges {
     pub(super) facts: Facts,
     pub(super) values: Values,
     object: Object,
+    pub(super) rules: RuleJudge,
 }
 
 impl Judges {
@@ -118,6 +171,7 @@ impl Judges {
             facts: Facts::default(),
             values: Values::new(brief),
             object: Object::new(brief),
+            rules: RuleJudge::default(),
         }
     }
 
@@ -127,6 +181,7 @@ impl Judges {
         tell: &mut Tell<'_>,
     ) -> Result<(), Refusal> {
         facts::element(&mut self.facts, element, tell)?;
+        self.rules.element(element, tell)?;
         self.pixels.element(element, tell)?;
         self.documents.element(element, tell)?;
         self.values.element(element, tell)?;
@@ -208,6 +263,7 @@ impl Judges {
 
     /// The data set is over, and nothing of it is open.
     pub(super) fn finish(&mut self, tell: &mut Tell<'_>) -> Result<(), Refusal> {
-        self.object.finish(tell)
+        self.object.finish(tell)?;
+        self.rules.finish(tell)
     }
 }

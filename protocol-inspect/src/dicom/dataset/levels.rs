@@ -157,28 +157,20 @@ impl Walker {
         value: &'w [u8],
     ) -> (&'w mut super::Judges, Element<'w>, super::Tell<'w>) {
         let level = self.levels.last();
-        let private = tag.group() & 1 == 1 && tag.element() >= FIRST_PRIVATE;
-        let creator = level
-            .filter(|_| private)
-            .and_then(|level| self.creators.of(level, tag));
         let element = Element {
             tag,
             vr,
             entry,
-            creator,
             length,
             value,
             big_endian: level.is_some_and(|level| level.encoding.big_endian),
             depth: level.map_or(0, |level| level.depth),
         };
         let tell = super::Tell {
-            strictness: &self.strictness,
+            candidates: &mut self.candidates,
             nesting: &self.levels,
             warnings: &mut self.warnings,
         };
         (&mut self.judges, element, tell)
     }
 }
-
-/// The first block of private elements; below are their creators.
-const FIRST_PRIVATE: u16 = 0x1000;

@@ -8,6 +8,7 @@ mod brief;
 mod deflate;
 mod documents;
 mod creators;
+mod candidates;
 mod element;
 mod facts;
 mod fragments;
@@ -20,6 +21,7 @@ pub mod tree;
 mod value;
 mod values;
 mod pixels;
+mod rules;
 mod vr;
 
 use dicom_core::Tag;
@@ -27,7 +29,7 @@ use dicom_core::header::VR;
 
 use super::dictionary::Entry;
 use super::fault::{Warnings, refusal};
-use super::policy::{Level, Strictness};
+use super::policy::Level;
 use super::transfer::TransferSyntax;
 use crate::severity::Weight;
 use crate::{LimitReached, Reason, Refusal, Warning};
@@ -36,17 +38,20 @@ use deflate::Inflater;
 use header::{Header, HeaderBytes};
 use judges::{Judges, Long, MAX_KEPT, Tell};
 use nesting::Nesting;
+use rules::RuleJudge;
 use value::Value;
 
 pub use brief::{Brief, Content};
+pub(super) use candidates::Candidates;
 pub use facts::Facts;
+pub(super) use rules::Subject;
 
 /// The walk of one data set.
 pub struct Walker {
     syntax: TransferSyntax,
     /// Of a deflated data set.
     inflater: Option<Inflater>,
-    strictness: Strictness,
+    candidates: Candidates,
     bytes: u64,
     depth: usize,
     max_elements: usize,
@@ -83,11 +88,23 @@ impl Walker {
     /// A walk at the start of a data set in this transfer syntax.
     #[must_use]
     pub fn new(syntax: TransferSyntax, brief: &Brief) -> Self {
+        Self::among(syntax, brief, Candidates::of(brief), Subject::default())
+    }
+
+    /// As [`Self::new`], where several rules may accept the data set.
+    pub(super) fn among(
+        syntax: TransferSyntax,
+        brief: &Brief,
+        candidates: Candidates,
+        subject: Subject,
+    ) -> Self {
+        let mut judges = Judges::new(brief, syntax);
+        judges.rules = RuleJudge::new(&brief.content, subject, &candidates);
         let limits = &brief.policy.limits;
         Self {
             syntax,
             inflater: (syntax == TransferSyntax::Deflated).then(|| Inflater::new(limits)),
-            strictness: brief.strictness(),
+            candidates,
             bytes: limits.dicom_dataset,
             depth: limits.dicom_depth,
             max_elements: limits.dicom_elements,
@@ -101,7 +118,7 @@ impl Walker {
             creators: Creators::default(),
             offset: 0,
             elements: 0,
-            judges: Judges::new(brief, syntax),
+            judges,
             warnings: Warnings::default(),
         }
     }
@@ -197,6 +214,11 @@ impl Walker {
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         self.warnings.as_slice()
+    }
+
+    /// The rules that may still accept it.
+    pub(super) fn candidates(&mut self) -> &mut Candidates {
+        &mut self.candidates
     }
 
     pub(super) fn take_warnings(&mut self) -> Warnings {
@@ -382,7 +404,7 @@ impl Walker {
     /// The judges, and where they tell what they find.
     fn judging(&mut self) -> (&mut Judges, Tell<'_>) {
         let tell = Tell {
-            strictness: &self.strictness,
+            candidates: &mut self.candidates,
             nesting: &self.levels,
             warnings: &mut self.warnings,
         };

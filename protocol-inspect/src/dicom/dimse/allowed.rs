@@ -19,8 +19,8 @@ pub struct Denied {
     pub refusal: Refusal,
 }
 
-/// Which of the rules allows this request. Of several, the most lenient, since one that accepts is enough.
-/// Responses need no rule: they belong to a request that had one.
+/// Which of the rules allow this request, the most lenient first: one that accepts the whole message is enough.
+/// Responses need no rule: they belong to a request that had one. Without an error, a request has at least one.
 ///
 /// # Errors
 /// The status and why.
@@ -30,9 +30,9 @@ pub fn allowed(
     from: Peer,
     calling: &str,
     policy: &Policy,
-) -> Result<Option<usize>, Denied> {
+) -> Result<Vec<usize>, Denied> {
     if command.direction == Direction::Response {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     if let Some(refusal) = &command.bad_instance {
         return Err(Denied {
@@ -43,6 +43,7 @@ pub fn allowed(
     check_context(command, context)?;
     check_role(command, context, from)?;
     let mut nearest = "no rule allows this service";
+    let mut candidates = Vec::new();
     for (index, rule) in policy.rules_for(calling) {
         if !allows_service(command, context, from, rule) {
             continue;
@@ -53,12 +54,19 @@ pub fn allowed(
             nearest = "no rule allows this service for this SOP class";
             continue;
         }
+        if !classless && !rule.transfers(context.transfer_syntax_uid.as_str()) {
+            nearest = "no rule allows this service in this transfer syntax";
+            continue;
+        }
         let moves = |title: &super::AeTitle| rule.may_move_to(title.as_str());
         if !command.move_destination.as_ref().is_none_or(moves) {
             nearest = DESTINATION;
             continue;
         }
-        return Ok(Some(index));
+        candidates.push(index);
+    }
+    if !candidates.is_empty() {
+        return Ok(candidates);
     }
     let (status, location) = if nearest == DESTINATION {
         (status::MOVE_DESTINATION_UNKNOWN, "(0000,0600)")

@@ -16,7 +16,7 @@ use crate::{Refusal, Warning};
 use dictionary::Presence;
 
 pub use allowed::{Denied, allowed};
-pub(super) use respond::for_service;
+pub(super) use respond::{cancel, for_service};
 pub use respond::{refusal_response, status};
 
 /// The DIMSE services.

@@ -12,14 +12,18 @@ use crate::Spoken;
 pub mod status {
     /// Refused: out of resources.
     pub const OUT_OF_RESOURCES: u16 = 0xa700;
+    /// Refused: out of resources, unable to calculate the number of matches (C-GET and C-MOVE).
+    pub const NO_MATCHES_FOR_RESOURCES: u16 = 0xa701;
     /// Refused: move destination unknown.
     pub const MOVE_DESTINATION_UNKNOWN: u16 = 0xa801;
-    /// Error: data set does not match SOP class.
+    /// Error: data set does not match SOP class; of a query, its identifier does not.
     pub const DATA_SET_MISMATCH: u16 = 0xa900;
     /// Error: cannot understand.
     pub const CANNOT_UNDERSTAND: u16 = 0xc000;
     /// Invalid SOP instance: the UID breaks the rules of UIDs (PS3.7 C.5.6).
     pub const INVALID_INSTANCE: u16 = 0x0117;
+    /// No such SOP class (N-services).
+    pub const NO_SUCH_CLASS: u16 = 0x0118;
     /// Refused: SOP class not supported.
     pub const SOP_CLASS_NOT_SUPPORTED: u16 = 0x0122;
     /// Refused: not authorized.
@@ -91,20 +95,42 @@ pub fn refusal_response(
     if let Some(instance) = &command.sop_instance {
         element(&mut body, AFFECTED_INSTANCE, &padded(instance.as_str(), 0));
     }
+    Some(framed(context_id, body, max_length))
+}
+
+/// The C-CANCEL of a request that is under way (PS3.7 9.3.2.3), framed for its context and for the longest PDU of its receiver.
+pub(in super::super) fn cancel(request: &Command, context_id: u8, max_length: u32) -> Spoken {
+    let mut body = Vec::new();
+    number(&mut body, COMMAND_FIELD, Service::CCancel.code());
+    number(&mut body, RESPONDED_TO, request.message_id);
+    number(&mut body, DATA_SET_TYPE, NO_DATA_SET);
+    framed(context_id, body, max_length)
+}
+
+/// With its group length before it.
+fn framed(context_id: u8, body: Vec<u8>, max_length: u32) -> Spoken {
     let mut set = Vec::new();
     let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
     element(&mut set, GROUP_LENGTH, &len.to_le_bytes());
     set.extend(body);
-    Some(frame_spoken(context_id, &set, max_length))
+    frame_spoken(context_id, &set, max_length)
 }
 
-/// Composite statuses have no meaning for normalized services and for C-ECHO.
+/// Each service has statuses of its own; what it has none for becomes what comes closest.
+//= DICOM PS3.4 B.2.3
+//= DICOM PS3.4 C.4
+//= DICOM PS3.7 10.1
 pub(in super::super) fn for_service(service: Service, wanted: u16) -> u16 {
     match service {
-        Service::CStore | Service::CFind | Service::CGet | Service::CMove | Service::CCancel => {
-            wanted
-        }
+        Service::CStore | Service::CFind | Service::CCancel => wanted,
+        // Retrievals have two such statuses; this is that of the identifier.
+        Service::CGet | Service::CMove => match wanted {
+            status::OUT_OF_RESOURCES => status::NO_MATCHES_FOR_RESOURCES,
+            other => other,
+        },
         Service::CEcho => status::SOP_CLASS_NOT_SUPPORTED,
+        // An event report cannot be unauthorized.
+        Service::NEventReport if wanted == status::NOT_AUTHORIZED => status::PROCESSING_FAILURE,
         Service::NEventReport
         | Service::NGet
         | Service::NSet
@@ -113,6 +139,7 @@ pub(in super::super) fn for_service(service: Service, wanted: u16) -> u16 {
         | Service::NDelete => match wanted {
             status::OUT_OF_RESOURCES => status::RESOURCE_LIMITATION,
             status::DATA_SET_MISMATCH | status::CANNOT_UNDERSTAND => status::PROCESSING_FAILURE,
+            status::SOP_CLASS_NOT_SUPPORTED => status::NO_SUCH_CLASS,
             other => other,
         },
     }

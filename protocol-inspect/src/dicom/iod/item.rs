@@ -154,7 +154,7 @@ impl Open {
             let Some(rule) = tables::rule(row).get() else {
                 continue;
             };
-            if let Some((weight, detail)) = fault(&rule, *own, self.weight, &state) {
+            if let Some((weight, detail)) = fault(&rule, *own, self.weight, state) {
                 tell.finding(tag(tables::tag(row)), weight, detail)?;
             }
         }

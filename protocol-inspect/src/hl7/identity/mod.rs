@@ -15,8 +15,6 @@ use super::segment::Segment;
 use super::timestamp;
 use crate::Reason;
 
-pub use patient::patient_hash;
-
 /// Judges what the rule binds.
 //= C5
 pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {

@@ -5,17 +5,14 @@
 //! Identifiers are compared by keyed hashes, as they are: no case is folded and no blank trimmed, so that what
 //! differs for some receiver differs for us.
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
-
 use super::super::delimiters::Delimiters;
 use super::super::finding::{ErrorCode, Fault, Finding, Weight};
 use super::super::judge::Case;
 use super::super::place::Place;
-use super::super::policy::Patients;
 use super::super::segment::Segment;
 use super::{after, components, stranger, unescape, valued};
 use crate::Reason;
+use crate::patients::Patients;
 
 /// Judges the patients of a message.
 pub(super) fn judge(case: &Case<'_>) -> Option<Finding> {
@@ -23,18 +20,6 @@ pub(super) fn judge(case: &Case<'_>) -> Option<Finding> {
         return several(case);
     }
     bound(case).err().map(|finding| *finding)
-}
-
-/// The hash of a patient's identifier: HMAC-SHA-256 over the three parts of its assigning authority
-/// (namespace, universal ID, type of that) and the identifier itself, each after its length in eight bytes, most significant first.
-#[must_use]
-pub fn patient_hash(key: &[u8], authority: [&str; 3], identifier: &str) -> [u8; 32] {
-    let mut hash = Hash::new(key);
-    for part in authority.into_iter().chain([identifier]) {
-        hash.length(part.len());
-        hash.update(part.as_bytes());
-    }
-    hash.finish()
 }
 
 /// Without a binding a second patient is legal; in results it is worth a hint.
@@ -194,7 +179,7 @@ impl Identifier<'_> {
         if !self.plain {
             return None;
         }
-        let mut hash = Hash::new(&patients.key);
+        let mut hash = patients.hash();
         for part in self.authority.into_iter().chain([self.number]) {
             let mut length = 0_usize;
             unescape(part, &self.delimiters, |piece| {
@@ -204,37 +189,11 @@ impl Identifier<'_> {
             unescape(part, &self.delimiters, |piece| hash.update(piece));
         }
         let hash = hash.finish();
-        patients.hashes.binary_search(&hash).ok().map(|_| hash)
+        patients.contains(&hash).then_some(hash)
     }
 
     fn is_of_a_kind_with(&self, other: &Identifier<'_>) -> bool {
         self.authority == other.authority && self.kind == other.kind
-    }
-}
-
-/// The hash of an identifier in the making. Without a key it is all zeros, which nobody's is.
-struct Hash(Option<Hmac<Sha256>>);
-
-impl Hash {
-    fn new(key: &[u8]) -> Self {
-        Self(Hmac::new_from_slice(key).ok())
-    }
-
-    fn length(&mut self, length: usize) {
-        let length = u64::try_from(length).unwrap_or(u64::MAX);
-        self.update(&length.to_be_bytes());
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        if let Some(hash) = &mut self.0 {
-            hash.update(bytes);
-        }
-    }
-
-    fn finish(self) -> [u8; 32] {
-        self.0
-            .map(|hash| hash.finalize().into_bytes().into())
-            .unwrap_or_default()
     }
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::script::{Script, limits};
+use super::script::{Script, limits, rules};
 use super::words::*;
 use super::*;
 use crate::inspect::{Outcome, Rate};
@@ -304,4 +304,46 @@ fn a_request_that_is_held_back_waits_and_its_sender_is_not_late() {
     assert_eq!((s.to_hospital.len(), s.decisions.len()), (sent, 1));
     s.hold(false).device(rest).hospital(&store_rsp(2, 0));
     assert_eq!((s.to_hospital.len(), s.decisions.len()), (2 * sent, 2));
+}
+
+//= C7
+#[test]
+fn results_beyond_the_bound_do_not_come_back() {
+    let mut s = Script::established_with(|policy| rules(policy)[0].query.max_results = Some(1));
+    let found = explicit(0x0010, 0x0010, b"PN", b"DOE^JANE");
+    s.device(&find(1));
+    for _ in 0..3 {
+        s.say("a result").hospital(&find_rsp(1, Some(&found)));
+    }
+    s.say("the last").hospital(&find_rsp(1, None));
+    s.say("and the association lives on");
+    s.device(&echo(2)).hospital(&echo_rsp(2));
+    insta::assert_snapshot!(s.told());
+    assert_eq!(s.session.held(), 0);
+}
+
+//= C5
+#[test]
+fn the_record_names_the_rule_that_accepts() {
+    let mut s = Script::established_with(|policy| {
+        let rules = rules(policy);
+        rules[0].modalities = vec!["US".into()];
+        let mut other = rules[0].clone();
+        other.name = "mr".into();
+        other.modalities = vec!["MR".into()];
+        rules.push(other);
+    });
+    let of = |modality: &[u8; 2]| {
+        let mut set = instance("1.2.3.4", 0);
+        let patient = set.windows(4).position(|tag| tag == [0x10, 0, 0x10, 0]);
+        let patient = patient.unwrap();
+        set.splice(patient..patient, explicit(0x0008, 0x0060, b"CS", modality));
+        set
+    };
+    s.device(&store(1, "1.2.3.4", &of(b"MR"), 700))
+        .hospital(&store_rsp(1, 0));
+    s.device(&store(2, "1.2.3.4", &of(b"US"), 700))
+        .hospital(&store_rsp(2, 0));
+    s.device(&store(3, "1.2.3.4", &of(b"CT"), 700));
+    insta::assert_snapshot!(s.told());
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use protocol_inspect::Base;
 use protocol_inspect::dicom::{Profile, Rule};
+use protocol_inspect::{Base, Limits};
 
 use super::words::*;
 use super::*;
@@ -293,12 +293,11 @@ pub(super) fn policy() -> ConnectionPolicy {
                 name: "us".into(),
                 allow: allow.map(str::to_owned).to_vec(),
                 sop_classes: classes.map(str::to_owned).to_vec(),
-                move_destinations: Vec::new(),
                 bind_sender: true,
-                documents: Vec::new(),
                 profiles: vec![Profile::standard()],
-                shadow: false,
+                ..Rule::default()
             }],
+            ..Policy::default()
         }),
         timing: Timing {
             receive_ms: 30_000,
@@ -310,6 +309,13 @@ pub(super) fn policy() -> ConnectionPolicy {
         rate: None,
         delay_only: false,
         without_journal: false,
+    }
+}
+
+pub(super) fn rules(policy: &mut ConnectionPolicy) -> &mut Vec<Rule> {
+    match &mut policy.protocol {
+        ProtocolPolicy::Dicom(dicom) => &mut dicom.rules,
+        ProtocolPolicy::Hl7(_) => panic!("not DICOM"),
     }
 }
 
