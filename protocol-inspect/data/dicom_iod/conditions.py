@@ -12,7 +12,7 @@ VALUE = r'"?[A-Z0-9][A-Z0-9_.]*(?: [A-Z0-9][A-Z0-9_]*)*"?'
 VALUES = rf"{VALUE}(?:(?:,? or |, ){VALUE})*"
 MENTION = r"@[0-9a-f]{8}"
 LIST = rf"(?:{MENTION})(?:(?:,? and |,? or |,? nor |, ){MENTION})*"
-EQUALS = (r"(?:is present and the value is|is present and equals|is present with a value of|has a value of|has the value(?: of)?|"
+EQUALS = (r"(?:is present and the value is|is present and has a value of|is present and equals|is present with a value of|has a value of|has the value(?: of)?|"
           r"is equal to|is EQUAL to|is set to|value is|value equals|equals|is|=)")
 DIFFERS = (r"(?:is other than|equals other than|is not equal to|does not equal|value is not|has a value other than|is not)")
 GREATER = r"(?:is present and has a value greater than|has a value greater than|is greater than|value is greater than)"
@@ -22,7 +22,7 @@ ATOMS = [
     (rf"({MENTION}) is absent or not ({VALUE})", "absent or differs"),
     (rf"({MENTION}) {GREATER} (\d+)", "greater"),
     (rf"({MENTION}) {NOT_ZERO}", "nonzero"),
-    (rf"(?:both |either |neither )?({LIST}) (?:is|are) (?:both )?(not present|absent|present)(?: and has a value)?(?! (?:and the value|with a))", "presence"),
+    (rf"(?:both |either |neither )?({LIST}) (?:is|are) (?:both )?(not present|absent|present)(?: and has a value(?! of))?(?! (?:and the value|and equals|and has a|with a))", "presence"),
     (rf"({MENTION}) has a value(?! (?:of|other|greater))", "filled"),
     (rf"({MENTION}) {DIFFERS} ({VALUES})", "differs"),
     (rf"({MENTION}) {EQUALS} ({VALUES})", "equals"),
