@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use crate::model::{Config, Device, Party, Rule};
+use crate::model::{Config, Device, Direction, Party, Rule};
 use crate::name::{DeviceName, RoleName, RuleName, ServiceName};
 
 /// What would take long to search for.
@@ -14,10 +14,18 @@ use crate::name::{DeviceName, RoleName, RuleName, ServiceName};
 pub(crate) struct Index {
     addresses: HashMap<IpAddr, DeviceName>,
     members: BTreeMap<RoleName, Vec<DeviceName>>,
-    rules: BTreeMap<Party, Vec<RuleName>>,
+    rules: BTreeMap<(Direction, Party), Vec<RuleName>>,
+    /// Devices by their `hospital_port`.
+    ports: HashMap<u16, DeviceName>,
 }
 
 impl Config {
+    /// The device that is dialled at this port of the gateway's address in the hospital.
+    #[must_use]
+    pub fn device_at_port(&self, port: u16) -> Option<&DeviceName> {
+        self.index.ports.get(&port)
+    }
+
     /// The device with a tunnel address, or with an address behind a router.
     #[must_use]
     pub fn device_at(&self, address: IpAddr) -> Option<&DeviceName> {
@@ -27,9 +35,27 @@ impl Config {
     /// The rules that let a device reach a service, at whatever time they hold, in the order of their names.
     #[must_use]
     pub fn rules_for(&self, device: &DeviceName, service: &ServiceName) -> Vec<(&RuleName, &Rule)> {
-        let rules = self.rules_of_device(device).into_iter();
+        let rules = self
+            .rules_of_device(device, Direction::FromDevices)
+            .into_iter();
         rules
-            .filter(|(_, rule)| rule.to.contains(service))
+            .filter(|(_, rule)| rule.services.contains(service))
+            .collect()
+    }
+
+    /// The rules that let a service dial a device, at whatever time they hold, in the order of their names.
+    /// What follows from other rules is not among them: see [`Self::inward`].
+    #[must_use]
+    pub fn rules_towards(
+        &self,
+        device: &DeviceName,
+        service: &ServiceName,
+    ) -> Vec<(&RuleName, &Rule)> {
+        let rules = self
+            .rules_of_device(device, Direction::ToDevices)
+            .into_iter();
+        rules
+            .filter(|(_, rule)| rule.services.contains(service))
             .collect()
     }
 
@@ -37,8 +63,8 @@ impl Config {
     #[must_use]
     pub fn services_of(&self, device: &DeviceName) -> BTreeMap<&ServiceName, Vec<&RuleName>> {
         let mut services: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (name, rule) in self.rules_of_device(device) {
-            for service in &rule.to {
+        for (name, rule) in self.rules_of_device(device, Direction::FromDevices) {
+            for service in &rule.services {
                 services.entry(service).or_default().push(name);
             }
         }
@@ -58,21 +84,24 @@ impl Config {
     }
 
     /// The rules of a party: of a device by name and by its roles, of a role by its name alone.
-    pub(crate) fn rules_of(&self, party: &Party) -> Vec<(&RuleName, &Rule)> {
+    pub(crate) fn rules_of(&self, party: &Party, direction: Direction) -> Vec<(&RuleName, &Rule)> {
         match party {
-            Party::Device(device) => self.rules_of_device(device),
-            Party::Role(_) => self.named(self.index.rules.get(party).into_iter().flatten()),
+            Party::Device(device) => self.rules_of_device(device, direction),
+            Party::Role(_) => {
+                let key = (direction, party.clone());
+                self.named(self.index.rules.get(&key).into_iter().flatten())
+            }
         }
     }
 
-    fn rules_of_device(&self, name: &DeviceName) -> Vec<(&RuleName, &Rule)> {
+    fn rules_of_device(&self, name: &DeviceName, direction: Direction) -> Vec<(&RuleName, &Rule)> {
         let Some(device) = self.devices.get(name) else {
             return Vec::new();
         };
         let roles = device.roles.iter().cloned().map(Party::Role);
         let parties = roles.chain([Party::Device(name.clone())]);
         let names: BTreeSet<&RuleName> = parties
-            .filter_map(|party| self.index.rules.get(&party))
+            .filter_map(|party| self.index.rules.get(&(direction, party)))
             .flatten()
             .collect();
         self.named(names)
@@ -99,14 +128,18 @@ impl Index {
             for address in &device.addresses {
                 index.addresses.insert(*address, name.clone());
             }
+            if let Some(port) = device.hospital_port {
+                index.ports.insert(port, name.clone());
+            }
             for role in &device.roles {
                 let members = index.members.entry(role.clone()).or_default();
                 members.push(name.clone());
             }
         }
         for (name, rule) in rules {
-            for party in &rule.from {
-                let rules = index.rules.entry(party.clone()).or_default();
+            for party in &rule.parties {
+                let key = (rule.direction, party.clone());
+                let rules = index.rules.entry(key).or_default();
                 rules.push(name.clone());
             }
         }

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use crate::decide::covers;
+use crate::inward::Inward;
 use crate::model::{
-    Config, Origin, Party, Port, Rule, Service, ServiceProtocol, Target, Transport,
+    Config, Direction, Origin, Party, Port, Rule, Sender, Service, ServiceProtocol, Target,
+    Transport,
 };
 use crate::name::{RuleName, ServiceName};
 
@@ -41,7 +43,7 @@ impl Config {
     #[must_use]
     pub fn explain(&self, from: &Party, target: &Target) -> Explanation {
         let (name, message, port) = match target {
-            Target::Device(_) => return denied("devices never reach each other"),
+            Target::Device { .. } => return denied("devices never reach each other"),
             Target::Service {
                 service,
                 message,
@@ -61,8 +63,8 @@ impl Config {
         if let Some(missing) = port.and_then(|port| closed(name, service, port)) {
             return denied(missing);
         }
-        let mut reach = self.rules_of(from);
-        reach.retain(|(_, rule)| rule.to.contains(name));
+        let mut reach = self.rules_of(from, Direction::FromDevices);
+        reach.retain(|(_, rule)| rule.services.contains(name));
         let because: Vec<_> = reach
             .iter()
             .filter(|(_, rule)| message.is_none_or(|message| accepts(rule, service, message)))
@@ -70,6 +72,55 @@ impl Config {
             .collect();
         if because.is_empty() {
             return denied(self.missing(from, name, service, &reach));
+        }
+        Explanation {
+            allowed: true,
+            because,
+            missing: String::new(),
+        }
+    }
+
+    /// As [`Self::explain`], also of a service that dials a device.
+    #[must_use]
+    pub fn explain_sender(&self, from: &Sender, target: &Target) -> Explanation {
+        match from {
+            Sender::Party(party) => self.explain(party, target),
+            Sender::Service(service) => self.explain_inward(service, target),
+        }
+    }
+
+    /// Whether a service may dial a device and do this there, by which rules, or what is missing.
+    fn explain_inward(&self, service: &ServiceName, target: &Target) -> Explanation {
+        let Target::Device { device, message } = target else {
+            return denied("services reach devices only");
+        };
+        if !self.services.contains_key(service) {
+            return denied(format!("there is no service {service}"));
+        }
+        if !self.devices.contains_key(device) {
+            return denied(format!("device {device} does not exist"));
+        }
+        let rules = self.inward(device, service);
+        if rules.is_empty() {
+            return denied(format!(
+                "no rule lets service {service} dial device {device}"
+            ));
+        }
+        if self.entrances(device, service).is_empty() {
+            let what = "has no place at which it is dialled (dicom_port, hospital_port)";
+            return denied(format!("device {device} {what}"));
+        }
+        let may = |one: &Inward<'_>, said: &str| one.allows().any(|word| word == said);
+        let because: Vec<_> = (rules.iter())
+            .filter(|one| message.as_deref().is_none_or(|said| may(one, said)))
+            .map(|one| (one.name.clone(), one.rule.origin.clone()))
+            .collect();
+        if because.is_empty() {
+            let each = rules.iter().map(|one| {
+                let words: Vec<&str> = one.allows().collect();
+                format!("rule {} allows {} only", one.name, words.join(", "))
+            });
+            return denied(each.collect::<Vec<_>>().join(", "));
         }
         Explanation {
             allowed: true,
@@ -89,7 +140,7 @@ impl Config {
                 .map(|target| (target, true))
                 .chain(test.deny.iter().map(|target| (target, false)));
             for (target, expected) in expectations {
-                let found = self.explain(&test.from, target);
+                let found = self.explain_sender(&test.from, target);
                 if found.allowed == expected {
                     continue;
                 }
@@ -136,10 +187,12 @@ impl Config {
         let others: Vec<String> = self
             .rules
             .iter()
-            .filter(|(_, rule)| rule.to.contains(name))
+            .filter(|(_, rule)| {
+                rule.direction == Direction::FromDevices && rule.services.contains(name)
+            })
             .take(3)
             .map(|(rule, content)| {
-                let from: Vec<String> = content.from.iter().take(3).map(described).collect();
+                let from: Vec<String> = content.parties.iter().take(3).map(described).collect();
                 format!("rule {rule} does for {}", from.join(", "))
             })
             .collect();

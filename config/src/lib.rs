@@ -15,6 +15,7 @@ mod model;
 mod dicom;
 mod profile;
 mod decide;
+mod inward;
 mod explain;
 mod secret;
 mod problem;
@@ -28,6 +29,7 @@ pub use explain::{Explanation, TestFailure};
 pub use field::document::DOCUMENT_KINDS;
 pub use field::net::InvalidPort;
 pub use field::party::{InvalidParty, InvalidTarget};
+pub use inward::{Entrance, Inward, Why};
 pub use model::*;
 pub use name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
 pub use profile::{

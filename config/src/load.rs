@@ -128,7 +128,7 @@ fn undeclared_roles(config: &mut Config) {
             }
         }
     }
-    for party in config.rules.values().flat_map(|rule| &rule.from) {
+    for party in config.rules.values().flat_map(|rule| &rule.parties) {
         if let Party::Role(role) = party
             && !config.roles.contains_key(role)
         {

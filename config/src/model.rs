@@ -101,6 +101,8 @@ pub struct Hospital {
     pub interface: String,
     /// How devices appear there.
     pub mode: HospitalMode,
+    /// The gateway's own addresses there, at most one of each family: with `snat` devices are dialled at them.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// How devices appear in the hospital.
@@ -205,6 +207,8 @@ pub struct Device {
     pub ae_title: Option<String>,
     /// Where it accepts associations.
     pub dicom_port: Option<u16>,
+    /// The port of the gateway's address in the hospital at which services dial it; with `snat` only.
+    pub hospital_port: Option<u16>,
     /// Patients that rules with `bind_patient` let it send for; `hmac:` values.
     pub patients: Vec<String>,
     /// Identifiers of its own, which OBX-18 and PRT-10 are compared with. Empty: any.
@@ -243,10 +247,12 @@ pub struct Role {
 pub struct Rule {
     /// Where it is written.
     pub origin: Origin,
-    /// Roles and devices that may.
-    pub from: BTreeSet<Party>,
-    /// Services that may be reached.
-    pub to: BTreeSet<ServiceName>,
+    /// Who opens connections by it.
+    pub direction: Direction,
+    /// The roles and devices at its outer end.
+    pub parties: BTreeSet<Party>,
+    /// The services at its inner end.
+    pub services: BTreeSet<ServiceName>,
     /// What may be said to HL7 services.
     pub hl7: Option<Hl7Rule>,
     /// What may be done with DICOM services.
@@ -263,6 +269,16 @@ pub struct Rule {
     pub hours: Option<Hours>,
     /// Last day on which it holds (in the zone of `hours`, else UTC).
     pub until: Option<jiff::civil::Date>,
+}
+
+/// Who opens connections by a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    /// Devices, to services.
+    #[default]
+    FromDevices,
+    /// Services, to devices.
+    ToDevices,
 }
 
 /// Whom a rule is about.
@@ -440,6 +456,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// For a peer to take what we write. Default 30 s.
     pub send_timeout: Duration,
+    /// For storage commitment and performed procedure steps to end. Default 7 d.
+    pub transaction_timeout: Duration,
 }
 
 /// `[audit]`.
@@ -474,7 +492,7 @@ pub struct Test {
     /// Where it is written.
     pub origin: Origin,
     /// Who.
-    pub from: Party,
+    pub from: Sender,
     /// What must be allowed.
     pub allow: Vec<Target>,
     /// What must be denied.
@@ -493,6 +511,20 @@ pub enum Target {
         /// After `:`: a port.
         port: Option<Port>,
     },
-    /// `device:NAME`: another device, which is never reachable.
-    Device(DeviceName),
+    /// `device:NAME`, `device:NAME#C-STORE`: a device, which devices never reach and services by rule.
+    Device {
+        /// Which.
+        device: DeviceName,
+        /// After `#`: a DIMSE service.
+        message: Option<String>,
+    },
+}
+
+/// Who asks: of a test and of `explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// `role:NAME`, `device:NAME`.
+    Party(Party),
+    /// The name of a service.
+    Service(ServiceName),
 }

@@ -320,3 +320,83 @@ const EXPLANATIONS: &[(&str, &str, &str)] = &[
         "missing: there is no service nowhere",
     ),
 ];
+
+const DIALLED: &str = r#"
+schema = 1
+[gateway]
+name = "test"
+[tunnel.wireguard]
+listen = "[::]:51820"
+interface = "lz-wg"
+private_key_file = "wireguard.key"
+networks = ["10.64.0.0/16"]
+[hospital]
+interface = "lan0"
+address = "10.20.0.1"
+[service.pacs]
+address = "10.20.1.10:104"
+protocol = "dicom"
+called_ae = "PACS1"
+[service.worklist]
+address = "10.20.1.11:104"
+protocol = "dicom"
+called_ae = "WORK1"
+[device.us-1]
+wireguard = "SGjgSHpdRRSbKiNPNjUNmNB+YDOYXJVCmxGIGiqjuXA="
+addresses = ["10.64.0.2"]
+roles = ["ultrasound"]
+ae_title = "US1"
+dicom_port = 11112
+hospital_port = 11207
+[device.us-2]
+wireguard = "xHY3is2WM0rdKQOq2Oxla0g5UG6MmI6MGA6mhCrJruE="
+addresses = ["10.64.0.3"]
+roles = ["ultrasound"]
+ae_title = "US2"
+[rule.retrieves]
+from = ["role:ultrasound"]
+to = ["pacs"]
+dicom = { allow = ["C-MOVE", "N-ACTION"], move_destinations = ["US1", "US2"] }
+[rule.checks]
+from = ["worklist"]
+to = ["device:us-1"]
+dicom = { allow = ["C-ECHO"] }
+[[test]]
+from = "pacs"
+allow = ["device:us-1#C-STORE", "device:us-1#N-EVENT-REPORT"]
+deny = ["device:us-1#C-ECHO", "device:us-2", "worklist"]
+[[test]]
+from = "worklist"
+allow = ["device:us-1#C-ECHO"]
+deny = ["device:us-1#C-STORE", "device:us-2"]
+[[test]]
+from = "device:us-1"
+deny = ["device:us-2"]
+"#;
+
+#[test]
+fn says_who_dials_whom() {
+    let source = Source {
+        path: "lazaret.toml".into(),
+        text: DIALLED.to_owned(),
+    };
+    let dir = directory("minimal", &[]);
+    let config = Config::from_sources(dir.path(), &[source]).unwrap();
+    assert_eq!(config.run_tests(), []);
+    let dialled = |from: &str, to: &str| {
+        let found = config.dialled(from.parse().unwrap(), to.parse().unwrap());
+        found.map(|(service, device, at)| format!("{service} {device} {}", at.device))
+    };
+    let pacs = dialled("10.20.1.10", "10.20.0.1:11207");
+    assert_eq!(pacs.as_deref(), Some("pacs us-1 10.64.0.2:11112"));
+    let worklist = dialled("10.20.1.11", "10.20.0.1:11207");
+    assert_eq!(worklist.as_deref(), Some("worklist us-1 10.64.0.2:11112"));
+    for (from, to) in [
+        ("10.20.1.12", "10.20.0.1:11207"),
+        ("10.20.1.10", "10.20.0.1:11112"),
+        ("10.20.1.10", "10.20.0.2:11207"),
+        ("10.20.1.10", "10.64.0.2:11112"),
+    ] {
+        assert_eq!(dialled(from, to), None, "{from} {to}");
+    }
+}

@@ -282,7 +282,10 @@ async fn supervise(channel: OwnedFd, listener: TcpListener, destination: SocketA
                         channel.send(&recorded, &[]).await.unwrap();
                     }
                 }
-                FromRelay::Ready | FromRelay::Spool { .. } | FromRelay::Closed { .. } => {}
+                FromRelay::Ready
+                | FromRelay::Spool { .. }
+                | FromRelay::Keep { .. }
+                | FromRelay::Closed { .. } => {}
             },
         }
     }
@@ -297,6 +300,7 @@ fn policy() -> ConnectionPolicy {
         ..Rule::default()
     };
     ConnectionPolicy {
+        opener: lazaret::flow::Side::Device,
         protocol: ProtocolPolicy::Hl7(Policy {
             default_charset: "ASCII".to_owned(),
             senders: vec![("ECG".to_owned(), "CARDIO".to_owned())],
@@ -309,6 +313,7 @@ fn policy() -> ConnectionPolicy {
             answer_ms: 30_000,
             idle_ms: 3_600_000,
             send_ms: 30_000,
+            transaction_ms: 3_600_000,
         },
         rate: None,
         delay_only: false,

@@ -223,6 +223,22 @@ impl<'a> Device<'a> {
         self.lab.output(self.place, line)
     }
 
+    /// `tests/peers/partner.py ask` to the PACS: storage commitment, performed procedure steps.
+    pub fn asks(&self, calling: &str, called: &str, what: &[&str]) -> Output {
+        let (python, script) = (peer_program("python"), peer_script("partner.py"));
+        let mut line = vec![
+            python.as_str(),
+            &script,
+            "ask",
+            "10.20.1.10",
+            "104",
+            calling,
+            called,
+        ];
+        line.extend(what);
+        self.run(&line)
+    }
+
     /// Sends a file with the client of python-hl7; what it printed, the answer, without framing.
     pub fn mllp_send(&self, to: SocketAddr, file: &Path) -> Output {
         let program = peer_program("mllp_send");

@@ -112,7 +112,28 @@ impl Archive {
 
     /// Starts it elsewhere. DCMTK listens on all addresses of the hospital.
     pub fn start_at(lab: &Lab, program: Archiving, address: SocketAddr) -> Self {
-        let name = format!("{program:?}-{}", address.port()).to_lowercase();
+        Self::start_in(lab, Place::Hospital, program, address)
+    }
+
+    /// Starts it at another place, as that of a device that receives.
+    pub fn start_in(lab: &Lab, place: Place, program: Archiving, address: SocketAddr) -> Self {
+        Self::begin(lab, place, program, address, ("10.20.0.1", 11207))
+    }
+
+    /// DCMTK `dcmqrscp` on the usual address, which moves images to `US07` at this address.
+    pub fn start_moving_to(lab: &Lab, us07: (&str, u16)) -> Self {
+        let usual = (PACS, 104).into();
+        Self::begin(lab, Place::Hospital, Archiving::Dcmqrscp, usual, us07)
+    }
+
+    fn begin(
+        lab: &Lab,
+        place: Place,
+        program: Archiving,
+        address: SocketAddr,
+        us07: (&str, u16),
+    ) -> Self {
+        let name = format!("{program:?}-{}-{}", place.name(), address.port()).to_lowercase();
         let folder = lab.folder(&name);
         let (path, port) = (folder.display().to_string(), address.port().to_string());
         let mut process = match program {
@@ -127,18 +148,18 @@ impl Archive {
                     &path,
                     &port,
                 ];
-                lab.start(Place::Hospital, &name, &line)
+                lab.start(place, &name, &line)
             }
             Archiving::Dcmqrscp => {
-                let configuration = query_configuration(&folder, address.port());
+                let configuration = query_configuration(&folder, address.port(), us07);
                 let line = ["/usr/bin/dcmqrscp", "-c", &configuration];
-                lab.start(Place::Hospital, &name, &line)
+                lab.start(place, &name, &line)
             }
             Archiving::Pynetdicom => {
                 let (python, script) = (peer_program("python"), peer_script("pacs.py"));
                 let host = address.ip().to_string();
                 let line = [python.as_str(), &script, &host, &port, &path];
-                lab.start(Place::Hospital, &name, &line)
+                lab.start(place, &name, &line)
             }
         };
         process.wait_for_listener(address.port());
@@ -201,13 +222,14 @@ impl Archive {
 }
 
 /// The configuration of `dcmqrscp`: one area, read and write, everybody may ask.
-fn query_configuration(folder: &Path, port: u16) -> String {
+fn query_configuration(folder: &Path, port: u16, (host, at): (&str, u16)) -> String {
     let area = folder.join("db");
     std::fs::create_dir_all(&area).unwrap();
     let path = folder.join("dcmqrscp.cfg");
     let text = format!(
         "NetworkTCPPort = {port}\nMaxPDUSize = 16384\nMaxAssociations = 16\n\
-         HostTable BEGIN\nstore2 = (STORE2, 10.20.1.10, 11113)\nother = (OTHER, 10.20.1.10, 11113)\nHostTable END\nVendorTable BEGIN\nVendorTable END\n\
+         HostTable BEGIN\nstore2 = (STORE2, 10.20.1.10, 11113)\nother = (OTHER, 10.20.1.10, 11113)\n\
+         us07 = (US07, {host}, {at})\nHostTable END\nVendorTable BEGIN\nVendorTable END\n\
          AETable BEGIN\nPACS1 {} RW (200, 1024mb) ANY\nAETable END\n",
         area.display()
     );

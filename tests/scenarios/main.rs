@@ -29,6 +29,7 @@ mod dicom_inside;
 mod dicom_hospital;
 mod dicom_retrieve;
 mod dicom_attacks;
+mod dicom_inward;
 mod audit;
 mod canary;
 mod containment;

@@ -1,6 +1,7 @@
 //! Checks across tables: what each table says alone is right, but together it may not be.
 
 mod devices;
+mod inward;
 mod networks;
 mod overlap;
 mod profiles;
@@ -28,6 +29,7 @@ pub(crate) fn check(document: &Document, dir: &Path, problems: &Problems) {
     services::check(document, &routers, problems);
     profiles::check(document, problems);
     rules::check(document, &members, problems);
+    inward::check(document, &members, problems);
     overlap::check(document, problems);
     tests::check(document, &members, problems);
     secrets::check(document, dir, problems);

@@ -8,6 +8,12 @@ use crate::document::Document;
 use crate::problem::{Fault, Problems};
 use crate::table::wireguard::RawWireGuard;
 
+/// Whether an address is in a network of the tunnel.
+pub(super) fn inside(document: &Document, address: IpAddr) -> bool {
+    let tunnel = document.wireguard.as_ref();
+    tunnel.is_some_and(|wg| wg.networks.iter().any(|at| at.value.contains(&address)))
+}
+
 pub(super) fn check(document: &Document, problems: &Problems) {
     let Some(wireguard) = &document.wireguard else {
         return;

@@ -16,13 +16,13 @@ pub(super) fn check(document: &Document, problems: &Problems) {
         .map(|(name, rule)| Candidate {
             name,
             rule,
-            to: rule.to.iter().map(|at| &at.value).collect(),
+            services: rule.services().into_iter().map(|at| at.value).collect(),
         })
         .collect();
     let mut by_party: BTreeMap<Party, Vec<usize>> = BTreeMap::new();
     for (number, candidate) in rules.iter().enumerate() {
         for party in candidate.rule.parties() {
-            by_party.entry(party).or_default().push(number);
+            by_party.entry(party.value).or_default().push(number);
         }
     }
     // Devices with the same roles have the same rules, so most devices add nothing.
@@ -59,11 +59,11 @@ pub(super) fn check(document: &Document, problems: &Problems) {
 struct Candidate<'d> {
     name: &'d RuleName,
     rule: &'d RawRule,
-    to: BTreeSet<&'d ServiceName>,
+    services: BTreeSet<ServiceName>,
 }
 
 fn conflict(document: &Document, a: &Candidate<'_>, b: &Candidate<'_>) -> Option<String> {
-    if !a.rule.is_clear || !b.rule.is_clear {
+    if !a.rule.is_clear || !b.rule.is_clear || a.rule.direction() != b.rule.direction() {
         return None;
     }
     let differ = match (
@@ -80,8 +80,8 @@ fn conflict(document: &Document, a: &Candidate<'_>, b: &Candidate<'_>) -> Option
     {
         return None;
     }
-    let service = a.to.intersection(&b.to).find(|name| {
-        let service = document.services.get(**name);
+    let service = a.services.intersection(&b.services).find(|name| {
+        let service = document.services.get(*name);
         match service.map(|service| service.inspected()) {
             Some(Some(Protocol::Hl7)) => {
                 both(&a.rule.hl7, &b.rule.hl7).is_some_and(|(one, other)| hl7(one, other))

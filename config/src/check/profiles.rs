@@ -23,7 +23,8 @@ pub(super) fn check(document: &Document, problems: &Problems) {
         let Some(choice) = &rule.profile else {
             continue;
         };
-        let dicom = rule.to.iter().find(|at| {
+        let services = rule.services();
+        let dicom = services.iter().find(|at| {
             let service = document.services.get(&at.value);
             service.is_some_and(|service| service.inspected() == Some(Protocol::Dicom))
         });

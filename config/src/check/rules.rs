@@ -3,29 +3,69 @@
 use super::Members;
 use crate::dicom::OWN_TITLE;
 use crate::document::Document;
-use crate::field::party::{Source, from_service};
-use crate::model::Party;
+use crate::field::party::{Receiver, Source};
+use crate::model::{Direction, Party};
 use crate::name::{DeviceName, RoleName, ServiceName};
-use crate::problem::{Fault, Place, Problems};
+use crate::problem::{At, Fault, Place, Problems};
 use crate::table::device::RawDevice;
 use crate::table::rule::RawRule;
 use crate::table::service::Protocol;
 
 pub(super) fn check(document: &Document, members: &Members<'_>, problems: &Problems) {
     for rule in document.rules.values() {
-        for from in &rule.from {
-            let fault = match &from.value {
-                Source::Party(party) => members.unknown(party, problems),
-                Source::Bare(word) => Some(bare(word, document, members)),
-            };
-            if let Some(fault) = fault {
-                problems.report(fault.at(from.place));
-            }
+        match rule.direction() {
+            Direction::FromDevices => outward(document, rule, members, problems),
+            Direction::ToDevices => inward(document, rule, members, problems),
         }
-        let protocols = to(document, rule, problems);
+        let protocols = services(document, rule, problems);
         fits(rule, &protocols, problems);
         bindings(rule, members, &protocols, problems);
         patient_key(document, rule, problems);
+    }
+}
+
+/// Whom a rule from devices names.
+fn outward(document: &Document, rule: &RawRule, members: &Members<'_>, problems: &Problems) {
+    for from in &rule.from {
+        let fault = match &from.value {
+            Source::Party(party) => members.unknown(party, problems),
+            Source::Bare(word) => Some(bare(word, document, members)),
+        };
+        if let Some(fault) = fault {
+            problems.report(fault.at(from.place));
+        }
+    }
+}
+
+/// Whom a rule to devices names.
+fn inward(document: &Document, rule: &RawRule, members: &Members<'_>, problems: &Problems) {
+    for at in &rule.to {
+        let fault = match &at.value {
+            Receiver::Party(party) => members.unknown(party, problems),
+            Receiver::Service(name) => Some(
+                Fault::new(format!("`{name}` beside roles and devices"))
+                    .help("a rule goes to services, or from services to roles and devices"),
+            ),
+        };
+        if let Some(fault) = fault {
+            problems.report(fault.at(at.place));
+        }
+    }
+    for from in &rule.from {
+        let fault = match &from.value {
+            Source::Party(party) => Fault::new(format!("`{party}` cannot reach devices"))
+                .help("devices never reach each other; a rule to devices goes from services"),
+            Source::Bare(word) => match crate::field::basic::name::<ServiceName>(word) {
+                Ok(name) if document.services.contains_key(&name) => continue,
+                Ok(name) => {
+                    let names = document.services.keys().map(ServiceName::as_str);
+                    Fault::new(format!("unknown service `{name}`"))
+                        .maybe(problems.did_you_mean(name.as_str(), names))
+                }
+                Err(fault) => fault,
+            },
+        };
+        problems.report(fault.at(from.place));
     }
 }
 
@@ -34,7 +74,8 @@ fn bare(word: &str, document: &Document, members: &Members<'_>) -> Fault {
     let fault = Fault::new("not a party").help("write `role:NAME` or `device:NAME`");
     let service = |name: &ServiceName| document.services.contains_key(name);
     if word.parse().is_ok_and(|name| service(&name)) {
-        return from_service(word);
+        return Fault::new(format!("service `{word}` reaches devices only"))
+            .help("a rule from services has `role:NAME` or `device:NAME` in `to`");
     }
     let role = |name: RoleName| members.roles.contains_key(&name);
     if word.parse().is_ok_and(role) {
@@ -56,14 +97,16 @@ impl Protocols {
     }
 }
 
-fn to(document: &Document, rule: &RawRule, problems: &Problems) -> Protocols {
+fn services(document: &Document, rule: &RawRule, problems: &Problems) -> Protocols {
     let mut protocols = Vec::new();
-    for at in &rule.to {
+    for at in &rule.services() {
         match document.services.get(&at.value) {
             Some(service) if service.unclear => {}
             Some(service) => {
                 protocols.push((at.value.clone(), service.inspected(), at.place));
             }
+            // Said where the ends are looked at.
+            None if rule.direction() == Direction::ToDevices => {}
             None => {
                 let names = document.services.keys().map(ServiceName::as_str);
                 let fault = Fault::new(format!("unknown service `{}`", at.value))
@@ -77,7 +120,11 @@ fn to(document: &Document, rule: &RawRule, problems: &Problems) -> Protocols {
 
 /// Whether `hl7` and `dicom` are there exactly for services that speak it.
 fn fits(rule: &RawRule, protocols: &Protocols, problems: &Problems) {
-    let known = rule.to_is_clear && protocols.0.len() == rule.to.len();
+    let services = match rule.direction() {
+        Direction::FromDevices => rule.to.len(),
+        Direction::ToDevices => rule.from.len(),
+    };
+    let known = rule.to_is_clear && protocols.0.len() == services;
     let needs = |has: bool, protocol, name: &ServiceName, place: Place| {
         let (speaks, key, help) = match protocol {
             Protocol::Hl7 => ("HL7", "hl7", "such as `hl7 = { send = [\"ORU^R01\"] }`"),
@@ -118,7 +165,11 @@ fn fits(rule: &RawRule, protocols: &Protocols, problems: &Problems) {
             && !protocols.any(Some(protocol))
             && !protocols.any(None)
         {
-            let message = format!("`{key}` is given, but no service in `to` speaks {speaks}");
+            let end = match rule.direction() {
+                Direction::FromDevices => "to",
+                Direction::ToDevices => "from",
+            };
+            let message = format!("`{key}` is given, but no service in `{end}` speaks {speaks}");
             problems.report(Fault::new(message).at(place));
         }
     };
@@ -138,12 +189,13 @@ fn bindings(rule: &RawRule, members: &Members<'_>, protocols: &Protocols, proble
         .dicom
         .as_ref()
         .filter(|_| protocols.any(Some(Protocol::Dicom)));
-    for from in &rule.from {
-        let Source::Party(party) = &from.value else {
-            continue;
-        };
+    if rule.direction() == Direction::ToDevices {
+        // Whose title binds there is the service's own: see `inward.rs`.
+        return;
+    }
+    for At { value, place } in &rule.parties() {
         let lacks = |has: fn(&RawDevice) -> bool, key: &str, help: &str| {
-            lacking(members, party, has, key, help, from.place, problems);
+            lacking(members, value, has, key, help, *place, problems);
         };
         if hl7.is_some_and(|at| at.value.bind_sender) {
             lacks(|device| device.has_sender, "hl7_sender", SENDER);
@@ -177,7 +229,7 @@ fn patient_key(document: &Document, rule: &RawRule, problems: &Problems) {
     }
 }
 
-fn lacking(
+pub(super) fn lacking(
     members: &Members<'_>,
     party: &Party,
     has: fn(&RawDevice) -> bool,

@@ -69,6 +69,12 @@ fn wrong_place(document: &Document, routers: &Routers<'_>, ip: IpAddr) -> Option
             Fault::new("this is the gateway's own address").help("a service is in the hospital"),
         );
     }
+    let dialled = (document.hospital.as_ref()).map(|hospital| &hospital.addresses);
+    if dialled.is_some_and(|own| own.iter().any(|at| at.value == ip)) {
+        return Some(
+            Fault::new("this is the gateway's own address").help("a service is in the hospital"),
+        );
+    }
     let inside = wireguard.networks.iter().find(|at| at.value.contains(&ip));
     inside.map(|network| {
         Fault::new(format!(

@@ -3,7 +3,7 @@
 use super::Members;
 use crate::document::Document;
 use crate::field::{dicom::Dimse, hl7};
-use crate::model::{Party, Target};
+use crate::model::{Party, Sender, Target};
 use crate::name::ServiceName;
 use crate::problem::{Fault, Problems};
 use crate::section::Text;
@@ -12,7 +12,7 @@ use crate::table::service::Protocol;
 pub(super) fn check(document: &Document, members: &Members<'_>, problems: &Problems) {
     for test in &document.tests {
         if let Some(from) = &test.from
-            && let Some(fault) = members.unknown(&from.value, problems)
+            && let Some(fault) = stranger(&from.value, document, members, problems)
         {
             problems.report(fault.at(from.place));
         }
@@ -24,6 +24,26 @@ pub(super) fn check(document: &Document, members: &Members<'_>, problems: &Probl
     }
 }
 
+/// Who asks and is not there.
+fn stranger(
+    from: &Sender,
+    document: &Document,
+    members: &Members<'_>,
+    problems: &Problems,
+) -> Option<Fault> {
+    match from {
+        Sender::Party(party) => members.unknown(party, problems),
+        Sender::Service(name) if document.services.contains_key(name) => None,
+        Sender::Service(name) => Some(no_service(name, document, problems)),
+    }
+}
+
+fn no_service(name: &ServiceName, document: &Document, problems: &Problems) -> Fault {
+    let names = document.services.keys().map(ServiceName::as_str);
+    let near = problems.did_you_mean(name.as_str(), names);
+    Fault::new(format!("unknown service `{name}`")).maybe(near)
+}
+
 fn wrong(
     target: &Target,
     document: &Document,
@@ -31,7 +51,11 @@ fn wrong(
     problems: &Problems,
 ) -> Option<Fault> {
     let (name, message, port) = match target {
-        Target::Device(name) => return members.unknown(&Party::Device(name.clone()), problems),
+        Target::Device { device, message } => {
+            let said = message.as_ref().and_then(|word| Dimse::parse(word).err());
+            let unknown = members.unknown(&Party::Device(device.clone()), problems);
+            return unknown.or(said);
+        }
         Target::Service {
             service,
             message,
@@ -39,9 +63,7 @@ fn wrong(
         } => (service, message, port),
     };
     let Some(service) = document.services.get(name) else {
-        let names = document.services.keys().map(ServiceName::as_str);
-        let near = problems.did_you_mean(name.as_str(), names);
-        return Some(Fault::new(format!("unknown service `{name}`")).maybe(near));
+        return Some(no_service(name, document, problems));
     };
     if service.unclear {
         return None;

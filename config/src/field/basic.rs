@@ -91,12 +91,6 @@ pub(crate) fn name<T: TryFrom<String, Error = crate::name::InvalidName>>(
 impl Text for ServiceName {
     const WHAT: &'static str = "the name of a service";
     fn parse(text: &str) -> Result<Self, Fault> {
-        if text.starts_with("role:") || text.starts_with("device:") {
-            return Err(Fault::new(format!(
-                "rules to devices (`{text}`) are not carried by this version"
-            ))
-            .help("a rule goes from roles and devices to services"));
-        }
         name(text)
     }
 }

@@ -250,7 +250,7 @@ const DAYS: [(&str, Day); 7] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Limit, Origin, Priority};
+    use crate::model::{Direction, Limit, Origin, Priority};
 
     fn rule_of(hours: Option<&str>, until: Option<&str>) -> Rule {
         Rule {
@@ -258,8 +258,9 @@ mod tests {
                 file: "x".into(),
                 line: 1,
             },
-            from: BTreeSet::new(),
-            to: BTreeSet::new(),
+            direction: Direction::FromDevices,
+            parties: BTreeSet::new(),
+            services: BTreeSet::new(),
             hl7: None,
             dicom: None,
             limit: Limit::default(),

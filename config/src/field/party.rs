@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::{Party, Target};
+use crate::model::{Party, Sender, Target};
 use crate::name::ServiceName;
 use crate::problem::Fault;
 use crate::section::Text;
@@ -15,6 +15,13 @@ pub(crate) enum Source {
     Bare(String),
 }
 
+/// A `to` of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Receiver {
+    Party(Party),
+    Service(ServiceName),
+}
+
 /// Text that is no party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write role:NAME or device:NAME")]
@@ -22,7 +29,7 @@ pub struct InvalidParty;
 
 /// Text that is no target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write SERVICE, SERVICE#MESSAGE, SERVICE:tcp/PORT or device:NAME")]
+#[error("write SERVICE, SERVICE#MESSAGE, SERVICE:tcp/PORT, device:NAME or device:NAME#MESSAGE")]
 pub struct InvalidTarget;
 
 impl FromStr for Party {
@@ -48,13 +55,21 @@ impl fmt::Display for Party {
 impl FromStr for Target {
     type Err = InvalidTarget;
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
-        if let Some(name) = text.strip_prefix("device:") {
-            return name.parse().map(Self::Device).map_err(|_| InvalidTarget);
-        }
         let service = |name: &str| name.parse::<ServiceName>().map_err(|_| InvalidTarget);
-        if let Some((name, message)) = text.split_once('#') {
+        let said = |message: &str| {
             let plain = !message.is_empty() && message.bytes().all(|b| b.is_ascii_graphic());
-            let message = plain.then(|| message.to_owned()).ok_or(InvalidTarget)?;
+            plain.then(|| message.to_owned()).ok_or(InvalidTarget)
+        };
+        if let Some(name) = text.strip_prefix("device:") {
+            let (name, message) = match name.split_once('#') {
+                Some((name, message)) => (name, Some(said(message)?)),
+                None => (name, None),
+            };
+            let device = name.parse().map_err(|_| InvalidTarget)?;
+            return Ok(Self::Device { device, message });
+        }
+        if let Some((name, message)) = text.split_once('#') {
+            let message = said(message)?;
             return Ok(Self::Service {
                 service: service(name)?,
                 message: Some(message),
@@ -76,7 +91,13 @@ impl FromStr for Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device(name) => write!(f, "device:{name}"),
+            Self::Device { device, message } => {
+                write!(f, "device:{device}")?;
+                match message {
+                    Some(message) => write!(f, "#{message}"),
+                    None => Ok(()),
+                }
+            }
             Self::Service {
                 service,
                 message,
@@ -95,6 +116,33 @@ impl fmt::Display for Target {
     }
 }
 
+impl FromStr for Sender {
+    type Err = InvalidParty;
+    fn from_str(text: &str) -> Result<Self, InvalidParty> {
+        if text.contains(':') {
+            return text.parse().map(Self::Party);
+        }
+        text.parse().map(Self::Service).map_err(|_| InvalidParty)
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Party(party) => party.fmt(f),
+            Self::Service(name) => name.fmt(f),
+        }
+    }
+}
+
+impl Text for Sender {
+    const WHAT: &'static str = "`role:NAME`, `device:NAME` or the name of a service";
+    fn parse(text: &str) -> Result<Self, Fault> {
+        text.parse()
+            .map_err(|invalid: InvalidParty| Fault::new("not a party").help(invalid.to_string()))
+    }
+}
+
 impl Text for Party {
     const WHAT: &'static str = "`role:NAME` or `device:NAME`";
     fn parse(text: &str) -> Result<Self, Fault> {
@@ -104,15 +152,25 @@ impl Text for Party {
 }
 
 impl Text for Source {
-    const WHAT: &'static str = "`role:NAME` or `device:NAME`";
+    const WHAT: &'static str = "`role:NAME`, `device:NAME` or the name of a service";
     fn parse(text: &str) -> Result<Self, Fault> {
-        if text.starts_with("service:") {
-            return Err(from_service(text));
+        if let Some(name) = text.strip_prefix("service:") {
+            return Err(Fault::new("not a party").help(format!("write `{name}` alone")));
         }
         if text.contains(':') {
             return Party::parse(text).map(Self::Party);
         }
         Ok(Self::Bare(text.to_owned()))
+    }
+}
+
+impl Text for Receiver {
+    const WHAT: &'static str = "the name of a service";
+    fn parse(text: &str) -> Result<Self, Fault> {
+        if text.starts_with("role:") || text.starts_with("device:") {
+            return Party::parse(text).map(Self::Party);
+        }
+        ServiceName::parse(text).map(Self::Service)
     }
 }
 
@@ -122,14 +180,6 @@ impl Text for Target {
         text.parse()
             .map_err(|invalid: InvalidTarget| Fault::new("not a target").help(invalid.to_string()))
     }
-}
-
-/// Said of a rule that goes from a service.
-pub(crate) fn from_service(name: &str) -> Fault {
-    Fault::new(format!(
-        "rules from services (`{name}`) are not carried by this version"
-    ))
-    .help("a rule goes from roles and devices to services")
 }
 
 #[cfg(test)]
@@ -147,6 +197,7 @@ mod tests {
             "pacs#C-STORE",
             "console:tcp/22",
             "device:us-07",
+            "device:us-07#C-STORE",
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
@@ -162,6 +213,7 @@ mod tests {
             "x:tcp/0",
             "x#A:tcp/1 ",
             "device:",
+            "device:us-07#",
         ] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }

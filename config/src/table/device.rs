@@ -29,6 +29,7 @@ pub(crate) const KEYS: Keys = Keys {
         "hl7_sender",
         "ae_title",
         "dicom_port",
+        "hospital_port",
         "patients",
         "device_ids",
         "default_charset",
@@ -57,8 +58,9 @@ pub(crate) struct RawDevice {
     keepalive: u16,
     endpoint: Option<SocketAddr>,
     senders: Vec<(String, String)>,
-    ae_title: Option<String>,
-    dicom_port: Option<u16>,
+    pub(crate) ae_title: Option<String>,
+    pub(crate) dicom_port: Option<u16>,
+    pub(crate) hospital_port: Option<At<u16>>,
     patients: Vec<String>,
     device_ids: Vec<String>,
     default_charset: String,
@@ -89,10 +91,25 @@ pub(crate) fn read(section: &Section<'_>) -> RawDevice {
             .collect(),
         ae_title: section.optional::<AeTitle>("ae_title").map(|at| at.value.0),
         dicom_port: section.within("dicom_port", 1..=u16::MAX),
+        hospital_port: hospital_port(section),
         patients: patients.into_iter().map(|at| at.value.0).collect(),
         device_ids: ids.into_iter().map(|at| at.value.0).collect(),
         default_charset: charset.0,
     }
+}
+
+/// What is dialled there must be somewhere, and known by a name.
+fn hospital_port(section: &Section<'_>) -> Option<At<u16>> {
+    let place = section.place_of("hospital_port")?;
+    for needed in ["dicom_port", "ae_title"] {
+        if !section.has(needed) {
+            let fault = Fault::new(format!("`hospital_port` needs `{needed}`"));
+            let help = "associations to this port go on to the device's own port and AE title";
+            section.report("hospital_port", fault.help(help));
+        }
+    }
+    let value = section.within("hospital_port", 1..=u16::MAX)?;
+    Some(At { place, value })
 }
 
 /// A device is its key, or it is behind a router.
@@ -159,6 +176,7 @@ impl RawDevice {
             hl7_senders: self.senders,
             ae_title: self.ae_title,
             dicom_port: self.dicom_port,
+            hospital_port: self.hospital_port.map(|at| at.value),
             patients: self.patients,
             device_ids: self.device_ids,
             default_charset: self.default_charset,

@@ -1,5 +1,7 @@
 //! `[hospital]`: the interface to the hospital and how devices appear there.
 
+use std::net::IpAddr;
+
 use crate::field::net::Interface;
 use crate::model::{Hospital, HospitalMode};
 use crate::problem::At;
@@ -7,20 +9,22 @@ use crate::section::{Keys, Section};
 
 pub(crate) const KEYS: Keys = Keys {
     table: "[hospital]",
-    known: &["interface", "mode"],
+    known: &["interface", "mode", "address"],
     later: &[],
 };
 
 /// The table as it is written.
 pub(crate) struct RawHospital {
     pub(crate) interface: Option<At<Interface>>,
-    mode: HospitalMode,
+    pub(crate) mode: HospitalMode,
+    pub(crate) addresses: Vec<At<IpAddr>>,
 }
 
 pub(crate) fn read(section: &Section<'_>) -> RawHospital {
     RawHospital {
         interface: section.required("interface"),
         mode: section.or("mode", HospitalMode::Snat),
+        addresses: section.one_or_more("address", "leave the key out if no service dials a device"),
     }
 }
 
@@ -30,6 +34,7 @@ impl RawHospital {
         Some(Hospital {
             interface: self.interface?.value.0,
             mode: self.mode,
+            addresses: self.addresses.into_iter().map(|at| at.value).collect(),
         })
     }
 }

@@ -31,6 +31,7 @@ pub(crate) const KEYS: Keys = Keys {
         "answer_timeout",
         "idle_timeout",
         "send_timeout",
+        "transaction_timeout",
     ],
     later: &[],
 };
@@ -81,6 +82,11 @@ pub(crate) fn read(section: &Section<'_>) -> Limits {
         answer_timeout: period("answer_timeout", HOUR, default.answer_timeout),
         idle_timeout: period("idle_timeout", 168 * HOUR, default.idle_timeout),
         send_timeout: period("send_timeout", HOUR, default.send_timeout),
+        transaction_timeout: period(
+            "transaction_timeout",
+            90 * 24 * HOUR,
+            default.transaction_timeout,
+        ),
     };
     if section.has("connections_per_device") && limits.connections_per_device > limits.connections {
         let fault = Fault::new("more connections for one device than for all of them")
@@ -113,6 +119,7 @@ impl Default for Limits {
             answer_timeout: Duration::from_secs(30),
             idle_timeout: HOUR,
             send_timeout: Duration::from_secs(30),
+            transaction_timeout: 7 * 24 * HOUR,
         }
     }
 }

@@ -1,14 +1,15 @@
 //! `[rule.NAME]`: who may reach what, and say what there.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::field::basic::Verified;
 use crate::field::document::{DocumentKind, LocalSegment, PointerHost};
 use crate::field::hl7::{MessageTypes, Version, WideCharset};
-use crate::field::party::Source;
+use crate::field::party::{Receiver, Source};
 use crate::field::quantity::{Bytes, Period, Rate};
-use crate::model::{DicomRule, Embedded, Hl7Rule, Hours, Limit, Origin, Party, Priority, Rule};
+use crate::model::{
+    DicomRule, Direction, Embedded, Hl7Rule, Hours, Limit, Origin, Party, Priority, Rule,
+};
 use crate::name::ServiceName;
 use crate::problem::{At, Fault, Place};
 use crate::profile::ProfileChoice;
@@ -61,7 +62,7 @@ pub(crate) const LIMIT: Keys = Keys {
 pub(crate) struct RawRule {
     pub(crate) header: Place,
     pub(crate) from: Vec<At<Source>>,
-    pub(crate) to: Vec<At<ServiceName>>,
+    pub(crate) to: Vec<At<Receiver>>,
     /// Whether all that is written in `to` was understood.
     pub(crate) to_is_clear: bool,
     pub(crate) hl7: Option<At<Hl7Rule>>,
@@ -86,7 +87,7 @@ pub(crate) fn read(section: &Section<'_>) -> RawRule {
         .into_iter()
         .filter_map(|key| section.place_of_key(key).map(|place| (key, place)))
         .collect();
-    let to: Vec<At<ServiceName>> = section.required_list("to");
+    let to: Vec<At<Receiver>> = section.required_list("to");
     let rule = RawRule {
         header: section.header,
         is_clear: false,
@@ -210,20 +211,68 @@ fn limit(section: &Section<'_>) -> Limit {
 }
 
 impl RawRule {
-    /// The parties that were understood.
-    pub(crate) fn parties(&self) -> BTreeSet<Party> {
-        let party = |at: &At<Source>| match &at.value {
-            Source::Party(party) => Some(party.clone()),
-            Source::Bare(_) => None,
+    /// Who opens connections by it: whatever is written in `from`, it goes to devices if a device or role is in `to`.
+    pub(crate) fn direction(&self) -> Direction {
+        let party = |at: &At<Receiver>| matches!(at.value, Receiver::Party(_));
+        if self.to.iter().any(party) {
+            Direction::ToDevices
+        } else {
+            Direction::FromDevices
+        }
+    }
+
+    /// The roles and devices at its outer end, where they are written.
+    pub(crate) fn parties(&self) -> Vec<At<Party>> {
+        let named = |place, party: &Party| At {
+            place,
+            value: party.clone(),
         };
-        self.from.iter().filter_map(party).collect()
+        match self.direction() {
+            Direction::FromDevices => (self.from.iter())
+                .filter_map(|at| match &at.value {
+                    Source::Party(party) => Some(named(at.place, party)),
+                    Source::Bare(_) => None,
+                })
+                .collect(),
+            Direction::ToDevices => (self.to.iter())
+                .filter_map(|at| match &at.value {
+                    Receiver::Party(party) => Some(named(at.place, party)),
+                    Receiver::Service(_) => None,
+                })
+                .collect(),
+        }
+    }
+
+    /// The services at its inner end that were understood, where they are written.
+    pub(crate) fn services(&self) -> Vec<At<ServiceName>> {
+        match self.direction() {
+            Direction::FromDevices => (self.to.iter())
+                .filter_map(|at| match &at.value {
+                    Receiver::Service(name) => Some(At {
+                        place: at.place,
+                        value: name.clone(),
+                    }),
+                    Receiver::Party(_) => None,
+                })
+                .collect(),
+            Direction::ToDevices => (self.from.iter())
+                .filter_map(|at| match &at.value {
+                    Source::Bare(word) => Some(At {
+                        place: at.place,
+                        value: word.parse().ok()?,
+                    }),
+                    Source::Party(_) => None,
+                })
+                .collect(),
+        }
     }
 
     pub(crate) fn into_model(self, origin: Origin) -> Rule {
         Rule {
             origin,
-            from: self.parties(),
-            to: self.to.into_iter().map(|at| at.value).collect(),
+            direction: self.direction(),
+            parties: self.parties().into_iter().map(|at| at.value).collect(),
+            services: self.services().into_iter().map(|at| at.value).collect(),
             hl7: self.hl7.map(|at| at.value),
             dicom: self.dicom.map(|at| at.value),
             limit: self.limit,

@@ -38,6 +38,8 @@ pub(crate) struct RawService {
     pub(crate) ports: Vec<At<Port>>,
     pub(crate) profile: Option<At<ProfileChoice>>,
     called_ae: Option<String>,
+    /// Whether the key is there, right or wrong.
+    pub(crate) has_title: bool,
     shadow: bool,
     mllp: u64,
 }
@@ -71,6 +73,7 @@ pub(crate) fn read(section: &Section<'_>) -> RawService {
         unclear: section.has("protocol") && protocol.is_none(),
         ports: section.list("ports", "it needs at least one, such as `tcp/22`"),
         profile: section.optional("profile"),
+        has_title: section.has("called_ae"),
         called_ae: section
             .optional::<AeTitle>("called_ae")
             .map(|at| at.value.0),

@@ -1,6 +1,6 @@
 //! `[[test]]`: what must and must not be allowed.
 
-use crate::model::{Origin, Party, Target, Test};
+use crate::model::{Origin, Sender, Target, Test};
 use crate::problem::{At, Fault, Place};
 use crate::section::{Keys, Section};
 
@@ -13,7 +13,7 @@ pub(crate) const KEYS: Keys = Keys {
 /// The table as it is written.
 pub(crate) struct RawTest {
     pub(crate) header: Place,
-    pub(crate) from: Option<At<Party>>,
+    pub(crate) from: Option<At<Sender>>,
     pub(crate) allow: Vec<At<Target>>,
     pub(crate) deny: Vec<At<Target>>,
 }

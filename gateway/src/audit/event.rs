@@ -114,6 +114,9 @@ pub enum Event {
         device: DeviceName,
         /// To whom.
         service: ServiceName,
+        /// Which of the two opened it; left out where it was the device.
+        #[serde(default = "device", skip_serializing_if = "is_device")]
+        opener: Side,
     },
     /// An intercepted connection was closed at once.
     ConnectionRefused {
@@ -210,6 +213,15 @@ pub enum Event {
         /// The UDP address of the tunnel.
         address: SocketAddr,
     },
+}
+
+fn device() -> Side {
+    Side::Device
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_device(side: &Side) -> bool {
+    *side == Side::Device
 }
 
 /// A value that must not be written as it is: the audit process replaces it by `hmac:HEX` under its own key.

@@ -145,6 +145,7 @@ impl Difference {
                 ("hl7_sender", a.hl7_senders != b.hl7_senders),
                 ("ae_title", a.ae_title != b.ae_title),
                 ("dicom_port", a.dicom_port != b.dicom_port),
+                ("hospital_port", a.hospital_port != b.hospital_port),
                 ("patients", a.patients != b.patients),
                 ("device_ids", a.device_ids != b.device_ids),
                 ("default_charset", a.default_charset != b.default_charset),
@@ -206,8 +207,8 @@ fn profile_settings(a: &SiteProfile, b: &SiteProfile) -> Vec<&'static str> {
 
 fn rule_settings(a: &Rule, b: &Rule) -> Vec<&'static str> {
     settings(&[
-        ("from", a.from != b.from),
-        ("to", a.to != b.to),
+        ("from", a.direction != b.direction || a.parties != b.parties),
+        ("to", a.services != b.services),
         ("hl7", a.hl7 != b.hl7),
         ("dicom", a.dicom != b.dicom),
         ("limit", a.limit != b.limit),
@@ -242,7 +243,7 @@ fn access(old: &Config, new: &Config) -> BTreeMap<DeviceName, Access> {
 
 /// What a device can reach and say there.
 fn abilities(config: &Config, device: &DeviceName) -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
+    let mut all = visitors(config, device);
     for (name, rules) in config.services_of(device) {
         let protocol = config.services.get(name).map(|service| &service.protocol);
         for rule in rules.into_iter().filter_map(|rule| config.rules.get(rule)) {
@@ -259,6 +260,20 @@ fn abilities(config: &Config, device: &DeviceName) -> BTreeSet<String> {
                     all.insert(name.to_string());
                 }
             }
+        }
+    }
+    all
+}
+
+/// What services can do at a device: `from pacs#C-STORE`.
+fn visitors(config: &Config, device: &DeviceName) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for service in config.callers(device) {
+        if config.entrances(device, service).is_empty() {
+            continue;
+        }
+        for one in config.inward(device, service) {
+            all.extend(one.allows().map(|word| format!("from {service}#{word}")));
         }
     }
     all

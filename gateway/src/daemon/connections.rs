@@ -1,10 +1,11 @@
 //! Intercepted connections: who is it, what does it want, may it.
 //!
 //! In: an accepted socket. Out: a connection that the relay may work on, or why not.
-//! The device is the source address, the service is the original destination; nothing else is believed.
+//! The device is the source address, the service is the original destination; where a service dials a device it is the
+//! other way round. Nothing else is believed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -13,18 +14,19 @@ use lazaret_config::{Config, ServiceProtocol};
 
 use super::worker::Kind;
 use crate::control::message::{SessionStatus, Standing};
-use crate::flow::{ConnectionId, DeviceName, Flow, Inspected, ServiceName};
+use crate::flow::{ConnectionId, DeviceName, Flow, Inspected, ServiceName, Side};
 use crate::inspect::ConnectionPolicy;
-use crate::inspect::policy::{compile, connection_limit};
+use crate::inspect::policy::{compile, compile_inward, connection_limit, inward_limit};
 use crate::registry::Registry;
 
 /// A connection in the hands of a relay.
 pub(super) struct Connection {
     pub(super) device: DeviceName,
     pub(super) service: ServiceName,
-    pub(super) destination: SocketAddr,
-    /// The device's own address, which the upstream leg carries in `routed` mode.
-    pub(super) source: IpAddr,
+    /// From where it came, and what was dialled.
+    pub(super) flow: Flow,
+    /// Where it goes on.
+    pub(super) target: SocketAddr,
     pub(super) relay: Kind,
     pub(super) policy: ConnectionPolicy,
     pub(super) opened: Instant,
@@ -101,41 +103,38 @@ impl Connections {
         now: Instant,
         wall: Timestamp,
     ) -> Result<ConnectionId, Unwelcome> {
-        let device = config
-            .device_at(flow.source)
-            .ok_or(Unwelcome::UnknownSource)?;
+        let device = device_of(config, flow).ok_or(Unwelcome::UnknownSource)?;
         match standing(config, registry, device) {
             Standing::Active => {}
             Standing::Quarantined => return Err(Unwelcome::Standing("quarantined")),
             Standing::Revoked => return Err(Unwelcome::Standing("revoked")),
         }
-        let (service, protocol) =
-            service_at(config, flow.destination).ok_or(Unwelcome::UnknownService)?;
-        let policy = compile(config, device, service, wall).ok_or(Unwelcome::NoRule)?;
+        let ends = ends(config, flow).ok_or(Unwelcome::UnknownService)?;
+        let policy = ends.policy(config, wall).ok_or(Unwelcome::NoRule)?;
         let total = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
         if self.live.len() >= total {
             return Err(Unwelcome::TooMany(self.live.len()));
         }
-        let (of_device, of_service) = self.count(device, service);
+        let (of_device, of_service) = self.count(&ends);
         let per_device =
             usize::try_from(config.limits.connections_per_device).unwrap_or(usize::MAX);
         if of_device >= per_device {
             return Err(Unwelcome::TooManyOfDevice(of_device));
         }
-        if of_service >= connection_limit(config, device, service) {
+        if of_service >= ends.limit(config) {
             return Err(Unwelcome::TooManyOfDevice(of_service));
         }
         self.last = self.last.saturating_add(1);
         let id = ConnectionId(self.last);
-        let relay = match protocol {
+        let relay = match ends.protocol {
             Inspected::Hl7 => Kind::RelayHl7,
             Inspected::Dicom => Kind::RelayDicom,
         };
         let connection = Connection {
             device: device.clone(),
-            service: service.clone(),
-            destination: flow.destination,
-            source: flow.source,
+            service: ends.service.clone(),
+            flow,
+            target: ends.target,
             relay,
             policy,
             opened: now,
@@ -183,15 +182,7 @@ impl Connections {
     pub(super) fn keep_subjects(&mut self, config: &Config) {
         // What one destination took says nothing about another in its place.
         self.exchanges.retain(|(device, service, destination), _| {
-            let service = config.services.get(service);
-            let same = service.is_some_and(|service| {
-                let port = match service.protocol {
-                    ServiceProtocol::Hl7 { port, .. } | ServiceProtocol::Dicom { port, .. } => port,
-                    ServiceProtocol::Plain { .. } => return false,
-                };
-                SocketAddr::new(service.address, port) == *destination
-            });
-            same && config.devices.contains_key(device)
+            address_of(config, service) == Some(*destination) && config.devices.contains_key(device)
         });
         self.subjects
             .retain(|device, _| config.devices.contains_key(device));
@@ -219,14 +210,16 @@ impl Connections {
         self.live.len()
     }
 
-    /// Connections of a device, and those of them to a service.
-    fn count(&self, device: &DeviceName, service: &ServiceName) -> (usize, usize) {
+    /// Connections of a device, and those of them with a service that the same end opened.
+    fn count(&self, ends: &Ends<'_>) -> (usize, usize) {
         let of_device = self
             .live
             .values()
-            .filter(|connection| connection.device == *device);
+            .filter(|connection| connection.device == *ends.device);
         of_device.fold((0, 0), |(all, same), connection| {
-            (all + 1, same + usize::from(connection.service == *service))
+            let is_same =
+                connection.service == *ends.service && connection.policy.opener == ends.opener;
+            (all + 1, same + usize::from(is_same))
         })
     }
 
@@ -293,6 +286,78 @@ pub(super) fn standing(config: &Config, registry: &Registry, device: &DeviceName
     match config.devices.get(device).map(|entry| &entry.identity) {
         Some(lazaret_config::Identity::Via(router)) => own.max(registry.standing(router)),
         Some(lazaret_config::Identity::WireGuard { .. }) | None => own,
+    }
+}
+
+/// Both ends of an intercepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ends<'c> {
+    pub(super) device: &'c DeviceName,
+    pub(super) service: &'c ServiceName,
+    pub(super) protocol: Inspected,
+    /// Who dialled.
+    pub(super) opener: Side,
+    /// Where it goes on.
+    pub(super) target: SocketAddr,
+}
+
+/// The device of an intercepted connection: who dialled, or else who was dialled by a service.
+///
+/// No service has an address of a device, so the source says which of them it is.
+//= C5
+pub(super) fn device_of(config: &Config, flow: Flow) -> Option<&DeviceName> {
+    let dialled = || config.dialled(flow.source, flow.destination);
+    let device = config.device_at(flow.source);
+    device.or_else(|| dialled().map(|(_, device, _)| device))
+}
+
+/// Both ends by the addresses alone.
+pub(super) fn ends(config: &Config, flow: Flow) -> Option<Ends<'_>> {
+    if let Some(device) = config.device_at(flow.source) {
+        let (service, protocol) = service_at(config, flow.destination)?;
+        return Some(Ends {
+            device,
+            service,
+            protocol,
+            opener: Side::Device,
+            target: flow.destination,
+        });
+    }
+    let (service, device, entrance) = config.dialled(flow.source, flow.destination)?;
+    Some(Ends {
+        device,
+        service,
+        protocol: Inspected::Dicom,
+        opener: Side::Hospital,
+        target: entrance.device,
+    })
+}
+
+impl Ends<'_> {
+    /// What holds between them now.
+    pub(super) fn policy(&self, config: &Config, wall: Timestamp) -> Option<ConnectionPolicy> {
+        match self.opener {
+            Side::Device => compile(config, self.device, self.service, wall),
+            Side::Hospital => compile_inward(config, self.device, self.service, wall),
+        }
+    }
+
+    fn limit(&self, config: &Config) -> usize {
+        match self.opener {
+            Side::Device => connection_limit(config, self.device, self.service),
+            Side::Hospital => inward_limit(config, self.device, self.service),
+        }
+    }
+}
+
+/// Where a service is.
+pub(super) fn address_of(config: &Config, service: &ServiceName) -> Option<SocketAddr> {
+    let service = config.services.get(service)?;
+    match service.protocol {
+        ServiceProtocol::Hl7 { port, .. } | ServiceProtocol::Dicom { port, .. } => {
+            Some(SocketAddr::new(service.address, port))
+        }
+        ServiceProtocol::Plain { .. } => None,
     }
 }
 

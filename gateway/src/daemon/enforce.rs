@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use lazaret_config::{Config, Device, Identity};
 use tracing::{error, warn};
 
-use super::connections::{service_at, standing};
+use super::connections::{Ends, ends, standing};
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;
 use crate::flow::Standing;
 use crate::flow::{Clock, DeviceName, RuleName};
 use crate::forward::message::ToRelay;
-use crate::inspect::{EndReason, policy};
+use crate::inspect::EndReason;
 use crate::registry::Registry;
 use crate::segment::changes::Cut;
 use crate::segment::plan::{Facts, Listeners, Plan};
@@ -228,14 +228,16 @@ impl Supervisor {
         self.connections.keep_subjects(&self.config);
         let (now, wall) = (self.clock.now(), self.clock.wall());
         for (id, connection) in self.connections.iter_mut() {
-            let allowed = standing(&self.config, &self.registry, &connection.device)
-                == Standing::Active
-                && self.config.device_at(connection.source) == Some(&connection.device)
-                && service_at(&self.config, connection.destination)
-                    .is_some_and(|(service, _)| *service == connection.service);
-            let policy =
-                policy::compile(&self.config, &connection.device, &connection.service, wall)
-                    .filter(|_| allowed);
+            let active =
+                standing(&self.config, &self.registry, &connection.device) == Standing::Active;
+            let same = |ends: &Ends<'_>| {
+                *ends.device == connection.device
+                    && *ends.service == connection.service
+                    && ends.target == connection.target
+            };
+            let policy = ends(&self.config, connection.flow)
+                .filter(|ends| active && same(ends))
+                .and_then(|ends| ends.policy(&self.config, wall));
             let Some(relay) = self.workers.relay(connection.relay) else {
                 continue;
             };

@@ -84,10 +84,21 @@ impl Supervisor {
             connection.service.clone(),
             connection.relay,
         );
-        let destination = connection.destination;
+        let (opener, target) = (connection.policy.opener, connection.target);
         let policy = Box::new(connection.policy.clone());
-        let subject = self.connections.subject(&device);
+        let destination = connections::address_of(&self.config, &service).unwrap_or(target);
         let exchange = self.connections.exchange(&device, &service, destination);
+        let subject = match opener {
+            Side::Device => self.connections.subject(&device),
+            // What services say does not count against the device; exchanges and subjects share no numbers.
+            Side::Hospital => exchange,
+        };
+        if relay == Kind::RelayDicom {
+            let recall = self.transactions.recall(&device, &service);
+            if let Some(worker) = self.workers.relay(relay) {
+                worker.send(ToRelay::Recall { exchange, recall }, Vec::new());
+            }
+        }
         let open = ToRelay::Open {
             id,
             subject,
@@ -103,6 +114,7 @@ impl Supervisor {
                 connection: id,
                 device,
                 service,
+                opener,
             });
         } else {
             debug!(%device, "no relay takes connections now");
@@ -112,7 +124,7 @@ impl Supervisor {
 
     fn unwelcome(&mut self, stream: &TcpStream, flow: Flow, why: &Unwelcome) {
         reset(stream);
-        let device = self.config.device_at(flow.source).cloned();
+        let device = connections::device_of(&self.config, flow).cloned();
         let why = why.to_string();
         let now = self.clock.now();
         self.denied.note(flow, "tcp", device.clone(), &why, now);
@@ -137,6 +149,12 @@ impl Supervisor {
                 }
                 self.outbox.deliver(to_audit(self.workers.audit.as_ref()));
                 self.relieve_relays();
+            }
+            FromRelay::Keep { id, entry } => {
+                if let Some(connection) = self.own(kind, id) {
+                    let (device, service) = (connection.device.clone(), connection.service.clone());
+                    self.transactions.keep(&device, &service, entry);
+                }
             }
             FromRelay::Closed {
                 id,
@@ -173,9 +191,13 @@ impl Supervisor {
             return;
         }
         connection.connecting = true;
-        let (destination, device) = (connection.destination, connection.source);
+        let (destination, opener) = (connection.target, connection.policy.opener);
+        let caller = connection.flow.source;
         let timeout = Duration::from_millis(connection.policy.timing.connect_ms);
-        let source = upstream::source(self.config.hospital.mode, device);
+        let source = match opener {
+            Side::Device => upstream::source(self.config.hospital.mode, caller),
+            Side::Hospital => None,
+        };
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
             let result = upstream::connect(destination, source, timeout).await;

@@ -19,6 +19,7 @@ mod privileges;
 mod reload;
 mod sessions;
 mod supervisor;
+mod transactions;
 mod worker;
 
 pub use clock::SystemClock;

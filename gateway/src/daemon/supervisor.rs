@@ -26,6 +26,7 @@ use super::operator::Questions;
 use super::outbox::Outbox;
 use super::privileges::{self, SealError};
 use super::reload::{self, Checked, Unconfirmed};
+use super::transactions::Transactions;
 use super::worker::{self, Kind};
 use crate::audit::event::Event;
 use crate::audit::message::FromAudit;
@@ -78,6 +79,7 @@ pub(super) struct Supervisor {
     pub(super) outbox: Outbox,
     pub(super) credit: Credit,
     pub(super) connections: Connections,
+    pub(super) transactions: Transactions,
     pub(super) denied: Denied,
     pub(super) refusals: Allowance,
     pub(super) questions: Questions,
@@ -177,6 +179,11 @@ impl Supervisor {
         } = checked;
         let clock = SystemClock;
         let registry = Registry::open(&config.gateway.state_dir)?;
+        let transactions =
+            Transactions::open(&config.gateway.state_dir).map_err(|cause| DaemonError::System {
+                step: "remember outstanding transactions",
+                cause,
+            })?;
         let now = clock.now();
         let wall = clock.wall();
         // Before anything is changed: a second gateway finds the first one here.
@@ -196,6 +203,7 @@ impl Supervisor {
             outbox: Outbox::default(),
             credit: Credit::default(),
             connections: Connections::default(),
+            transactions,
             denied: Denied::default(),
             refusals: Allowance::default(),
             questions: Questions::default(),
@@ -296,6 +304,7 @@ impl Supervisor {
         self.restart_due_workers(now);
         self.undo_unconfirmed(now);
         self.follow_hours();
+        self.transactions.write(&self.config, self.clock.wall());
         let wait = if self.drift.is_some() {
             REPAIR_EVERY
         } else {
@@ -365,6 +374,7 @@ impl Supervisor {
                 }
             }
         }
+        self.transactions.write(&self.config, self.clock.wall());
         self.close_journal(queue).await;
     }
 

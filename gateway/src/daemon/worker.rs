@@ -279,7 +279,7 @@ pub fn run(kind: &str) -> Result<(), WorkerError> {
             Kind::RelayHl7 | Kind::RelayDicom => {
                 let channel = Channel::new(socket)?;
                 privileges::filter_relay()?;
-                crate::forward::worker::run(channel, clock, super::sessions::factory()).await?;
+                crate::forward::worker::run(channel, clock, super::sessions::sessions()).await?;
             }
         }
         Ok(())

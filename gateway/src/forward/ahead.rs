@@ -31,9 +31,10 @@ async fn decisions(supervisor: &Supervisor, mut told: impl AsyncFnMut(u64)) -> u
                 told(decisions).await;
             }
             FromRelay::Closed { .. } => return decisions,
-            other @ (FromRelay::Ready | FromRelay::Connect { .. } | FromRelay::Spool { .. }) => {
-                panic!("{other:?}")
-            }
+            other @ (FromRelay::Ready
+            | FromRelay::Connect { .. }
+            | FromRelay::Spool { .. }
+            | FromRelay::Keep { .. }) => panic!("{other:?}"),
         }
     }
 }

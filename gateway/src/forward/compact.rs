@@ -21,6 +21,11 @@ impl Wire for FromRelay {
                     put_decided(bytes, decided);
                 }
             }
+            // Seldom, and of many forms.
+            Self::Keep { id, entry } => {
+                put_id(bytes, KEEP, *id);
+                serde_json::to_writer(&mut *bytes, entry)?;
+            }
             Self::Closed {
                 id,
                 forwarded,
@@ -54,6 +59,7 @@ const READY: u8 = 0;
 const CONNECT: u8 = 1;
 const SPOOL: u8 = 2;
 const CLOSED: u8 = 4;
+const KEEP: u8 = 5;
 
 /// Adds one decision to a packet.
 pub(super) fn put_decided(bytes: &mut Vec<u8>, decided: &Decided) {
@@ -139,6 +145,10 @@ impl<'a> Reader<'a> {
                 }
                 FromRelay::Decided(decisions)
             }
+            KEEP => FromRelay::Keep {
+                id: self.id()?,
+                entry: serde_json::from_slice(std::mem::take(&mut self.rest)).ok()?,
+            },
             CLOSED => FromRelay::Closed {
                 id: self.id()?,
                 forwarded: self.u64()?,

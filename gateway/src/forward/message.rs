@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::flow::ConnectionId;
+use crate::inspect::dicom::outstanding::{Entry, Recall};
 use crate::inspect::{ConnectionPolicy, Decision, EndReason};
 
 /// Supervisor to relay.
@@ -25,6 +26,13 @@ pub enum ToRelay {
         exchange: u64,
         /// What holds.
         policy: Box<ConnectionPolicy>,
+    },
+    /// What is remembered of an exchange; before the connections of it.
+    Recall {
+        /// Of which exchange.
+        exchange: u64,
+        /// What.
+        recall: Recall,
     },
     /// Answer to [`FromRelay::Connect`]; one descriptor: the connected socket.
     Upstream {
@@ -92,6 +100,13 @@ pub enum FromRelay {
     },
     /// Decisions to record, in their order.
     Decided(Vec<Decided>),
+    /// What must be remembered of the device and service of this connection.
+    Keep {
+        /// Which connection.
+        id: ConnectionId,
+        /// What.
+        entry: Entry,
+    },
     /// The connection is over.
     Closed {
         /// Which connection.

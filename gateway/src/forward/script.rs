@@ -387,6 +387,7 @@ async fn tcp() -> (TcpStream, OwnedFd) {
 
 pub(super) fn policy() -> ConnectionPolicy {
     ConnectionPolicy {
+        opener: Side::Device,
         protocol: ProtocolPolicy::Hl7(protocol_inspect::hl7::Policy {
             default_charset: "ASCII".to_owned(),
             ..protocol_inspect::hl7::Policy::default()
@@ -397,6 +398,7 @@ pub(super) fn policy() -> ConnectionPolicy {
             answer_ms: 1_000,
             idle_ms: 60_000,
             send_ms: 1_000,
+            transaction_ms: 3_600_000,
         },
         rate: None,
         delay_only: false,

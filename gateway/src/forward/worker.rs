@@ -21,11 +21,30 @@ use super::pump::{Note, Opening, Pump, Totals};
 use super::rate::Rates;
 use crate::channel::{Channel, ChannelError};
 use crate::flow::{Clock, ConnectionId};
+use crate::inspect::dicom::outstanding::Recall;
 use crate::inspect::{ConnectionPolicy, EndReason, Rate, Session};
 
 /// Makes the session of a connection, from its policy, its exchange and the time.
 pub type SessionFactory =
     Box<dyn Fn(&ConnectionPolicy, u64, Instant, Timestamp) -> Box<dyn Session>>;
+
+/// How a relay makes sessions, and what it is told to remember for them.
+pub struct Sessions {
+    /// Makes them.
+    pub factory: SessionFactory,
+    /// Takes what the supervisor remembers of an exchange.
+    pub recall: Box<dyn Fn(u64, Recall)>,
+}
+
+impl From<SessionFactory> for Sessions {
+    /// Sessions that remember nothing.
+    fn from(factory: SessionFactory) -> Self {
+        Self {
+            factory,
+            recall: Box::new(|_, _| {}),
+        }
+    }
+}
 
 /// Why a relay stops before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +67,7 @@ pub enum RelayError {
 pub async fn run(
     channel: Channel<FromRelay, ToRelay>,
     clock: Arc<dyn Clock>,
-    factory: SessionFactory,
+    sessions: impl Into<Sessions>,
 ) -> Result<(), RelayError> {
     let (
         ToRelay::Start {
@@ -63,7 +82,7 @@ pub async fn run(
     channel.send(&FromRelay::Ready, &[]).await?;
     let worker = Worker {
         shared: Rc::new(Shared::new(channel, clock, connections, memory)),
-        factory,
+        sessions: sessions.into(),
         connections,
         tasks: JoinSet::new(),
         leaving: None,
@@ -160,7 +179,7 @@ struct Live {
 
 struct Worker {
     shared: Rc<Shared>,
-    factory: SessionFactory,
+    sessions: Sessions,
     connections: usize,
     tasks: JoinSet<Result<Option<ConnectionId>, ChannelError>>,
     /// How far the end of the process is.
@@ -238,6 +257,7 @@ impl Worker {
                 Some(socket) => self.open(id, (subject, exchange), policy, socket),
                 None => self.not_opened(id),
             },
+            ToRelay::Recall { exchange, recall } => (self.sessions.recall)(exchange, recall),
             ToRelay::Upstream { id } => self.note(id, Note::Upstream(descriptor)),
             ToRelay::UpstreamFailed { id } => self.note(id, Note::Upstream(None)),
             ToRelay::Spool { id } => self.note(id, Note::Spool(descriptor)),
@@ -278,11 +298,11 @@ impl Worker {
             refuse(socket);
             return self.not_opened(id);
         }
-        let Ok(device) = Leg::new(socket, Duration::from_millis(policy.timing.send_ms)) else {
+        let Ok(accepted) = Leg::new(socket, Duration::from_millis(policy.timing.send_ms)) else {
             return self.not_opened(id);
         };
         let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
-        let session = (self.factory)(&policy, exchange, now, wall);
+        let session = (self.sessions.factory)(&policy, exchange, now, wall);
         let (sender, notes) = mpsc::unbounded_channel();
         let live = Live { exchange, sender };
         self.shared.live.borrow_mut().insert(id, live);
@@ -293,7 +313,7 @@ impl Worker {
             exchange,
             policy,
             session,
-            device,
+            accepted,
             notes,
         };
         self.tasks.spawn_local(async move {

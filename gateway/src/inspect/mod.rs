@@ -14,6 +14,8 @@ use jiff::Timestamp;
 use protocol_inspect::{Permit, Spoken};
 use serde::{Deserialize, Serialize};
 
+use self::dicom::outstanding::Entry;
+
 use crate::flow::Side;
 
 pub mod policy;
@@ -22,6 +24,8 @@ mod profile;
 /// What holds for one connection; compiled by the supervisor, carried out by the relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionPolicy {
+    /// Who opened the connection. The other end is the destination.
+    pub opener: Side,
     /// What may be said.
     pub protocol: ProtocolPolicy,
     /// How long each step may take.
@@ -56,6 +60,8 @@ pub struct Timing {
     pub idle_ms: u64,
     /// For a peer to take bytes that we write.
     pub send_ms: u64,
+    /// From the beginning of a transaction that outlives its association to its end.
+    pub transaction_ms: u64,
 }
 
 /// A token bucket.
@@ -100,6 +106,8 @@ pub enum Step {
     DropSpool,
     /// Put a decision on record.
     Record(Decision),
+    /// Have the supervisor remember it beyond the life of this process.
+    Keep(Box<Entry>),
     /// Tell the other connections of the same exchange that something was left for them ([`Session::woken`]).
     Wake,
     /// Close one side after everything written to it before was sent.
@@ -122,6 +130,7 @@ impl fmt::Debug for Step {
             Self::Unspool => f.write_str("Unspool"),
             Self::DropSpool => f.write_str("DropSpool"),
             Self::Record(decision) => write!(f, "Record({decision:?})"),
+            Self::Keep(entry) => write!(f, "Keep({entry:?})"),
             Self::Wake => f.write_str("Wake"),
             Self::Close { side, reset } => write!(f, "Close({side:?}, reset: {reset})"),
         }

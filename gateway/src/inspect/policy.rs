@@ -7,12 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lazaret_config::{
-    Config, Device, DeviceName, DicomQuery, DicomRule, Limit, OWN_TITLE, Priority, Rule, RuleName,
-    Service, ServiceName, ServiceProtocol, UserIdentity,
+    Config, Device, DeviceName, DicomQuery, DicomRule, Inward, Limit, OWN_TITLE, Priority,
+    ProfileChoice, Rule, RuleName, Service, ServiceName, ServiceProtocol, UserIdentity, Why,
 };
 use protocol_inspect::{Limits, Patients, dicom, hl7};
 
 pub use super::profile::{dicom_profile, hl7_profile};
+use crate::flow::Side;
+
 use super::{ConnectionPolicy, ProtocolPolicy, Rate, Timing, profile};
 
 /// The policy of a new connection; `None` when no rule allows it now.
@@ -35,6 +37,7 @@ pub fn compile(
     };
     let critical = used.iter().all(|rule| rule.priority == Priority::Critical);
     Some(ConnectionPolicy {
+        opener: Side::Device,
         protocol,
         timing: timing(config),
         rate: used
@@ -44,6 +47,114 @@ pub fn compile(
         delay_only: critical,
         without_journal: critical || !config.audit.required,
     })
+}
+
+/// The policy of a new connection that a service opens to a device; `None` when no rule allows it now.
+///
+/// What follows from a rule of the device has no limits of its own: those are about what the device sends.
+//= C3
+#[must_use]
+pub fn compile_inward(
+    config: &Config,
+    device: &DeviceName,
+    service: &ServiceName,
+    now: jiff::Timestamp,
+) -> Option<ConnectionPolicy> {
+    let owner = config.devices.get(device)?;
+    let caller = config.services.get(service)?;
+    let ServiceProtocol::Dicom {
+        called_ae,
+        profile,
+        shadow,
+        ..
+    } = &caller.protocol
+    else {
+        return None;
+    };
+    let mut rules = config.inward(device, service);
+    rules.retain(|one| one.rule.holds_at(now));
+    if rules.is_empty() {
+        return None;
+    }
+    let compiled: Vec<dicom::Rule> = (rules.iter())
+        .filter_map(|one| inward_rule(config, one, owner, profile.as_ref()))
+        .map(|rule| dicom::Rule {
+            shadow: rule.shadow || *shadow,
+            ..rule
+        })
+        .collect();
+    let own: Vec<&Rule> = (rules.iter())
+        .filter(|one| one.why == Why::Rule)
+        .map(|one| one.rule)
+        .collect();
+    let critical = (rules.iter()).all(|one| one.rule.priority == Priority::Critical);
+    Some(ConnectionPolicy {
+        opener: Side::Hospital,
+        protocol: ProtocolPolicy::Dicom(dicom::Policy {
+            limits: limits(config, &own),
+            calling_ae: called_ae.clone(),
+            // Without a title of the device nothing is called.
+            called_ae: Some(owner.ae_title.clone()?),
+            patients: patients(config, owner, compiled.iter().any(|rule| rule.bind_patient)),
+            rules: compiled,
+        }),
+        timing: timing(config),
+        rate: (own.iter())
+            .filter_map(|rule| rate(&rule.limit))
+            .min_by(slower),
+        delay_only: critical,
+        without_journal: critical || !config.audit.required,
+    })
+}
+
+/// What a rule lets a service do at a device. What follows from a request of the device's is bound as the request was.
+fn inward_rule(
+    config: &Config,
+    one: &Inward<'_>,
+    device: &Device,
+    service: Option<&ProfileChoice>,
+) -> Option<dicom::Rule> {
+    let dicom = one.rule.dicom.as_ref()?;
+    let own = dicom::Rule {
+        profiles: profile::both_of_dicom(config, service, one.rule.profile.as_ref()),
+        shadow: one.rule.shadow,
+        ..dicom_rule(one.name, dicom, device)
+    };
+    let following = |own: dicom::Rule| dicom::Rule {
+        move_destinations: Vec::new(),
+        query: dicom::Query::default(),
+        bind_sender: true,
+        user_identity: dicom::IdentityUse::default(),
+        ..own
+    };
+    Some(match one.why {
+        Why::Rule => own,
+        Why::Retrieval => {
+            let mut rule = following(own);
+            rule.allow = vec!["C-STORE".to_owned()];
+            rule.sop_classes.retain(|class| dicom::is_storage(class));
+            rule.follows = Some(dicom::Follows::Retrieval(Vec::new()));
+            rule
+        }
+        Why::Commitment => dicom::Rule {
+            allow: vec!["N-EVENT-REPORT".to_owned()],
+            sop_classes: vec![dicom::STORAGE_COMMITMENT.to_owned()],
+            // The archive reports as the provider that it was when it was asked (PS3.4 J.3.3).
+            reverse_roles: true,
+            follows: Some(dicom::Follows::Commitment),
+            ..following(own)
+        },
+    })
+}
+
+/// Most connections that the service may have to the device at once.
+//= C7
+#[must_use]
+pub fn inward_limit(config: &Config, device: &DeviceName, service: &ServiceName) -> usize {
+    let rules = config.rules_towards(device, service);
+    let each = rules.iter().filter_map(|(_, rule)| rule.limit.connections);
+    let strictest = each.min().map_or(u64::MAX, u64::from);
+    size(strictest.min(config.limits.connections_per_device))
 }
 
 /// Most connections that the device may have to the service at once.
@@ -284,6 +395,7 @@ fn timing(config: &Config) -> Timing {
         answer_ms: ms(limits.answer_timeout),
         idle_ms: ms(limits.idle_timeout),
         send_ms: ms(limits.send_timeout),
+        transaction_ms: ms(limits.transaction_timeout),
     }
 }
 

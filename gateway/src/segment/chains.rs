@@ -9,9 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use lazaret_config::{HospitalMode, Party, Transport};
 
+use super::doors::{self, Door};
 use crate::flow::DeviceName;
 use crate::flow::Standing;
-use crate::segment::plan::{Endpoint, Grants, Member, Treatment, party_name};
+use crate::segment::plan::{Endpoint, Grants, Inward, Knock, Member, Treatment, party_name};
 use crate::segment::table::{
     Base, Chain, Family, Hook, Kind, Policy, Rule, Set, State, Table, Term, Why,
 };
@@ -37,8 +38,10 @@ pub(super) fn build(
     frame: &Frame,
     devices: &BTreeMap<DeviceName, Member>,
     grants: &BTreeMap<Party, Grants>,
+    inward: &BTreeMap<Knock, Inward>,
 ) -> Table {
     let parts = parts(devices, grants);
+    let doors = doors::doors(inward);
     let mut sets = Vec::new();
     for family in FAMILIES {
         let with = |standing| {
@@ -57,11 +60,15 @@ pub(super) fn build(
         chains.extend(part.forward_chain());
         chains.extend(part.steer_chain());
     }
+    for door in &doors {
+        sets.push(set(door.set(), door.family, door.devices.clone()));
+    }
+    chains.extend(doors::knocks(inward));
     chains.push(guard(frame));
-    chains.push(steer(frame, &parts));
-    chains.push(input(frame, &parts));
+    chains.push(steer(frame, &parts, inward));
+    chains.push(input(frame, &parts, inward, &doors));
     chains.push(forward(frame, &parts));
-    chains.push(output(frame, &parts));
+    chains.push(output(frame, &parts, &doors));
     if frame.mode == HospitalMode::Snat {
         chains.push(postrouting(frame));
     }
@@ -204,8 +211,8 @@ fn guard(frame: &Frame) -> Chain {
 }
 
 /// Hands the first packet of an inspected connection to the listener.
-fn steer(frame: &Frame, parts: &[Part]) -> Chain {
-    let rules = (parts.iter())
+fn steer(frame: &Frame, parts: &[Part], inward: &BTreeMap<Knock, Inward>) -> Chain {
+    let outward = (parts.iter())
         .filter(|part| !part.steered.is_empty())
         .map(|part| {
             Rule(vec![
@@ -213,8 +220,8 @@ fn steer(frame: &Frame, parts: &[Part]) -> Chain {
                 part.source(),
                 Term::Jump(part.steer_name()),
             ])
-        })
-        .collect();
+        });
+    let rules = outward.chain(doors::jumps(frame, inward)).collect();
     base(
         "steer",
         Kind::Nat,
@@ -226,7 +233,7 @@ fn steer(frame: &Frame, parts: &[Part]) -> Chain {
 }
 
 /// What may reach the gateway: the tunnel itself, steered connections, a ping, and answers from the hospital.
-fn input(frame: &Frame, parts: &[Part]) -> Chain {
+fn input(frame: &Frame, parts: &[Part], inward: &BTreeMap<Knock, Inward>, doors: &[Door]) -> Chain {
     let mut rules = quarantined(&[Term::SourceIn]);
     rules.push(Rule(vec![Term::From("lo".to_owned()), Term::Accept]));
     rules.push(Rule(vec![
@@ -250,6 +257,8 @@ fn input(frame: &Frame, parts: &[Part]) -> Chain {
             ]));
         }
     }
+    rules.extend(doors::accepted(frame, inward));
+    rules.extend(doors.iter().map(|door| door.answers(frame)));
     for address in &frame.gateway {
         let family = Family::of(*address);
         rules.push(Rule(vec![
@@ -285,6 +294,7 @@ fn input(frame: &Frame, parts: &[Part]) -> Chain {
     }
     let from_tunnel = vec![Term::From(frame.tunnel.clone())];
     rules.push(refuse(from_tunnel, Some(Why::Gateway)));
+    rules.extend(doors::told(frame, inward));
     rules.push(refuse(vec![], None));
     base("input", Kind::Filter, Hook::Input, 0, Policy::Drop, rules)
 }
@@ -334,7 +344,7 @@ fn forward(frame: &Frame, parts: &[Part]) -> Chain {
 }
 
 /// What the gateway itself may say.
-fn output(frame: &Frame, parts: &[Part]) -> Chain {
+fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
     let mut rules = quarantined(&[Term::DestinationIn]);
     rules.push(Rule(vec![Term::Towards("lo".to_owned()), Term::Accept]));
     for family in FAMILIES {
@@ -345,6 +355,7 @@ fn output(frame: &Frame, parts: &[Part]) -> Chain {
             Term::Accept,
         ]));
     }
+    rules.extend(doors.iter().map(|door| door.dials(frame)));
     rules.push(Rule(vec![
         Term::NotTowards(frame.tunnel.clone()),
         Term::SourcePort(Transport::Udp, frame.udp_port),
@@ -425,7 +436,7 @@ fn neighbours<'a>(link: &'a Term, types: &'a [u8]) -> impl Iterator<Item = Rule>
     })
 }
 
-fn refuse(mut terms: Vec<Term>, why: Option<Why>) -> Rule {
+pub(super) fn refuse(mut terms: Vec<Term>, why: Option<Why>) -> Rule {
     terms.push(Term::Count);
     terms.extend(why.map(Term::Log));
     terms.push(Term::Drop);
@@ -440,7 +451,7 @@ fn set(name: String, family: Family, elements: BTreeSet<IpAddr>) -> Set {
     }
 }
 
-fn chain(name: String, rules: Vec<Rule>) -> Chain {
+pub(super) fn chain(name: String, rules: Vec<Rule>) -> Chain {
     Chain {
         name,
         base: None,

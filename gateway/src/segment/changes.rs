@@ -32,12 +32,24 @@ pub enum Cut {
         /// TCP or UDP.
         transport: Transport,
     },
+    /// The connections of a service to what it dials for a device.
+    Knock {
+        /// The service's own address.
+        from: IpAddr,
+        /// What it dials.
+        dialled: SocketAddr,
+    },
+    /// The connections of the gateway to where a device accepts them.
+    Dial {
+        /// The device's address and port.
+        device: SocketAddr,
+    },
 }
 
 /// The flows whose treatment is not the same under the new plan.
 #[must_use]
 pub fn cuts(old: &Plan, new: &Plan) -> Vec<Cut> {
-    let mut cuts = BTreeSet::new();
+    let mut cuts = cuts_of_services(old, new);
     let changed = changed_parties(old, new);
     for (name, before) in &old.devices {
         if before.standing != Standing::Active {
@@ -67,6 +79,28 @@ pub fn cuts(old: &Plan, new: &Plan) -> Vec<Cut> {
         }
     }
     cuts.into_iter().collect()
+}
+
+/// What services dialled and may dial no longer, or not in the same way.
+//= C9
+fn cuts_of_services(old: &Plan, new: &Plan) -> BTreeSet<Cut> {
+    let mut cuts = BTreeSet::new();
+    let kept: BTreeSet<SocketAddr> = new.inward.values().map(|inward| inward.accepts).collect();
+    for (knock, before) in &old.inward {
+        if old.mode == new.mode && new.inward.get(knock) == Some(before) {
+            continue;
+        }
+        cuts.insert(Cut::Knock {
+            from: knock.from,
+            dialled: knock.dialled,
+        });
+        if !kept.contains(&before.accepts) {
+            cuts.insert(Cut::Dial {
+                device: before.accepts,
+            });
+        }
+    }
+    cuts
 }
 
 /// Addresses that belong to another device than before. Hold them in a first apply (`Facts::held`), so that
@@ -105,7 +139,23 @@ pub fn describe(old: &Plan, new: &Plan) -> Vec<String> {
             &mut said,
         );
     }
+    describe_services(old, new, &mut said);
     said.finish()
+}
+
+fn describe_services(old: &Plan, new: &Plan, said: &mut Sentences) {
+    let pairs = |plan: &Plan| -> BTreeSet<(String, String)> {
+        let all = plan.inward.values();
+        all.map(|one| (one.service.to_string(), one.device.to_string()))
+            .collect()
+    };
+    let (old, new) = (pairs(old), pairs(new));
+    for (service, device) in new.difference(&old) {
+        said.say(|| format!("service {service} may now dial device {device}, inspected"));
+    }
+    for (service, device) in old.difference(&new) {
+        said.say(|| format!("service {service} may no longer dial device {device}"));
+    }
 }
 
 fn describe_party(party: &Party, old: Option<&Grants>, new: Option<&Grants>, said: &mut Sentences) {
@@ -368,6 +418,37 @@ mod tests {
         let his = ["fd64::1", "fd64::2"].map(|device| service(device, "[fd20::10]:2575"));
         assert_eq!(cuts, his);
         assert!(said.is_empty(), "nobody gains or loses: {said:?}");
+    }
+
+    //= C9
+    #[test]
+    fn what_a_service_dialled_is_cut_when_it_may_not_any_more() {
+        let config = crate::segment::fixture::archive(HospitalMode::Snat);
+        let old = Plan::new(&config, &facts());
+        assert!(cuts(&old, &old).is_empty() && describe(&old, &old).is_empty());
+        let mut facts = facts();
+        (facts.standing).insert("us-1".parse().unwrap(), Standing::Quarantined);
+        let new = Plan::new(&config, &facts);
+        let knock = |from, dialled| Cut::Knock {
+            from: ip(from),
+            dialled: at(dialled),
+        };
+        let dial = |device| Cut::Dial { device: at(device) };
+        let cut = cuts(&old, &new);
+        for expected in [
+            knock("10.20.1.10", "10.20.0.1:11207"),
+            knock("fd20::10", "[fd20::1]:11207"),
+            dial("10.64.0.1:11112"),
+            dial("[fd64::1]:11112"),
+        ] {
+            assert!(cut.contains(&expected), "{expected:?} of {cut:?}");
+        }
+        assert!(!cut.contains(&dial("10.64.0.2:104")), "{cut:?}");
+        let said = describe(&old, &new).join("\n");
+        assert!(
+            said.contains("service pacs may no longer dial device us-1"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub fn cut(cuts: &[Cut]) -> Result<(), SegmentError> {
     let (v4, v6): (Vec<Cut>, Vec<Cut>) = cuts.iter().partition(|cut| match cut {
         Cut::Device { address } => address.is_ipv4(),
         Cut::Service { device, .. } => device.is_ipv4(),
+        Cut::Knock { from, .. } => from.is_ipv4(),
+        Cut::Dial { device } => device.is_ipv4(),
     });
     // Each filtered deletion walks the kernel's table once, a dump does so for all.
     if v4.len() > MAX_FILTERED || !cut_filtered(&v4)? {
@@ -86,24 +88,40 @@ fn filters(cut: &Cut) -> Vec<Vec<u8>> {
                 BY_DESTINATION,
             ),
         ],
+        Cut::Service { .. } | Cut::Knock { .. } | Cut::Dial { .. } => {
+            let Some((from, to, transport)) = wanted(cut) else {
+                return Vec::new();
+            };
+            let mut ends = vec![IPTuple::DestinationAddress(to.ip())];
+            ends.extend(from.map(IPTuple::SourceAddress));
+            let tuples = vec![
+                Tuple::Ip(ends),
+                Tuple::Proto(vec![
+                    ProtoTuple::Protocol(protocol(transport)),
+                    ProtoTuple::DestinationPort(to.port()),
+                ]),
+            ];
+            let by_source = if from.is_some() { BY_SOURCE } else { 0 };
+            let bits = by_source | BY_DESTINATION | BY_PROTOCOL | BY_DESTINATION_PORT;
+            vec![filter(to.ip(), tuples, bits)]
+        }
+    }
+}
+
+/// Who called, if that matters, and what was called.
+type Call = (Option<IpAddr>, SocketAddr, Transport);
+
+/// The calls of a cut; `None` if all flows of an address are meant.
+fn wanted(cut: &Cut) -> Option<Call> {
+    match *cut {
+        Cut::Device { .. } => None,
         Cut::Service {
             device,
             service,
             transport,
-        } => {
-            let tuples = vec![
-                Tuple::Ip(vec![
-                    IPTuple::SourceAddress(device),
-                    IPTuple::DestinationAddress(service.ip()),
-                ]),
-                Tuple::Proto(vec![
-                    ProtoTuple::Protocol(protocol(transport)),
-                    ProtoTuple::DestinationPort(service.port()),
-                ]),
-            ];
-            let bits = BY_SOURCE | BY_DESTINATION | BY_PROTOCOL | BY_DESTINATION_PORT;
-            vec![filter(device, tuples, bits)]
-        }
+        } => Some((Some(device), service, transport)),
+        Cut::Knock { from, dialled } => Some((Some(from), dialled, Transport::Tcp)),
+        Cut::Dial { device } => Some((None, device, Transport::Tcp)),
     }
 }
 
@@ -176,26 +194,18 @@ fn collect(
 /// Cuts, for looking up.
 struct Wanted {
     devices: BTreeSet<IpAddr>,
-    services: BTreeSet<(IpAddr, SocketAddr, Transport)>,
+    calls: BTreeSet<Call>,
 }
 
 impl Wanted {
     fn new(cuts: &[Cut]) -> Self {
         let devices = cuts.iter().filter_map(|cut| match *cut {
             Cut::Device { address } => Some(address),
-            Cut::Service { .. } => None,
-        });
-        let services = cuts.iter().filter_map(|cut| match *cut {
-            Cut::Device { .. } => None,
-            Cut::Service {
-                device,
-                service,
-                transport,
-            } => Some((device, service, transport)),
+            Cut::Service { .. } | Cut::Knock { .. } | Cut::Dial { .. } => None,
         });
         Self {
             devices: devices.collect(),
-            services: services.collect(),
+            calls: cuts.iter().filter_map(wanted).collect(),
         }
     }
 
@@ -226,11 +236,13 @@ impl Wanted {
         }
         let (from, to) = (from?, to?);
         let of_device = self.devices.contains(&from) || self.devices.contains(&to);
-        let to_service = || {
-            let key = (from, SocketAddr::new(to, port?), transport?);
-            self.services.contains(&key).then_some(())
+        let called = || {
+            let (to, transport) = (SocketAddr::new(to, port?), transport?);
+            let mut keys = [Some(from), None].into_iter();
+            keys.any(|from| self.calls.contains(&(from, to, transport)))
+                .then_some(())
         };
-        (of_device || to_service().is_some()).then_some((from, tuples))
+        (of_device || called().is_some()).then_some((from, tuples))
     }
 }
 

@@ -38,6 +38,63 @@ interface = "lan0"
 mode = "snat"
 "#;
 
+/// An ultrasound that has images moved to itself and another that is only dialled; an archive that dials both.
+pub(crate) fn archive(mode: HospitalMode) -> Config {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("wireguard.key");
+    std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=\n").unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&key, owner_only).unwrap();
+    let mut text = format!("{EMPTY}{ARCHIVE}");
+    if mode == HospitalMode::Snat {
+        text = text.replace("mode =", "address = [\"10.20.0.1\", \"fd20::1\"]\nmode =");
+        text = text.replace("= 11112", "= 11112\nhospital_port = 11207");
+        text = text.replace("= 104 #", "= 104\nhospital_port = 11208");
+    } else {
+        text = text.replace("snat", "routed");
+    }
+    let source = Source {
+        path: "lazaret.toml".into(),
+        text,
+    };
+    Config::from_sources(directory.path(), &[source]).unwrap()
+}
+
+const ARCHIVE: &str = r#"
+[service.pacs]
+address = "10.20.1.10:104"
+protocol = "dicom"
+called_ae = "PACS1"
+[service.pacs-v6]
+address = "[fd20::10]:104"
+protocol = "dicom"
+called_ae = "PACS6"
+[device.us-1]
+wireguard = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+addresses = ["10.64.0.1", "fd64::1"]
+roles = ["ultrasound"]
+ae_title = "US1"
+dicom_port = 11112
+[device.us-2]
+wireguard = "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+addresses = ["10.64.0.2", "fd64::2"]
+ae_title = "US2"
+dicom_port = 104 #
+[device.us-3]
+wireguard = "AwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+addresses = ["10.64.0.3", "fd64::3"]
+roles = ["ultrasound"]
+ae_title = "US3"
+[rule.retrieves]
+from = ["role:ultrasound"]
+to = ["pacs", "pacs-v6"]
+dicom = { allow = ["C-MOVE"], move_destinations = ["US1", "US3"] }
+[rule.pushes]
+from = ["pacs"]
+to = ["device:us-2"]
+dicom = { allow = ["C-ECHO", "C-STORE"] }
+"#;
+
 /// Two ECGs that send results, a workstation that uses a console; `his` and `console` in both families.
 pub(crate) fn small(mode: HospitalMode) -> Config {
     let mut config = empty(mode);
@@ -83,6 +140,7 @@ pub(crate) fn device(config: &mut Config, name: &str, addresses: &[&str], roles:
         hl7_senders: Vec::new(),
         ae_title: None,
         dicom_port: None,
+        hospital_port: None,
         patients: Vec::new(),
         device_ids: Vec::new(),
         default_charset: "ASCII".to_owned(),
@@ -125,8 +183,9 @@ fn service(config: &mut Config, name: &str, address: &str, protocol: ServiceProt
 pub(crate) fn rule(config: &mut Config, name: &str, from: &[&str], to: &[&str]) {
     let rule = Rule {
         origin: origin(),
-        from: from.iter().map(|text| party(text)).collect(),
-        to: to.iter().map(|name| name.parse().unwrap()).collect(),
+        direction: lazaret_config::Direction::FromDevices,
+        parties: from.iter().map(|text| party(text)).collect(),
+        services: to.iter().map(|name| name.parse().unwrap()).collect(),
         hl7: None,
         dicom: None,
         limit: Limit::default(),

@@ -10,6 +10,7 @@
 pub mod table;
 pub mod plan;
 mod chains;
+mod doors;
 pub mod changes;
 pub mod nft;
 pub mod readback;

@@ -238,13 +238,8 @@ fn expressions(term: &Term, sets: &BTreeMap<&str, Set>) -> Expressions {
         Term::SourceIn(family, name) => in_set(*family, true, name)?,
         Term::DestinationIn(family, name) => in_set(*family, false, name)?,
         Term::SourceNet(net) => source_net(net)?,
-        Term::Destination(to) => {
-            let family = Family::of(*to);
-            let mut out = of_family(family);
-            out.push(address(family, false).into());
-            out.push(Cmp::new(CmpOp::Eq, octets(*to)).into());
-            out
-        }
+        Term::Source(from) => is_address(*from, true),
+        Term::Destination(to) => is_address(*to, false),
         Term::Port(transport, number) => port(*transport, false, *number),
         Term::SourcePort(transport, number) => port(*transport, true, *number),
         Term::Icmp(family) => protocol(icmp_number(*family)),
@@ -331,6 +326,14 @@ fn address(family: Family, source: bool) -> rustables::expr::Payload {
         (Family::V6, false) => NetworkHeaderField::IPv6(IPv6HeaderField::Daddr),
     })
     .build()
+}
+
+fn is_address(wanted: IpAddr, source: bool) -> Vec<RawExpression> {
+    let family = Family::of(wanted);
+    let mut out = of_family(family);
+    out.push(address(family, source).into());
+    out.push(Cmp::new(CmpOp::Eq, octets(wanted)).into());
+    out
 }
 
 fn source_net(net: &IpNet) -> Expressions {

@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use lazaret_config::{
-    Config, Device, HospitalMode, Hours, Identity, Party, Rule, Service, ServiceProtocol, Transport,
+    Config, Device, Direction, HospitalMode, Hours, Identity, Party, Rule, Service,
+    ServiceProtocol, Transport,
 };
 
 use crate::flow::Standing;
@@ -24,6 +25,7 @@ pub struct Plan {
     pub(super) mode: HospitalMode,
     pub(super) devices: BTreeMap<DeviceName, Member>,
     pub(super) grants: BTreeMap<Party, Grants>,
+    pub(super) inward: BTreeMap<Knock, Inward>,
 }
 
 /// What the configuration does not know.
@@ -87,6 +89,27 @@ pub(super) enum Treatment {
     Steered { listener: SocketAddr, mark: u32 },
 }
 
+/// How a service dials a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Knock {
+    /// The service's own address.
+    pub from: IpAddr,
+    /// What it dials.
+    pub dialled: SocketAddr,
+}
+
+/// What becomes of a connection from a service to a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Inward {
+    pub service: ServiceName,
+    pub device: DeviceName,
+    /// Where it is accepted in the device's place, under the mark of the service.
+    pub listener: SocketAddr,
+    pub mark: u32,
+    /// Where the device accepts what was accepted for it.
+    pub accepts: SocketAddr,
+}
+
 impl Plan {
     /// Decides.
     #[must_use]
@@ -117,6 +140,7 @@ impl Plan {
                 (name.clone(), member)
             })
             .collect();
+        let inward = inward(config, facts, &devices);
         let frame = chains::Frame {
             tunnel: config.wireguard.interface.clone(),
             gateway: config.wireguard.addresses.clone(),
@@ -126,10 +150,11 @@ impl Plan {
             mode: config.hospital.mode,
         };
         Self {
-            table: chains::build(&frame, &devices, &grants),
+            table: chains::build(&frame, &devices, &grants, &inward),
             mode: config.hospital.mode,
             devices,
             grants,
+            inward,
         }
     }
 
@@ -161,15 +186,25 @@ pub fn networks(config: &Config) -> BTreeSet<IpNet> {
 
 /// What every party that a rule in force names may reach.
 fn grants(config: &Config, facts: &Facts) -> BTreeMap<Party, Grants> {
-    let in_force = || (config.rules.values()).filter(|rule| holds_at(rule, facts.now));
-    let parties: BTreeSet<&Party> = in_force().flat_map(|rule| &rule.from).collect();
-    let marks = marks(&parties);
+    let outward = |rule: &&Rule| rule.direction == Direction::FromDevices;
+    let in_force = || {
+        let rules = config.rules.values().filter(outward);
+        rules.filter(|rule| holds_at(rule, facts.now))
+    };
+    let parties: BTreeSet<&Party> = in_force().flat_map(|rule| &rule.parties).collect();
+    let marks = marks(
+        parties
+            .into_iter()
+            .cloned()
+            .map(|party| (party_name(&party), party)),
+        MARK_BASE,
+    );
     let mut grants: BTreeMap<Party, Grants> = BTreeMap::new();
     for rule in in_force() {
-        for party in &rule.from {
+        for party in &rule.parties {
             let mark = marks.get(party).copied().unwrap_or(MARK_BASE);
             let of_party = grants.entry(party.clone()).or_default();
-            for name in &rule.to {
+            for name in &rule.services {
                 if let Some(service) = config.services.get(name) {
                     reach(of_party, name, service, facts.listeners, mark);
                 }
@@ -206,24 +241,70 @@ fn reach(grants: &mut Grants, name: &ServiceName, service: &Service, to: Listene
     }
 }
 
-/// A mark for each party that does not change when other parties come and go,
+/// What services in the hospital may dial, by the rules in force.
+/// What the device asked for is not known here: whether anything of it is outstanding is the relay's to see.
+//= C3
+fn inward(
+    config: &Config,
+    facts: &Facts,
+    devices: &BTreeMap<DeviceName, Member>,
+) -> BTreeMap<Knock, Inward> {
+    let services = config.services.keys().cloned();
+    let marks = marks(services.map(|name| (name.to_string(), name)), INWARD_BASE);
+    let mut all = BTreeMap::new();
+    for (device, member) in devices {
+        let accepts = (config.devices.get(device)).is_some_and(|d| d.dicom_port.is_some());
+        if member.standing != Standing::Active || !accepts {
+            continue;
+        }
+        for service in config.callers(device) {
+            let Some(from) = config.services.get(service).map(|service| service.address) else {
+                continue;
+            };
+            let rules = config.inward(device, service);
+            if !rules.iter().any(|one| holds_at(one.rule, facts.now)) {
+                continue;
+            }
+            let Some(listener) = facts.listeners.of(Family::of(from)) else {
+                continue;
+            };
+            for entrance in config.entrances(device, service) {
+                if !member.addresses.contains(&entrance.device.ip()) {
+                    continue;
+                }
+                let knock = Knock {
+                    from,
+                    dialled: entrance.dialled,
+                };
+                all.entry(knock).or_insert_with(|| Inward {
+                    service: service.clone(),
+                    device: device.clone(),
+                    listener,
+                    mark: marks.get(service).copied().unwrap_or(INWARD_BASE),
+                    accepts: entrance.device,
+                });
+            }
+        }
+    }
+    all
+}
+
+/// A mark for each name that does not change when others come and go,
 /// so that a replacement of the table harms no live connection.
-fn marks(parties: &BTreeSet<&Party>) -> BTreeMap<Party, u32> {
+fn marks<T: Ord>(all: impl Iterator<Item = (String, T)>, base: u32) -> BTreeMap<T, u32> {
     let mut taken = BTreeSet::new();
     let mut marks = BTreeMap::new();
-    for party in parties {
+    for (name, of) in all {
         // FNV-1a, folded to 24 bits.
-        let hash = party_name(party)
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| {
-                (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-            });
+        let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
         let mut low = (hash >> 24) ^ (hash & 0x00ff_ffff);
         // Two names with one hash: the later one takes the next free mark.
         while !taken.insert(low) {
             low = (low + 1) & 0x00ff_ffff;
         }
-        marks.insert((*party).clone(), MARK_BASE | low);
+        marks.insert(of, base | low);
     }
     marks
 }
@@ -300,6 +381,8 @@ fn day(weekday: jiff::civil::Weekday) -> lazaret_config::Day {
 
 /// Marks of steered connections begin with these bits.
 const MARK_BASE: u32 = 0x4c00_0000;
+/// Marks of connections from services begin with these.
+const INWARD_BASE: u32 = 0x4d00_0000;
 /// Routers before routers; the configuration allows one.
 const MAX_ROUTERS: usize = 4;
 
@@ -360,6 +443,41 @@ mod tests {
         plain(&mut config, "time", "10.20.0.1", &[(Transport::Udp, 123)]);
         rule(&mut config, "own", &["device:ecg-1"], &["time"]);
         insta::assert_snapshot!(Plan::new(&config, &facts).table());
+    }
+
+    #[test]
+    fn the_table_by_which_services_dial_devices() {
+        use crate::segment::fixture::archive;
+        let plan = Plan::new(&archive(HospitalMode::Snat), &facts(NOON));
+        insta::assert_snapshot!("dialled_with_snat", plan.table());
+        let plan = Plan::new(&archive(HospitalMode::Routed), &facts(NOON));
+        insta::assert_snapshot!("dialled_routed", plan.table());
+    }
+
+    //= C3
+    #[test]
+    fn nobody_dials_without_a_rule_in_force_for_an_active_device() {
+        use crate::segment::fixture::archive;
+        let config = archive(HospitalMode::Snat);
+        let dialled = |config: &Config, facts: &Facts| {
+            let plan = Plan::new(config, facts);
+            let all = plan.inward.keys().map(|knock| knock.dialled.to_string());
+            all.collect::<Vec<_>>().join(" ")
+        };
+        let all = "10.20.0.1:11207 10.20.0.1:11208 [fd20::1]:11207";
+        assert_eq!(dialled(&config, &facts(NOON)), all);
+        let mut quarantined = facts(NOON);
+        (quarantined.standing).insert("us-1".parse().unwrap(), Standing::Quarantined);
+        assert_eq!(dialled(&config, &quarantined), "10.20.0.1:11208");
+        let mut closed = config.clone();
+        for name in ["retrieves", "pushes"] {
+            let rule = closed.rules.get_mut(&name.parse().unwrap()).unwrap();
+            rule.until = Some(jiff::civil::date(2026, 11, 23));
+        }
+        assert_eq!(dialled(&closed, &facts(NOON)), "");
+        let mut facts = facts(NOON);
+        facts.listeners.v4 = None;
+        assert_eq!(dialled(&config, &facts), "[fd20::1]:11207");
     }
 
     #[test]
@@ -460,9 +578,10 @@ mod tests {
         let names: Vec<Party> = (0..2_000)
             .map(|i| Party::Role(format!("role-{i:04}").parse().unwrap()))
             .collect();
-        let all = marks(&names.iter().collect());
+        let named = |party: &Party| (party_name(party), party.clone());
+        let all = marks(names.iter().map(named), MARK_BASE);
         assert_eq!(all.values().collect::<BTreeSet<_>>().len(), names.len());
-        let few = marks(&names.iter().skip(1_000).step_by(100).collect());
+        let few = marks(names.iter().skip(1_000).step_by(100).map(named), MARK_BASE);
         let same = few
             .iter()
             .filter(|(party, mark)| all.get(*party) == Some(mark));

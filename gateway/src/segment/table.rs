@@ -118,6 +118,8 @@ pub enum Term {
     SourceIn(Family, String),
     /// The destination is in the set.
     DestinationIn(Family, String),
+    /// The source is this address.
+    Source(IpAddr),
     /// The source is in the network.
     SourceNet(IpNet),
     /// The destination is this address.
@@ -336,6 +338,9 @@ impl fmt::Display for Term {
             Self::DestinationIn(family, set) => write!(f, "{} daddr @{set}", family.header()),
             Self::SourceNet(net) => {
                 write!(f, "{} saddr {net}", Family::of(net.addr()).header())
+            }
+            Self::Source(address) => {
+                write!(f, "{} saddr {address}", Family::of(*address).header())
             }
             Self::Destination(address) => {
                 write!(f, "{} daddr {address}", Family::of(*address).header())

@@ -10,6 +10,7 @@
 
 #[path = "../../src/segment/fixture.rs"]
 mod fixture;
+mod inward;
 mod world;
 
 use std::collections::BTreeSet;

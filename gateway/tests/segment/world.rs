@@ -18,6 +18,11 @@ use crate::fixture::{at, ip};
 
 /// Runs `body` in namespaces of its own. `test` is the name of the calling test.
 pub(crate) fn world(test: &str, body: impl FnOnce()) {
+    world_with(test, None, body);
+}
+
+/// As [`world`], with a variable that says which of several worlds of one test it is.
+pub(crate) fn world_with(test: &str, which: Option<&str>, body: impl FnOnce()) {
     if std::env::var_os("LAZARET_WORLD").is_some() {
         shell(SETUP);
         return body();
@@ -27,6 +32,7 @@ pub(crate) fn world(test: &str, body: impl FnOnce()) {
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("LAZARET_WORLD", "1")
+        .envs(which.map(|name| (name, "1")))
         .status()
         .expect("unshare must be installed");
     assert!(status.success(), "inside the namespaces: {status}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::dataset::Transaction;
 use super::dimse::refusal_response;
 use super::fault::refusal;
 use super::message::Head;
@@ -23,6 +24,7 @@ pub struct Approved {
     length: u64,
     released: u64,
     max_length: u32,
+    transaction: Transaction,
 }
 
 impl Approved {
@@ -39,7 +41,22 @@ impl Approved {
             length,
             released: 0,
             max_length,
+            transaction: Transaction::None,
         }
+    }
+
+    /// Notes what its data set says of a transaction.
+    pub(super) fn about(self, transaction: Transaction) -> Self {
+        Self {
+            transaction,
+            ..self
+        }
+    }
+
+    /// What its data set says of storage commitment or a performed procedure step.
+    #[must_use]
+    pub fn transaction(&self) -> &Transaction {
+        &self.transaction
     }
 
     /// What it is.

@@ -156,7 +156,7 @@ fn check(rq: &AssociateRq, policy: &Policy) -> Result<(), Rejection> {
         return fault(RejectReason::CalledAe, refused);
     }
     if policy.rules_for(rq.calling_ae.as_str()).next().is_none() {
-        let detail = "is not the device's own";
+        let detail = "is not the caller's own";
         let refused = refusal(Reason::Identity, "calling AE title", detail);
         return fault(RejectReason::CallingAe, refused);
     }
@@ -294,6 +294,12 @@ pub struct Context {
 }
 
 impl Established {
+    /// The title of who asked for it.
+    #[must_use]
+    pub fn calling_ae(&self) -> &str {
+        &self.calling_ae
+    }
+
     /// The accepted contexts.
     #[must_use]
     pub fn contexts(&self) -> &BTreeMap<u8, Context> {

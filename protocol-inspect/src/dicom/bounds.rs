@@ -81,10 +81,12 @@ impl Rule {
         self.transfer_syntaxes.iter().any(named)
     }
 
-    /// Whether the requestor may be provider of this SOP class: what C-GET brings needs it.
+    /// Whether the requestor may be provider of this SOP class: what C-GET brings needs it, and who reports an event.
     fn reverses(&self, abstract_syntax: &str) -> bool {
         let brings = self.allows("C-GET") && Kind::of(abstract_syntax) == Kind::Storage;
-        self.reverse_roles || brings
+        let reports = "N-EVENT-REPORT";
+        let reports = self.allows(reports) && serves(abstract_syntax, reports);
+        self.reverse_roles || brings || reports
     }
 
     /// Whether instances of this modality are its business; `None` is an instance without one.

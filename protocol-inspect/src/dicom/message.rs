@@ -14,7 +14,7 @@ use super::approved::{Approved, RefusedMessage};
 use super::asked::Asked;
 use super::association::{Established, Peer};
 use super::claim::{compare, content_of, is_query, status_of, subject_of};
-use super::dataset::{Brief, Candidates, Walker};
+use super::dataset::{Brief, Candidates, Transaction, Walker};
 use super::dimse::{Command, Direction, Service, allowed, status};
 use super::exchange::Exchange;
 use super::fault::{Violation, Warnings, refusal};
@@ -179,9 +179,21 @@ impl Dialogue {
     /// An approved request of this end is refused after all, for a reason outside of its content, and answered here:
     /// it does not wait for a response any more.
     pub fn refuse(&mut self, from: Peer, approved: Approved, why: Refusal) -> RefusedMessage {
+        let status = status_of(&why);
+        self.refuse_with(from, approved, status, why)
+    }
+
+    /// As [`Self::refuse`], with the status of the answer.
+    pub fn refuse_with(
+        &mut self,
+        from: Peer,
+        approved: Approved,
+        status: u16,
+        why: Refusal,
+    ) -> RefusedMessage {
         self.exchange.withdraw(from, &approved.head().command);
         let max_length = self.established.max_length(from);
-        approved.refuse(status_of(&why), why, max_length)
+        approved.refuse(status, why, max_length)
     }
 
     /// The policy changed; it holds from the next message on.
@@ -232,6 +244,8 @@ struct Data {
     length: u64,
     /// Small fragments are gathered, so that what is held costs no more than its size.
     gathered: BytesMut,
+    /// What it says of storage commitment or a performed procedure step.
+    transaction: Transaction,
 }
 
 impl MessageInspector {
@@ -335,7 +349,12 @@ impl MessageInspector {
             }
             (None, false) => {
                 self.events.push_back(Event::Command(head.clone()));
-                self.approve(head, brief.rule, Warnings::default(), 0);
+                self.approve(
+                    head,
+                    brief.rule,
+                    Warnings::default(),
+                    (0, Transaction::None),
+                );
             }
             (None, true) => {
                 let (candidates, subject) = match (&self.asked, head.command.direction()) {
@@ -355,6 +374,7 @@ impl MessageInspector {
                     warnings: Warnings::default(),
                     length: 0,
                     gathered: BytesMut::new(),
+                    transaction: Transaction::None,
                 }));
             }
         }
@@ -390,11 +410,12 @@ impl MessageInspector {
             mut walker,
             mut warnings,
             length,
+            transaction,
             ..
         } = *data;
         warnings.append(walker.take_warnings());
         let rule = walker.candidates().first();
-        self.approve(head, rule, warnings, length);
+        self.approve(head, rule, warnings, (length, transaction));
     }
 
     /// Also holds when the walk has ended in shadow.
@@ -429,7 +450,7 @@ impl MessageInspector {
         mut head: Arc<Head>,
         rule: Option<usize>,
         warnings: Warnings,
-        length: u64,
+        (length, transaction): (u64, Transaction),
     ) {
         if head.command.direction() == Direction::Request {
             let rule = rule.and_then(|index| Asked::by(&self.policy, index, &head.command));
@@ -451,7 +472,7 @@ impl MessageInspector {
         }
         all.append(warnings);
         let max_length = self.established.max_length(self.from.other());
-        let approved = Approved::new(head, all.into_vec(), length, max_length);
+        let approved = Approved::new(head, all.into_vec(), length, max_length).about(transaction);
         self.events.push_back(Event::Complete(approved));
     }
 
@@ -510,6 +531,7 @@ impl Data {
         match self.walker.finish() {
             Ok(facts) => {
                 let verdict = compare(&self.head.command, &facts);
+                self.transaction = facts.transaction;
                 self.in_shadow(verdict, false)
             }
             verdict @ Err(_) => self.in_shadow(verdict.map(|_| ()), true),

@@ -31,7 +31,7 @@ pub use crate::embedded::Kind as DocumentKind;
 pub use approved::{Approved, RefusedMessage};
 pub use association::{Context, Established, Filtered, Peer, Rejection, answer, filter};
 pub use bounds::{IdentityUse, Query};
-pub use dataset::{Brief, Content, Facts, Walker, tree};
+pub use dataset::{Brief, Commitment, Content, Facts, StepStatus, Transaction, Walker, tree};
 pub use dimse::{Command, Denied, Direction, Service, allowed, refusal_response, status};
 pub use fault::Violation;
 pub use message::{Dialogue, Event, Head};
@@ -41,7 +41,8 @@ pub use pdu::{
     PduType, Pdv, ProposedContext, RejectReason, RoleSelection, UserInformation, abort, reject,
     release_rp, release_rq,
 };
-pub use policy::{Level, Policy, Profile, Rule, Strictness};
+pub use policy::{Follows, Level, Policy, Profile, Retrieval, Rule, Strictness};
+pub use sop::{PERFORMED_PROCEDURE_STEP, STORAGE_COMMITMENT, is_storage};
 pub use state::{Leg, Side, State};
 pub use transfer::{Compression, TransferSyntax};
 pub use uid::{AeTitle, Uid};

@@ -61,6 +61,28 @@ pub struct Rule {
     pub profiles: Vec<Profile>,
     /// Content verdicts only warn; framing, identity and DIMSE are still enforced.
     pub shadow: bool,
+    /// Set if the rule holds only while something is outstanding that it returns.
+    pub follows: Option<Follows>,
+}
+
+/// What a rule returns to who asked for it on another association.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Follows {
+    /// Images: these C-MOVE of the called title to itself are outstanding.
+    //= DICOM PS3.4 C.4.2
+    Retrieval(Vec<Retrieval>),
+    /// The results of storage commitment.
+    //= DICOM PS3.4 J.3.3
+    Commitment,
+}
+
+/// A C-MOVE whose sub-operations go to its own sender.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Retrieval {
+    /// Its sender, (0000,1030) of what it brings.
+    pub originator: String,
+    /// Its message ID, (0000,1031) of what it brings.
+    pub message_id: u16,
 }
 
 /// How strict the content is judged.

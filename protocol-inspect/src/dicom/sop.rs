@@ -61,6 +61,17 @@ pub(super) fn serves(sop_class: &str, service: &str) -> bool {
     }
 }
 
+/// Whether objects of this SOP class can be stored.
+#[must_use]
+pub fn is_storage(sop_class: &str) -> bool {
+    Kind::of(sop_class) == Kind::Storage
+}
+
+/// Storage Commitment Push Model (PS3.4 annex J).
+pub const STORAGE_COMMITMENT: &str = uids::STORAGE_COMMITMENT_PUSH_MODEL;
+/// Modality Performed Procedure Step (PS3.4 F.7).
+pub const PERFORMED_PROCEDURE_STEP: &str = uids::MODALITY_PERFORMED_PROCEDURE_STEP;
+
 /// Whether a message about `sop_class` may travel in a context of this abstract syntax.
 pub(super) fn travels_in(sop_class: &str, abstract_syntax: &str) -> bool {
     if sop_class == abstract_syntax {

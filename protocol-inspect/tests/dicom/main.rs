@@ -21,6 +21,7 @@ mod object;
 mod properties;
 mod tree;
 mod rules;
+mod transaction;
 mod upper_layer;
 mod values;
 mod walk;

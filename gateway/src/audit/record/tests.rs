@@ -91,6 +91,7 @@ pub(crate) fn samples() -> Vec<Event> {
             what: word("allowed_ip"),
         },
         Event::ConnectionOpened {
+            opener: Side::Device,
             connection: ConnectionId(7),
             device: device.clone(),
             service: service.clone(),

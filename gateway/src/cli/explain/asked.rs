@@ -3,10 +3,24 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lazaret_config::{
-    Config, DeviceName, Party, Port, Service, ServiceName, ServiceProtocol, Target, Transport,
+    Config, DeviceName, Party, Port, Sender, Service, ServiceName, ServiceProtocol, Target,
+    Transport,
 };
 
 use crate::cli::{CliError, Exit};
+
+/// Who asks: a device by name or tunnel address, a role, or a service.
+pub(super) fn sender(config: &Config, text: &str) -> Result<Sender, CliError> {
+    if let Ok(service) = text.parse::<ServiceName>()
+        && config.services.contains_key(&service)
+        && !text
+            .parse()
+            .is_ok_and(|name| config.devices.contains_key::<DeviceName>(&name))
+    {
+        return Ok(Sender::Service(service));
+    }
+    party(config, text).map(Sender::Party)
+}
 
 /// Who: a device by name or address, or a role.
 pub(super) fn party(config: &Config, text: &str) -> Result<Party, CliError> {
@@ -42,8 +56,13 @@ pub(super) fn target_of(
         },
         Err(_) => parse(text)?,
     };
-    if let Target::Service { service, .. } = &target {
-        known(config, service)?;
+    match &target {
+        Target::Service { service, .. } => drop(known(config, service)?),
+        Target::Device { device, .. } if !config.devices.contains_key(device) => {
+            let text = format!("there is no device {device}");
+            return Err(CliError::new(Exit::Usage, text));
+        }
+        Target::Device { .. } => {}
     }
     with(target, said).map(Ok)
 }
@@ -78,9 +97,16 @@ fn with(target: Target, said: Option<&str>) -> Result<Target, CliError> {
             message: Some(said.to_owned()),
             port,
         }),
-        Target::Service { .. } | Target::Device(_) => Err(CliError::new(
+        Target::Device {
+            device,
+            message: None,
+        } => Ok(Target::Device {
+            device,
+            message: Some(said.to_owned()),
+        }),
+        Target::Service { .. } | Target::Device { .. } => Err(CliError::new(
             Exit::Usage,
-            "a message can be asked for once, and of a service",
+            "a message can be asked for once",
         )),
     }
 }
@@ -110,7 +136,7 @@ fn at(config: &Config, address: SocketAddr) -> Option<Target> {
 /// As it is written in tests and on the command line.
 pub(super) fn show(target: &Target) -> String {
     match target {
-        Target::Device(name) => format!("device:{name}"),
+        Target::Device { .. } => target.to_string(),
         Target::Service {
             service,
             message,

@@ -3,6 +3,7 @@
 //! The files answer; the live standing of the device is added if the daemon can be asked.
 
 mod asked;
+mod inward;
 mod suggestion;
 
 use std::collections::BTreeSet;
@@ -10,12 +11,12 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use lazaret_config::{
-    Config, Explanation, Identity, Origin, Party, Profile, ProfileChoice, RuleName, Service,
-    ServiceProtocol, Target,
+    Config, Explanation, Identity, Origin, Party, Profile, ProfileChoice, RuleName, Sender,
+    Service, ServiceProtocol, Target,
 };
 use serde::Serialize;
 
-use asked::{known, party, port_text, show, target_of};
+use asked::{known, port_text, sender, show, target_of};
 
 use super::context::Context;
 use super::device::word;
@@ -26,7 +27,7 @@ use crate::control::message::{Request, Response, Standing};
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// A device by name or tunnel address, or role:NAME
+    /// A device by name or tunnel address, role:NAME, or a service that dials a device
     device: String,
     /// A service by name or IP:PORT; also SERVICE:tcp/22, SERVICE#ORU^R01, device:NAME
     #[arg(value_name = "SERVICE|IP:PORT")]
@@ -42,13 +43,27 @@ pub(super) struct Explain {
 impl Explain {
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
         let config = context.config()?;
-        let party = party(&config, &self.device)?;
+        let sender = sender(&config, &self.device)?;
         let said = self.message.as_ref().or(self.dimse.as_ref());
         let mut answer = match target_of(&config, &self.target, said.map(String::as_str))? {
-            Ok(target) => answer(&config, &party, &target, config.explain(&party, &target))?,
-            Err(address) => nobody_at(from(&party), address),
+            Ok(target) => {
+                let explanation = config.explain_sender(&sender, &target);
+                match &sender {
+                    Sender::Party(party) => answer(&config, party, &target, explanation)?,
+                    Sender::Service(service) => {
+                        inward::answer(&config, service, &target, explanation)
+                    }
+                }
+            }
+            Err(address) => {
+                let asked = match &sender {
+                    Sender::Party(party) => from(party),
+                    Sender::Service(service) => service.to_string(),
+                };
+                nobody_at(asked, address)
+            }
         };
-        if let Party::Device(device) = party {
+        if let Some(device) = inward::device(&sender, &self.target) {
             let request = Request::Devices {
                 device: Some(device),
             };
@@ -157,7 +172,7 @@ fn answer(
     explanation: Explanation,
 ) -> Result<Answer, CliError> {
     let service = match target {
-        Target::Device(_) => None,
+        Target::Device { .. } => None,
         Target::Service { service, .. } => Some((service, known(config, service)?)),
     };
     let Explanation {
@@ -327,7 +342,7 @@ mod tests {
     use crate::cli::sample::{config, origin};
 
     fn ask(config: &Config, who: &str, target: &str, because: Option<(&str, usize)>) -> Answer {
-        let who = party(config, who).unwrap();
+        let who = asked::party(config, who).unwrap();
         let target = target_of(config, target, None).unwrap().unwrap();
         let because: Vec<_> = because
             .iter()
@@ -423,12 +438,13 @@ mod tests {
     fn what_is_not_there_is_misuse() {
         let config = config();
         for error in [
-            party(&config, "ecg-9").unwrap_err(),
-            party(&config, "10.64.0.99").unwrap_err(),
-            party(&config, "role:nobody").unwrap_err(),
+            sender(&config, "ecg-9").unwrap_err(),
+            sender(&config, "10.64.0.99").unwrap_err(),
+            sender(&config, "role:nobody").unwrap_err(),
             target_of(&config, "his", None).unwrap_err(),
             target_of(&config, "his-results#ORU^R01", Some("ORU^R01")).unwrap_err(),
-            target_of(&config, "device:ct-1", Some("ORU^R01")).unwrap_err(),
+            target_of(&config, "device:ct-1#C-ECHO", Some("C-STORE")).unwrap_err(),
+            target_of(&config, "device:ct-9", None).unwrap_err(),
         ] {
             assert_eq!(error.exit, Exit::Usage);
         }

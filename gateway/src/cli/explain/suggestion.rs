@@ -18,7 +18,7 @@ pub(super) fn rule(
     };
     let message = match target {
         Target::Service { message, .. } => message.as_deref(),
-        Target::Device(_) => None,
+        Target::Device { .. } => None,
     };
     let said = match &service.protocol {
         ServiceProtocol::Hl7 { .. } => {

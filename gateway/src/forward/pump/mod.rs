@@ -33,6 +33,8 @@ pub(super) struct Pump {
     id: ConnectionId,
     subject: u64,
     exchange: u64,
+    /// Who opened the connection; the other side is asked for.
+    opener: Side,
     policy: Box<ConnectionPolicy>,
     session: Box<dyn Session>,
     notes: mpsc::UnboundedReceiver<Note>,
@@ -98,23 +100,29 @@ pub(super) struct Opening {
     pub(super) exchange: u64,
     pub(super) policy: Box<ConnectionPolicy>,
     pub(super) session: Box<dyn Session>,
-    pub(super) device: Leg,
+    /// Who opened it.
+    pub(super) accepted: Leg,
     pub(super) notes: mpsc::UnboundedReceiver<Note>,
 }
 
 impl Pump {
     pub(super) fn new(shared: Rc<Shared>, opening: Opening) -> Self {
         let (now, wall) = (shared.clock.now(), shared.clock.wall());
+        let (device, hospital) = match opening.policy.opener {
+            Side::Device => (Some(opening.accepted), None),
+            Side::Hospital => (None, Some(opening.accepted)),
+        };
         Self {
             shared,
             id: opening.id,
             subject: opening.subject,
             exchange: opening.exchange,
+            opener: opening.policy.opener,
             policy: opening.policy,
             session: opening.session,
             notes: opening.notes,
-            device: Some(opening.device),
-            hospital: None,
+            device,
+            hospital,
             asked: false,
             unwanted: 0,
             reconnect: false,
@@ -164,7 +172,7 @@ impl Pump {
     async fn settle(&mut self) -> Result<(), ChannelError> {
         loop {
             self.steps().await?;
-            if self.reconnect && self.hospital.is_none() {
+            if self.reconnect && self.destination().is_none() {
                 self.reconnect = false;
                 self.connect().await?;
             }
@@ -199,6 +207,10 @@ impl Pump {
                     self.spool_result(cleared);
                 }
                 Step::Record(decision) => self.record(decision).await?,
+                Step::Keep(entry) => {
+                    let (id, entry) = (self.id, *entry);
+                    self.shared.tell(&FromRelay::Keep { id, entry }).await?;
+                }
                 Step::Wake => self.shared.wake(self.exchange, self.id),
                 Step::Close { side, reset } => self.close(side, reset),
             }
@@ -215,7 +227,7 @@ impl Pump {
         if self.asked || self.ending {
             return Ok(());
         }
-        if self.hospital.is_some() {
+        if self.destination().is_some() {
             self.reconnect = true;
             return Ok(());
         }
@@ -263,7 +275,7 @@ impl Pump {
     }
 
     async fn record(&mut self, decision: Decision) -> Result<(), ChannelError> {
-        self.totals.count(&decision);
+        self.totals.count(&decision, self.opener);
         let decided = Decided {
             id: self.id,
             decision: record::bounded(decision),
@@ -280,7 +292,7 @@ impl Pump {
         if let Some(leg) = self.leg_mut(side) {
             leg.close(reset);
         }
-        if side == Side::Hospital && std::mem::take(&mut self.asked) {
+        if side != self.opener && std::mem::take(&mut self.asked) {
             self.unwanted += 1;
         }
     }
@@ -297,7 +309,7 @@ impl Pump {
         let written = leg.written().saturating_sub(before);
         if written > 0 {
             self.moved_at = now;
-            if side == Side::Hospital {
+            if side != self.opener {
                 self.totals.sent = self.totals.sent.saturating_add(written);
             }
         }
@@ -312,7 +324,7 @@ impl Pump {
             Side::Device => self.device = None,
             Side::Hospital => self.hospital = None,
         }
-        if side == Side::Device && self.cut_at.is_none() {
+        if side == self.opener && self.cut_at.is_none() {
             // Nobody is left to serve; what is under way gets the time of one answer.
             let timing = self.policy.timing;
             let grace = timing.answer_ms.saturating_add(timing.send_ms);
@@ -436,12 +448,17 @@ impl Pump {
             Note::Upstream(socket) => {
                 self.asked = false;
                 let patience = Duration::from_millis(self.policy.timing.send_ms);
-                self.hospital = socket.and_then(|socket| Leg::new(socket, patience).ok());
-                if self.hospital.is_some() {
-                    *self.knows_gone_mut(Side::Hospital) = false;
+                let leg = socket.and_then(|socket| Leg::new(socket, patience).ok());
+                let reached = leg.is_some();
+                let destination = self.opener.other();
+                match destination {
+                    Side::Device => self.device = leg,
+                    Side::Hospital => self.hospital = leg,
+                }
+                *self.knows_gone_mut(destination) = !reached;
+                if reached {
                     self.session.connected(now, wall);
                 } else {
-                    *self.knows_gone_mut(Side::Hospital) = true;
                     self.session.connect_failed(now, wall);
                 }
             }
@@ -497,6 +514,13 @@ impl Pump {
         match side {
             Side::Device => self.device.as_mut(),
             Side::Hospital => self.hospital.as_mut(),
+        }
+    }
+
+    fn destination(&self) -> Option<&Leg> {
+        match self.opener {
+            Side::Device => self.hospital.as_ref(),
+            Side::Hospital => self.device.as_ref(),
         }
     }
 

@@ -6,20 +6,20 @@ use crate::inspect::{Decision, Outcome, Subject};
 /// What passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::forward) struct Totals {
-    /// Messages forwarded to the hospital.
+    /// Messages of the opener that were forwarded.
     pub(in crate::forward) forwarded: u64,
     /// Refusals.
     pub(in crate::forward) refused: u64,
-    /// Bytes from the device.
+    /// Bytes from the opener.
     pub(in crate::forward) received: u64,
-    /// Bytes to the hospital.
+    /// Bytes to the destination.
     pub(in crate::forward) sent: u64,
 }
 
 impl Totals {
-    /// Counts a decision.
-    pub(super) fn count(&mut self, decision: &Decision) {
-        if decision.from != Side::Device {
+    /// Counts a decision about what the opener said.
+    pub(super) fn count(&mut self, decision: &Decision, opener: Side) {
+        if decision.from != opener {
             return;
         }
         match decision.outcome {

@@ -131,7 +131,7 @@ impl Pump {
         match input {
             Ok(Input::Bytes(length)) => {
                 self.moved_at = now;
-                if side == Side::Device {
+                if side == self.opener {
                     self.totals.received = self.totals.received.saturating_add(length as u64);
                 }
                 let bytes = scratch.get(..length).unwrap_or_default();

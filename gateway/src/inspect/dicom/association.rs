@@ -7,25 +7,28 @@ use std::time::Instant;
 use protocol_inspect::Reason;
 use protocol_inspect::dicom::{
     Abort, AbortReason, AssociateAc, AssociateRj, AssociateRq, Dialogue, Filtered, Leg, PduReader,
-    PduType, RejectReason, Rejection, State, Violation, abort, answer, filter, reject, release_rp,
-    release_rq,
+    PduType, Peer, RejectReason, Rejection, State, Violation, abort, answer, filter, reject,
+    release_rp, release_rq,
 };
 use sha2::{Digest, Sha256};
 
 use super::end::Socket;
-use super::message::peer;
-use super::record::{Trace, reject_words, why};
+use super::record::{Trace, name, reject_words, why};
 use super::{Asked, DicomSession, Phase};
 use crate::flow::Side;
 use crate::inspect::{Outcome, Step, Subject};
 
 impl DicomSession {
-    /// The device asks for an association.
+    /// The opener asks for an association.
     pub(super) fn requested(&mut self, rq: &AssociateRq, now: Instant) {
         let name = PduType::AssociateRq.name();
-        let mut trace = Trace::new(Side::Device, Subject::Association, name, now);
+        let mut trace = Trace::new(self.opener, Subject::Association, name, now);
         trace.warn_all(rq.warnings());
-        match filter(rq, &self.policy) {
+        let policy = self.in_effect(true);
+        if policy.rules.is_empty() && !self.policy.rules.is_empty() {
+            return self.unasked(trace, now);
+        }
+        match filter(rq, &policy) {
             Err(rejection) => self.reject(trace, rejection, now),
             Ok(filtered) if filtered.is_empty() => self.accept_nothing(trace, &filtered, now),
             Ok(filtered) => {
@@ -42,19 +45,31 @@ impl DicomSession {
         }
     }
 
+    /// Nothing that it could bring was asked for: the device is not even dialled.
+    //= C3
+    fn unasked(&mut self, trace: Trace, now: Instant) {
+        let reason = RejectReason::NoReason;
+        let refusal = why(
+            Reason::Forbidden,
+            "association",
+            "brings nothing that was asked for",
+        );
+        self.reject(trace, Rejection { reason, refusal }, now);
+    }
+
     fn reject(&mut self, trace: Trace, rejection: Rejection, now: Instant) {
-        self.say(Side::Device, PduType::AssociateRj, rejection.reject());
+        self.say(self.opener, PduType::AssociateRj, rejection.reject());
         let words = reject_words(rejection.reason.codes());
         let refusal = Some(rejection.refusal);
         self.record(trace, Outcome::Refused, refusal, Some(words), now);
         self.phase = Phase::Over;
-        self.linger(Side::Device, now);
+        self.linger(self.opener, now);
     }
 
     /// The destination need not be asked for an association without contexts.
     fn accept_nothing(&mut self, trace: Trace, filtered: &Filtered, now: Instant) {
         let name = PduType::AssociateAc;
-        self.say(Side::Device, name, filtered.refuse_all());
+        self.say(self.opener, name, filtered.refuse_all());
         let refusal = why(
             Reason::Forbidden,
             "presentation contexts",
@@ -69,16 +84,18 @@ impl DicomSession {
     pub(super) fn ask(&mut self, now: Instant) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Connecting(mut asked, _) => {
-                self.hospital.socket = Socket::Open;
-                self.hospital.leg = Leg::opening();
-                self.hospital.reader = PduReader::new(&self.policy.limits, self.policy.base());
+                let reader = PduReader::new(&self.policy.limits, self.policy.base());
+                let destination = self.end_mut(self.opener.other());
+                destination.socket = Socket::Open;
+                destination.leg = Leg::opening();
+                destination.reader = reader;
                 let request = asked.filtered.request();
                 let length = u64::try_from(request.bytes().len()).unwrap_or(u64::MAX);
                 let digest = Sha256::digest(request.bytes()).into();
                 asked.trace = asked.trace.digested(digest, length);
-                self.pass(Side::Hospital, PduType::AssociateRq, request);
+                self.pass(self.opener.other(), PduType::AssociateRq, request);
                 self.phase = Phase::Accepting(asked, now);
-                self.resume(Side::Device, now);
+                self.resume(self.opener, now);
             }
             other @ (Phase::Request(_)
             | Phase::Accepting(..)
@@ -89,7 +106,7 @@ impl DicomSession {
         }
     }
 
-    /// The destination accepts: every context that the device proposed is answered.
+    /// The destination accepts: every context that the opener proposed is answered.
     pub(super) fn accepted(&mut self, ac: &AssociateAc, now: Instant) -> Result<(), Violation> {
         let Phase::Accepting(asked, _) = &self.phase else {
             return Ok(());
@@ -98,11 +115,14 @@ impl DicomSession {
         if let Some(mut asked) = self.take_asked() {
             asked.trace.warn_all(ac.warnings());
             let kind = PduType::AssociateAc;
-            self.pass(Side::Device, kind, permit);
+            self.pass(self.opener, kind, permit);
             let words = Some(kind.name().to_owned());
             self.record(asked.trace, Outcome::Forwarded, None, words, now);
         }
-        self.dialogue = Some(Dialogue::new(established, &self.policy));
+        let seen = self.outstanding().version();
+        self.seen = seen;
+        let policy = self.in_effect(false);
+        self.dialogue = Some(Dialogue::new(established, &policy));
         self.phase = Phase::Established;
         Ok(())
     }
@@ -110,12 +130,12 @@ impl DicomSession {
     /// The destination rejects: so do we, with its words.
     pub(super) fn rejected(&mut self, rj: AssociateRj, now: Instant) {
         if let Some(asked) = self.take_asked() {
-            self.pass(Side::Device, PduType::AssociateRj, rj.permit());
+            self.pass(self.opener, PduType::AssociateRj, rj.permit());
             let words = Some(reject_words(rj.codes()));
             self.record(asked.trace, Outcome::Forwarded, None, words, now);
         }
-        self.close(Side::Hospital);
-        self.linger(Side::Device, now);
+        self.close(self.opener.other());
+        self.linger(self.opener, now);
     }
 
     /// The destination did not take the request for an association.
@@ -124,14 +144,14 @@ impl DicomSession {
             return;
         };
         let reason = RejectReason::Congestion;
-        self.say(Side::Device, PduType::AssociateRj, reject(reason));
+        self.say(self.opener, PduType::AssociateRj, reject(reason));
         let refusal = why(Reason::Destination, "destination", detail);
         let words = Some(reject_words(reason.codes()));
         self.record(asked.trace, Outcome::Undelivered, Some(refusal), words, now);
         let words = abort(AbortReason::NotSpecified);
-        self.say(Side::Hospital, PduType::Abort, words);
-        self.close(Side::Hospital);
-        self.linger(Side::Device, now);
+        self.say(self.opener.other(), PduType::Abort, words);
+        self.close(self.opener.other());
+        self.linger(self.opener, now);
     }
 
     /// The request on its way, which ends here.
@@ -152,7 +172,7 @@ impl DicomSession {
     //= DICOM PS3.8 9.2.3
     pub(super) fn release_asked(&mut self, side: Side, now: Instant) -> Result<(), Violation> {
         let dialogue = self.dialogue.as_ref();
-        if dialogue.is_some_and(|dialogue| dialogue.is_partial(peer(side))) {
+        if dialogue.is_some_and(|dialogue| dialogue.is_partial(self.peer(side))) {
             return Err(in_the_middle(PduType::ReleaseRq));
         }
         let other = side.other();
@@ -189,7 +209,7 @@ impl DicomSession {
 
     pub(super) fn release_answered(&mut self, side: Side, now: Instant) -> Result<(), Violation> {
         let dialogue = self.dialogue.as_ref();
-        if dialogue.is_some_and(|dialogue| dialogue.is_partial(peer(side))) {
+        if dialogue.is_some_and(|dialogue| dialogue.is_partial(self.peer(side))) {
             return Err(in_the_middle(PduType::ReleaseRp));
         }
         let reason = why(Reason::Sequence, "association", "was released unanswered");
@@ -228,9 +248,12 @@ impl DicomSession {
         if self.pass(other, PduType::Abort, words.permit()) {
             self.end_mut(other).told = Some(kind);
         }
-        let refusal = match side {
-            Side::Device => why(Reason::Sequence, "association", "aborted by the device"),
-            Side::Hospital => why(Reason::Destination, "destination", "aborted"),
+        let refusal = match self.peer(side) {
+            Peer::Requestor => {
+                let detail = format!("aborted by the {}", name(side));
+                why(Reason::Sequence, "association", &detail)
+            }
+            Peer::Acceptor => why(Reason::Destination, "destination", "aborted"),
         };
         self.leave(&refusal, now);
         self.close_both();
@@ -238,16 +261,17 @@ impl DicomSession {
 
     /// The transport connection of this end is gone.
     pub(super) fn lost(&mut self, side: Side, now: Instant) {
-        let refusal = match side {
-            Side::Device => why(Reason::Sequence, "connection", "ended without a release"),
-            Side::Hospital => why(Reason::Destination, "destination", "closed the connection"),
+        let part = self.peer(side);
+        let refusal = match part {
+            Peer::Requestor => why(Reason::Sequence, "connection", "ended without a release"),
+            Peer::Acceptor => why(Reason::Destination, "destination", "closed the connection"),
         };
-        match (&self.phase, side) {
-            (Phase::Connecting(..) | Phase::Accepting(..), Side::Hospital) => {
+        match (&self.phase, part) {
+            (Phase::Connecting(..) | Phase::Accepting(..), Peer::Acceptor) => {
                 self.undelivered("closed the connection", now);
                 return;
             }
-            (Phase::Request(_), _) if !self.device.reader.is_partial() => {}
+            (Phase::Request(_), _) if !self.end_at(self.opener).reader.is_partial() => {}
             (Phase::Established | Phase::Releasing(_) | Phase::Request(_), _) => {
                 let trace = Trace::new(side, Subject::Stream, "", now);
                 self.record(trace, Outcome::Abandoned, Some(refusal.clone()), None, now);

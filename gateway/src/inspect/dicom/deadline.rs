@@ -6,7 +6,7 @@ use protocol_inspect::Reason;
 use protocol_inspect::dicom::{AbortReason, Violation};
 
 use super::end::{End, Socket};
-use super::record::{Trace, why};
+use super::record::{Trace, name, why};
 use super::{DicomSession, Phase, after};
 use crate::flow::Side;
 use crate::inspect::{Outcome, Subject};
@@ -98,15 +98,15 @@ impl DicomSession {
                 self.close(side);
                 return;
             }
-            Late::Response(Side::Device) => {
+            Late::Response(side) if side == self.opener => {
                 why(Reason::Destination, "destination", "no answer in time")
             }
-            Late::Response(Side::Hospital) => why(Reason::Sequence, "device", "no answer in time"),
+            Late::Response(_) => why(Reason::Sequence, name(self.opener), "no answer in time"),
             Late::Release => why(Reason::Sequence, "association", "not released in time"),
             Late::Idle => why(Reason::Sequence, "association", "nothing is said any more"),
         };
         if matches!(late, Late::Release | Late::Idle) {
-            let trace = Trace::new(Side::Device, Subject::Stream, "", now);
+            let trace = Trace::new(self.opener, Subject::Stream, "", now);
             self.record(trace, Outcome::Abandoned, Some(refusal.clone()), None, now);
         }
         self.abort(None, &refusal, now);
@@ -114,8 +114,8 @@ impl DicomSession {
 
     /// Nobody is there to talk to: the connection ends without a word, as PS3.8 asks (AA-2).
     fn artim(&mut self, now: Instant) {
-        if self.device.reader.is_partial() {
-            let trace = Trace::new(Side::Device, Subject::Stream, "", now);
+        if self.end_at(self.opener).reader.is_partial() {
+            let trace = Trace::new(self.opener, Subject::Stream, "", now);
             let refusal = why(Reason::Framing, "PDU", "did not end in time");
             self.record(trace, Outcome::Refused, Some(refusal), None, now);
         }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use protocol_inspect::dicom::{Approved, Head, Leg, PduReader, Pdv, Policy};
 use sha2::{Digest, Sha256};
 
+use super::pledge::Pledge;
 use super::record::Trace;
 use crate::flow::Side;
 
@@ -60,11 +61,14 @@ pub(super) struct Ready {
     pub(super) approved: Approved,
     pub(super) trace: Trace,
     pub(super) held: Held,
+    /// What of it outlives its association.
+    pub(super) pledge: Pledge,
 }
 
 /// A request that was sent on.
 pub(super) struct Request {
     pub(super) trace: Trace,
+    pub(super) pledge: Pledge,
     /// Since when an answer is waited for; the last pending response starts it anew.
     pub(super) since: Instant,
 }
@@ -90,10 +94,11 @@ pub(super) struct Held {
 }
 
 impl End {
-    pub(super) fn new(side: Side, policy: &Policy) -> Self {
-        let (socket, leg) = match side {
-            Side::Device => (Socket::Open, Leg::accepted()),
-            Side::Hospital => (Socket::Absent, Leg::opening()),
+    pub(super) fn new(side: Side, opener: Side, policy: &Policy) -> Self {
+        let (socket, leg) = if side == opener {
+            (Socket::Open, Leg::accepted())
+        } else {
+            (Socket::Absent, Leg::opening())
         };
         Self {
             side,

@@ -12,6 +12,7 @@ use protocol_inspect::dicom::{
 use protocol_inspect::{Reason, Spoken};
 
 use super::end::{Held, Message, Ready, Request, Turn};
+use super::pledge::Unfit;
 use super::record::{Trace, abort_words, broken_by, status_words, why};
 use super::{DicomSession, SIDES};
 use crate::flow::Side;
@@ -20,6 +21,8 @@ use crate::inspect::{Outcome, Step};
 impl DicomSession {
     pub(super) fn value(&mut self, side: Side, value: Pdv, now: Instant) -> Result<(), Violation> {
         self.end_mut(side).message.count(&value.data, now);
+        let from = self.peer(side);
+        self.refresh();
         let Some(dialogue) = &mut self.dialogue else {
             let refusal = why(
                 Reason::Structure,
@@ -29,9 +32,9 @@ impl DicomSession {
             let reason = AbortReason::InvalidParameter;
             return Err(Violation { refusal, reason });
         };
-        dialogue.receive(peer(side), value)?;
+        dialogue.receive(from, value)?;
         while let Some((from, event)) = self.dialogue.as_mut().and_then(Dialogue::poll) {
-            self.event(side_of(from), event, now);
+            self.event(self.side_of(from), event, now);
         }
         Ok(())
     }
@@ -136,14 +139,23 @@ impl DicomSession {
     }
 
     fn approved(&mut self, side: Side, approved: Approved, now: Instant) {
-        let asks = self.has_rate && side == Side::Device && is_rated(approved.head());
+        let pledge = match self.pledge(side, &approved) {
+            Ok(pledge) => pledge,
+            Err(unfit) => return self.unfit(side, approved, unfit, now),
+        };
+        let nameless = self.is_nameless(approved.head());
+        let asks = self.has_rate && side == self.opener && is_rated(approved.head());
         let end = self.end_mut(side);
         let (mut trace, held) = end.take_message(approved.head(), now);
         trace.warn_all(approved.warnings());
+        if nameless {
+            trace.warn("field (0000,1030)".to_owned());
+        }
         let ready = Box::new(Ready {
             approved,
             trace,
             held,
+            pledge,
         });
         if asks {
             end.turn = Turn::Token(ready);
@@ -153,18 +165,36 @@ impl DicomSession {
         }
     }
 
+    /// A message that is right in itself, but does not fit what was said before.
+    fn unfit(&mut self, side: Side, approved: Approved, (status, refusal): Unfit, now: Instant) {
+        let peer = self.peer(side);
+        let end = self.end_mut(side);
+        end.turn = Turn::Reading;
+        let (mut trace, held) = end.take_message(approved.head(), now);
+        trace.warn_all(approved.warnings());
+        let Some(dialogue) = &mut self.dialogue else {
+            return;
+        };
+        let refused = dialogue.refuse_with(peer, approved, status, refusal);
+        self.forget(held, now);
+        self.turn_away(side, &refused, trace, now);
+    }
+
     /// The rate limiter has decided about the message that waits for it.
     pub(super) fn rated(&mut self, granted: bool, now: Instant) {
-        match std::mem::replace(&mut self.device.turn, Turn::Reading) {
+        let opener = self.opener;
+        match std::mem::replace(&mut self.end_mut(opener).turn, Turn::Reading) {
             Turn::Token(ready) => {
-                self.resume(Side::Device, now);
+                self.resume(opener, now);
                 if granted {
-                    self.send(Side::Device, ready, now);
+                    self.send(opener, ready, now);
                 } else {
                     self.over_rate(*ready, now);
                 }
             }
-            other @ (Turn::Reading | Turn::Spool | Turn::Unspooling(_)) => self.device.turn = other,
+            other @ (Turn::Reading | Turn::Spool | Turn::Unspooling(_)) => {
+                self.end_mut(opener).turn = other;
+            }
         }
     }
 
@@ -175,7 +205,7 @@ impl DicomSession {
         let refusal = why(Reason::Rate, "message", "more than the rule allows");
         let refused = dialogue.refuse(Peer::Requestor, ready.approved, refusal);
         self.forget(ready.held, now);
-        self.turn_away(Side::Device, &refused, ready.trace, now);
+        self.turn_away(self.opener, &refused, ready.trace, now);
     }
 
     /// Answers a refused request; what cannot be answered ends the association.
@@ -192,7 +222,7 @@ impl DicomSession {
         let reason = AbortReason::InvalidParameter;
         let words = Some(abort_words(reason));
         self.record(trace, Outcome::Refused, refusal, words, now);
-        let other = broken_by(side);
+        let other = broken_by(side, self.opener);
         self.abort(Some((side, reason)), &other, now);
     }
 
@@ -253,14 +283,20 @@ impl DicomSession {
 
     /// A message went on as a whole.
     fn sent(&mut self, side: Side, ready: Ready, now: Instant) {
-        let command = &ready.approved.head().command;
+        let head = ready.approved.head();
+        let command = &head.command;
         match (command.direction(), command.service()) {
             (Direction::Request, Service::CCancel) => {
                 self.record(ready.trace, Outcome::Forwarded, None, None, now);
             }
             (Direction::Request, _) => {
+                let pledge = self.pledged(ready.pledge, command);
                 let (trace, since) = (ready.trace, now);
-                self.end_mut(side).request = Some(Request { trace, since });
+                self.end_mut(side).request = Some(Request {
+                    trace,
+                    pledge,
+                    since,
+                });
             }
             (Direction::Response, _) => self.answered(side.other(), command, &ready, now),
         }
@@ -278,8 +314,25 @@ impl DicomSession {
             self.end_mut(asker).request = Some(request);
             return;
         }
+        self.answered_pledge(request.pledge, command);
         let words = command.status().map(status_words);
         self.record(request.trace, Outcome::Forwarded, None, words, now);
+    }
+
+    /// Which end of the association a side is.
+    pub(super) fn peer(&self, side: Side) -> Peer {
+        if side == self.opener {
+            Peer::Requestor
+        } else {
+            Peer::Acceptor
+        }
+    }
+
+    fn side_of(&self, peer: Peer) -> Side {
+        match peer {
+            Peer::Requestor => self.opener,
+            Peer::Acceptor => self.opener.other(),
+        }
     }
 
     /// The gateway cannot finish what it began.
@@ -300,19 +353,4 @@ impl DicomSession {
 /// A cancel belongs to a request that was counted, and cannot be answered.
 fn is_rated(head: &Head) -> bool {
     head.command.direction() == Direction::Request && head.command.service() != Service::CCancel
-}
-
-/// The device asked for the association.
-pub(super) fn peer(side: Side) -> Peer {
-    match side {
-        Side::Device => Peer::Requestor,
-        Side::Hospital => Peer::Acceptor,
-    }
-}
-
-fn side_of(peer: Peer) -> Side {
-    match peer {
-        Peer::Requestor => Side::Device,
-        Peer::Acceptor => Side::Hospital,
-    }
 }

@@ -1,10 +1,11 @@
-//! One association: what the device says goes up message by message, what the destination says comes back.
+//! One association: what its opener says goes on message by message, what the destination says comes back.
+//! The opener is the device, or the hospital where a service dials a device.
 //!
 //! In: bytes of either side and the time. Out: steps.
 //! Decided here: the order of things (filter, connect, associate, hold, rate, forward, wait) and what a silence means.
 //! What a PDU or a message says is judged by `protocol_inspect::dicom`.
 //!
-//! - The destination is asked for an association when the device's request was filtered, and not before.
+//! - The destination is asked for an association when the opener's request was filtered, and not before.
 //! - A refused request is answered with a failure status and the association lives on; all other faults abort both legs.
 //! - A request is put on record when its last response passed. No response in time, or the destination gone before it:
 //!   A-ABORT to the sender and no invented status.
@@ -15,11 +16,13 @@ mod deadline;
 mod end;
 mod message;
 mod record;
+pub mod outstanding;
+mod pledge;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,13 +33,16 @@ use protocol_inspect::dicom::{
 use protocol_inspect::{Permit, Reason, Refusal, Spoken};
 
 use self::end::{End, Message, Socket, Turn};
+use self::outstanding::Outstanding;
 use self::record::{Trace, abort_words, why};
 use super::{ConnectionPolicy, EndReason, Outcome, ProtocolPolicy, Session, Step, Subject, Timing};
 use crate::flow::Side;
 
-/// The session of one device connection with one DICOM service.
+/// The session of one connection between a device and a DICOM service, whoever opened it.
 pub struct DicomSession {
     policy: Arc<Policy>,
+    /// The end that opened the connection and asks for the association.
+    opener: Side,
     timing: Timing,
     has_rate: bool,
     device: End,
@@ -44,6 +50,14 @@ pub struct DicomSession {
     phase: Phase,
     /// From A-ASSOCIATE-AC on.
     dialogue: Option<Dialogue>,
+    /// What the device and the service owe each other.
+    memory: Arc<Mutex<Outstanding>>,
+    /// The C-MOVE of this association that is outstanding there.
+    retrieves: Option<u64>,
+    /// How much of it the dialogue knows.
+    seen: u64,
+    /// The wall clock at the last word.
+    wall: Timestamp,
     /// Whose message is in the spool.
     spool: Option<Side>,
     last_activity: Instant,
@@ -54,7 +68,7 @@ pub struct DicomSession {
 
 /// How far the association is.
 enum Phase {
-    /// The device has not asked yet.
+    /// The opener has not asked yet.
     Request(Instant),
     /// The destination is being connected.
     Connecting(Box<Asked>, Instant),
@@ -77,18 +91,28 @@ struct Asked {
 }
 
 impl DicomSession {
-    /// A new connection of a device.
+    /// A new connection.
     #[must_use]
-    pub fn new(policy: &ConnectionPolicy, now: Instant, _wall: Timestamp) -> Self {
+    pub fn new(
+        policy: &ConnectionPolicy,
+        memory: Arc<Mutex<Outstanding>>,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Self {
         let dicom = dicom_policy(policy);
         Self {
-            device: End::new(Side::Device, &dicom),
-            hospital: End::new(Side::Hospital, &dicom),
+            device: End::new(Side::Device, policy.opener, &dicom),
+            hospital: End::new(Side::Hospital, policy.opener, &dicom),
             policy: dicom,
+            opener: policy.opener,
             timing: policy.timing,
             has_rate: policy.rate.is_some(),
             phase: Phase::Request(now),
             dialogue: None,
+            memory,
+            retrieves: None,
+            seen: 0,
+            wall,
             spool: None,
             last_activity: now,
             held_back: false,
@@ -166,7 +190,7 @@ impl DicomSession {
             .map_or("", |head| head.command.service().name());
         let trace = Trace::new(side, Subject::Stream, kind, now);
         let answer = Some(abort_words(violation.reason));
-        let other = record::broken_by(side);
+        let other = record::broken_by(side, self.opener);
         self.record(
             trace,
             Outcome::Refused,
@@ -195,6 +219,7 @@ impl DicomSession {
     /// Records what nobody will answer any more.
     fn leave(&mut self, reason: &Refusal, now: Instant) {
         self.dialogue = None;
+        self.end_retrieval();
         let not_sent = match reason.reason {
             Reason::Destination => Outcome::Undelivered,
             Reason::Framing
@@ -213,7 +238,7 @@ impl DicomSession {
         let mut left = Vec::new();
         match phase {
             Phase::Connecting(asked, _) | Phase::Accepting(asked, _) => {
-                let told = self.device.told.clone();
+                let told = self.end_at(self.opener).told.clone();
                 left.push((asked.trace, not_sent, told));
             }
             Phase::Request(_)
@@ -348,6 +373,12 @@ impl DicomSession {
     }
 }
 
+impl Drop for DicomSession {
+    fn drop(&mut self) {
+        self.end_retrieval();
+    }
+}
+
 impl Session for DicomSession {
     fn wants(&self, from: Side) -> bool {
         match self.end_at(from).socket {
@@ -358,7 +389,8 @@ impl Session for DicomSession {
         }
     }
 
-    fn receive(&mut self, from: Side, bytes: &[u8], now: Instant, _wall: Timestamp) {
+    fn receive(&mut self, from: Side, bytes: &[u8], now: Instant, wall: Timestamp) {
+        self.wall = wall;
         let end = self.end_mut(from);
         if !end.is_open() || bytes.is_empty() {
             return;
@@ -379,7 +411,8 @@ impl Session for DicomSession {
         }
     }
 
-    fn connected(&mut self, now: Instant, _wall: Timestamp) {
+    fn connected(&mut self, now: Instant, wall: Timestamp) {
+        self.wall = wall;
         self.last_activity = now;
         self.ask(now);
         self.advance(now);
@@ -389,20 +422,22 @@ impl Session for DicomSession {
         self.undelivered("cannot be reached", now);
     }
 
-    fn unspooled(&mut self, bytes: Bytes, now: Instant, _wall: Timestamp) {
+    fn unspooled(&mut self, bytes: Bytes, now: Instant, wall: Timestamp) {
+        self.wall = wall;
         self.last_activity = now;
         self.forward_spooled(&bytes, now);
         self.advance(now);
     }
 
-    fn token(&mut self, granted: bool, now: Instant, _wall: Timestamp) {
+    fn token(&mut self, granted: bool, now: Instant, wall: Timestamp) {
+        self.wall = wall;
         self.last_activity = now;
         self.rated(granted, now);
         self.advance(now);
     }
 
     fn wants_token(&self) -> bool {
-        matches!(self.device.turn, Turn::Token(_))
+        matches!(self.end_at(self.opener).turn, Turn::Token(_))
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -421,8 +456,9 @@ impl Session for DicomSession {
         self.policy = dicom_policy(policy);
         self.timing = policy.timing;
         self.has_rate = policy.rate.is_some();
+        let in_effect = self.in_effect(false);
         if let Some(dialogue) = &mut self.dialogue {
-            dialogue.update(&self.policy);
+            dialogue.update(&in_effect);
         }
     }
 

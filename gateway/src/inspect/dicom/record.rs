@@ -112,10 +112,19 @@ pub(super) fn why(reason: Reason, location: &str, detail: &str) -> Refusal {
 }
 
 /// Why what the other end had under way ends.
-pub(super) fn broken_by(side: Side) -> Refusal {
+pub(super) fn broken_by(side: Side, opener: Side) -> Refusal {
+    if side == opener {
+        let detail = format!("broken by the {}", name(side));
+        return why(Reason::Sequence, "association", &detail);
+    }
+    why(Reason::Destination, "destination", "broke the protocol")
+}
+
+/// For people.
+pub(super) fn name(side: Side) -> &'static str {
     match side {
-        Side::Device => why(Reason::Sequence, "association", "broken by the device"),
-        Side::Hospital => why(Reason::Destination, "destination", "broke the protocol"),
+        Side::Device => "device",
+        Side::Hospital => "service",
     }
 }
 

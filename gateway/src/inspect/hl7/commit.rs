@@ -223,6 +223,7 @@ impl Hl7Session {
             | Step::Unspool
             | Step::DropSpool
             | Step::Record(_)
+            | Step::Keep(_)
             | Step::Wake
             | Step::Close { .. } => true,
         });

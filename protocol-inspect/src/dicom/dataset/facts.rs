@@ -5,6 +5,7 @@ use dicom_core::Tag;
 use super::super::policy::Level;
 use super::super::uid::Uid;
 use super::judges::{Element, Tell};
+use super::transaction::Transaction;
 use crate::severity::Weight;
 use crate::{Reason, Refusal};
 
@@ -21,6 +22,8 @@ pub struct Facts {
     pub has_patient_id: bool,
     /// Whether (0008,0005) is there.
     pub has_character_set: bool,
+    /// What it says of storage commitment or a performed procedure step.
+    pub transaction: Transaction,
 }
 
 pub(super) fn element(

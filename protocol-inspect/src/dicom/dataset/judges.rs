@@ -20,6 +20,7 @@ use super::nesting::{self, Nesting};
 use super::object::Object;
 use super::pixels::Pixels;
 use super::rules::RuleJudge;
+use super::transaction::Transaction;
 use super::values::Values;
 use crate::severity::{Severity, Weight};
 use crate::{Reason, Refusal};
@@ -168,7 +169,10 @@ impl Judges {
         Self {
             pixels: Pixels::new(syntax, &brief.policy.limits),
             documents: Documents::new(brief),
-            facts: Facts::default(),
+            facts: Facts {
+                transaction: Transaction::of(brief),
+                ..Facts::default()
+            },
             values: Values::new(brief),
             object: Object::new(brief),
             rules: RuleJudge::default(),
@@ -181,6 +185,7 @@ impl Judges {
         tell: &mut Tell<'_>,
     ) -> Result<(), Refusal> {
         facts::element(&mut self.facts, element, tell)?;
+        self.facts.transaction.element(element, tell)?;
         self.rules.element(element, tell)?;
         self.pixels.element(element, tell)?;
         self.documents.element(element, tell)?;

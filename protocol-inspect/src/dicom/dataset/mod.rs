@@ -13,6 +13,7 @@ mod element;
 mod facts;
 mod fragments;
 mod header;
+mod transaction;
 mod judges;
 mod levels;
 mod nesting;
@@ -45,6 +46,7 @@ pub use brief::{Brief, Content};
 pub(super) use candidates::Candidates;
 pub use facts::Facts;
 pub(super) use rules::Subject;
+pub use transaction::{Commitment, StepStatus, Transaction};
 
 /// The walk of one data set.
 pub struct Walker {

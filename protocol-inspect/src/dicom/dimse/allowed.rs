@@ -6,6 +6,7 @@ use super::super::association::{Context, Peer};
 use super::super::fault::refusal;
 use super::super::policy::{Policy, Rule};
 use super::super::sop::{Kind, serves, travels_in};
+use super::originator;
 use super::{Command, Direction, Service, status};
 use crate::{Reason, Refusal};
 
@@ -56,6 +57,10 @@ pub fn allowed(
         }
         if !classless && !rule.transfers(context.transfer_syntax_uid.as_str()) {
             nearest = "no rule allows this service in this transfer syntax";
+            continue;
+        }
+        if let Some(detail) = originator::strays(command, rule) {
+            nearest = detail;
             continue;
         }
         let moves = |title: &super::AeTitle| rule.may_move_to(title.as_str());

@@ -7,6 +7,7 @@ mod dictionary;
 mod parse;
 mod allowed;
 mod conditions;
+mod originator;
 mod respond;
 
 use bytes::Bytes;

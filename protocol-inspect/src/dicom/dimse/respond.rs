@@ -30,6 +30,18 @@ pub mod status {
     pub const NOT_AUTHORIZED: u16 = 0x0124;
     /// Failure: processing failure (N-services).
     pub const PROCESSING_FAILURE: u16 = 0x0110;
+    /// Invalid attribute value (N-services, PS3.7 C.5.12).
+    pub const INVALID_ATTRIBUTE: u16 = 0x0106;
+    /// No such SOP instance (N-services, PS3.7 C.5.8).
+    pub const NO_SUCH_INSTANCE: u16 = 0x0112;
+    /// No such event type (PS3.7 C.5.11).
+    pub const NO_SUCH_EVENT: u16 = 0x0113;
+    /// Invalid argument value (PS3.7 C.5.5).
+    pub const INVALID_ARGUMENT: u16 = 0x0115;
+    /// Missing attribute (PS3.7 C.5.9).
+    pub const MISSING_ATTRIBUTE: u16 = 0x0120;
+    /// No such action type (PS3.7 C.5.10).
+    pub const NO_SUCH_ACTION: u16 = 0x0123;
     /// Failure: resource limitation (N-services).
     pub const RESOURCE_LIMITATION: u16 = 0x0213;
 

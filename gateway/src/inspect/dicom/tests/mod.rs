@@ -5,6 +5,7 @@
 )]
 
 mod association;
+mod inward;
 mod message;
 mod script;
 mod words;

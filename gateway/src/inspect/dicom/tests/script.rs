@@ -34,7 +34,7 @@ impl Script {
         change(&mut policy);
         let start = Instant::now();
         Self {
-            session: DicomSession::new(&policy, start, wall()),
+            session: DicomSession::new(&policy, Arc::default(), start, wall()),
             start,
             ms: 0,
             out: Vec::new(),
@@ -84,6 +84,7 @@ impl Script {
     fn steps(&mut self) {
         while let Some(step) = self.session.poll() {
             let text = match step {
+                Step::Keep(entry) => format!("keep {:?}", entry.state),
                 Step::Wake => panic!("no other connection here"),
                 Step::Connect => "connect".to_owned(),
                 Step::Forward { to, permit } => {
@@ -283,8 +284,9 @@ fn said(set: &[u8]) -> String {
 
 pub(super) fn policy() -> ConnectionPolicy {
     let allow = ["C-ECHO", "C-STORE", "C-FIND", "N-ACTION"];
-    let classes = [ULTRASOUND, FIND, COMMITMENT];
+    let classes = [ULTRASOUND, FIND, MACHINE_CHECK];
     ConnectionPolicy {
+        opener: Side::Device,
         protocol: ProtocolPolicy::Dicom(Policy {
             limits: Limits::default(),
             calling_ae: Some("US07".into()),
@@ -305,6 +307,7 @@ pub(super) fn policy() -> ConnectionPolicy {
             answer_ms: 60_000,
             idle_ms: 600_000,
             send_ms: 30_000,
+            transaction_ms: 3_600_000,
         },
         rate: None,
         delay_only: false,

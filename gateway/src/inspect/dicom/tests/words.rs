@@ -4,7 +4,8 @@ pub(super) const VERIFICATION: &str = "1.2.840.10008.1.1";
 pub(super) const ULTRASOUND: &str = "1.2.840.10008.5.1.4.1.1.6.1";
 pub(super) const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 pub(super) const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
-pub(super) const COMMITMENT: &str = "1.2.840.10008.1.20.1";
+/// Of treatment machines: events whose content nobody compares with anything.
+pub(super) const MACHINE_CHECK: &str = "1.2.840.10008.5.1.4.34.8";
 pub(super) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const APPLICATION: &str = "1.2.840.10008.3.1.1.1";
 
@@ -27,7 +28,7 @@ impl Default for Rq {
                 (1, VERIFICATION),
                 (3, ULTRASOUND),
                 (5, FIND),
-                (7, COMMITMENT),
+                (7, MACHINE_CHECK),
             ],
         }
     }
@@ -53,7 +54,11 @@ pub(super) fn rq() -> Vec<u8> {
 
 /// Accepts these contexts.
 pub(super) fn ac(ids: &[u8]) -> Vec<u8> {
-    let mut content = opening(1, "PACS1", "US07", APPLICATION);
+    ac_of("PACS1", "US07", ids)
+}
+
+pub(super) fn ac_of(called: &str, calling: &str, ids: &[u8]) -> Vec<u8> {
+    let mut content = opening(1, called, calling, APPLICATION);
     for id in ids {
         let mut inner = vec![*id, 0, 0, 0];
         inner.extend(item(0x40, EXPLICIT.as_bytes()));
@@ -131,6 +136,21 @@ pub(super) fn store(id: u16, instance: &str, set: &[u8], fragment: usize) -> Vec
     stream
 }
 
+/// A C-STORE that belongs to a C-MOVE.
+pub(super) fn moved(id: u16, instance: &str, originator: (&str, u16), set: &[u8]) -> Vec<u8> {
+    let elements = [
+        uid(2, ULTRASOUND),
+        us(0x110, id),
+        us(0x700, 0),
+        uid(0x1000, instance),
+        (0x1030, format!("{:16}", originator.0).into_bytes()),
+        us(0x1031, originator.1),
+    ];
+    let mut stream = data(3, 3, &command(1, &elements, true));
+    stream.extend(fragments(3, set, 700));
+    stream
+}
+
 /// A data set in P-DATA-TF.
 pub(super) fn fragments(context: u8, set: &[u8], size: usize) -> Vec<u8> {
     let mut stream = Vec::new();
@@ -174,7 +194,7 @@ pub(super) fn find_rsp(id: u16, set: Option<&[u8]>) -> Vec<u8> {
 
 pub(super) fn event_report(id: u16, set: &[u8], fragment: usize) -> Vec<u8> {
     let elements = [
-        uid(2, COMMITMENT),
+        uid(2, MACHINE_CHECK),
         us(0x110, id),
         uid(0x1000, "1.2.840.10008.1.20.1.1"),
         us(0x1002, 1),

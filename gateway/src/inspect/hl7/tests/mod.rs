@@ -418,6 +418,7 @@ impl Script {
         );
         while let Some(step) = self.session.poll() {
             let text = match step {
+                Step::Keep(_) => panic!("HL7 keeps nothing"),
                 Step::Connect => "connect".to_owned(),
                 Step::Forward { to, permit } => {
                     let bytes = permit.into_bytes();
@@ -516,6 +517,7 @@ impl Script {
 
 fn policy() -> ConnectionPolicy {
     ConnectionPolicy {
+        opener: Side::Device,
         protocol: ProtocolPolicy::Hl7(Policy {
             default_charset: "ASCII".into(),
             senders: vec![("ECG".into(), "CARDIO".into())],
@@ -533,6 +535,7 @@ fn policy() -> ConnectionPolicy {
             answer_ms: 30_000,
             idle_ms: 3_600_000,
             send_ms: 30_000,
+            transaction_ms: 3_600_000,
         },
         rate: None::<Rate>,
         delay_only: false,

@@ -1,0 +1,269 @@
+//! Transactions that outlive connections, on the disk: storage commitment that was asked for, procedure steps in progress.
+//!
+//! In: entries of relays, in keyed digests. Out: the same, for the next relay. Knows no UID.
+//! `transactions.json` is replaced as a whole, at most once a tick. A file that cannot be understood is set aside:
+//! without it results are refused, so that damage lets nothing in.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use lazaret_config::Config;
+use serde::{Deserialize, Serialize};
+
+use crate::flow::{DeviceName, ServiceName};
+use crate::inspect::dicom::outstanding::{Entry, MOST_ENTRIES, Recall, State};
+
+/// What is remembered.
+pub(super) struct Transactions {
+    directory: PathBuf,
+    key: [u8; 32],
+    of: BTreeMap<(DeviceName, ServiceName), Vec<Entry>>,
+    count: usize,
+    unwritten: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    version: u64,
+    transactions: Vec<Line>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    device: DeviceName,
+    service: ServiceName,
+    #[serde(flatten)]
+    entry: Entry,
+}
+
+impl Transactions {
+    /// Reads what the last process remembered. The key is made when there is none.
+    ///
+    /// # Errors
+    /// When there is no key and none can be made.
+    pub(super) fn open(state_dir: &Path) -> io::Result<Self> {
+        let mut all = Self {
+            directory: state_dir.to_owned(),
+            key: key(&state_dir.join(KEY))?,
+            of: BTreeMap::new(),
+            count: 0,
+            unwritten: false,
+        };
+        let path = state_dir.join(FILE);
+        match read(&path) {
+            Ok(lines) => {
+                for line in lines {
+                    all.insert(line.device, line.service, line.entry);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::error!(%error, "outstanding transactions cannot be read: their results will be refused");
+                // Somebody may want to look at it.
+                if let Err(error) = std::fs::rename(&path, state_dir.join(DAMAGED)) {
+                    tracing::warn!(%error, "the damaged file cannot be set aside");
+                }
+            }
+        }
+        all.unwritten = false;
+        Ok(all)
+    }
+
+    /// Remembers an entry, or that there is none after all.
+    //= C7
+    pub(super) fn keep(&mut self, device: &DeviceName, service: &ServiceName, entry: Entry) {
+        self.insert(device.clone(), service.clone(), entry);
+        self.unwritten = true;
+    }
+
+    /// For a relay that begins a connection between the two.
+    pub(super) fn recall(&self, device: &DeviceName, service: &ServiceName) -> Recall {
+        let key = (device.clone(), service.clone());
+        Recall {
+            key: self.key,
+            entries: self.of.get(&key).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Writes what changed, without what expired or is of nobody any more.
+    pub(super) fn write(&mut self, config: &Config, now: Timestamp) {
+        if !std::mem::take(&mut self.unwritten) {
+            return;
+        }
+        let lifetime = config.limits.transaction_timeout.as_secs();
+        let lifetime = i64::try_from(lifetime).unwrap_or(i64::MAX);
+        self.of.retain(|(device, service), entries| {
+            entries.retain(|entry| entry.lives(now, lifetime));
+            let known =
+                config.devices.contains_key(device) && config.services.contains_key(service);
+            known && !entries.is_empty()
+        });
+        self.count = self.of.values().map(Vec::len).sum();
+        if let Err(error) = self.save() {
+            // The next tick tries again.
+            self.unwritten = true;
+            tracing::error!(%error, "outstanding transactions cannot be remembered beyond a restart");
+        }
+    }
+
+    fn insert(&mut self, device: DeviceName, service: ServiceName, entry: Entry) {
+        let entries = self.of.entry((device, service)).or_default();
+        let before = entries.len();
+        entries.retain(|other| other.id != entry.id);
+        let others = self.count.saturating_sub(before);
+        if entry.state != State::Withdrawn {
+            // The oldest of this device makes room: no other device loses by it.
+            if entries.len() >= MOST_ENTRIES || others + entries.len() >= MOST {
+                entries.drain(..1.min(entries.len()));
+            }
+            if others + entries.len() < MOST {
+                entries.push(entry);
+            }
+        }
+        self.count = others + entries.len();
+    }
+
+    fn save(&self) -> io::Result<()> {
+        let lines = self.of.iter().flat_map(|((device, service), entries)| {
+            entries.iter().map(|entry| Line {
+                device: device.clone(),
+                service: service.clone(),
+                entry: *entry,
+            })
+        });
+        let stored = Stored {
+            version: VERSION,
+            transactions: lines.collect(),
+        };
+        let new = self.directory.join("transactions.json.new");
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = private(&new)?;
+        file.write_all(&serde_json::to_vec(&stored)?)?;
+        file.sync_all()?;
+        std::fs::rename(&new, self.directory.join(FILE))?;
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<Line>> {
+    let mut json = Vec::new();
+    File::open(path)?.take(MAX_SIZE).read_to_end(&mut json)?;
+    let stored: Stored = serde_json::from_slice(&json)?;
+    if stored.version != VERSION {
+        return Err(io::Error::other("the file is of another version"));
+    }
+    Ok(stored.transactions)
+}
+
+/// The key of the digests, made once.
+fn key(path: &Path) -> io::Result<[u8; 32]> {
+    match std::fs::read(path) {
+        Ok(bytes) => bytes
+            .try_into()
+            .map_err(|_| io::Error::other(format!("{} is damaged: remove it", path.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut key = [0; 32];
+            getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+            if let Some(directory) = path.parent() {
+                std::fs::create_dir_all(directory)?;
+            }
+            let mut file = private(path)?;
+            file.write_all(&key)?;
+            file.sync_all()?;
+            Ok(key)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)
+}
+
+const FILE: &str = "transactions.json";
+const DAMAGED: &str = "transactions.json.damaged";
+const KEY: &str = "transactions.key";
+const VERSION: u64 = 1;
+/// Transactions of all devices together; a line takes about 300 bytes.
+const MOST: usize = 65_536;
+const MAX_SIZE: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::connections::tests::config;
+    use crate::inspect::dicom::outstanding::Digest;
+
+    fn digest(n: usize) -> Digest {
+        format!("{n:064x}").try_into().unwrap()
+    }
+
+    fn entry(n: usize, since: i64) -> Entry {
+        Entry {
+            id: digest(n),
+            state: State::Asked(digest(0)),
+            since,
+        }
+    }
+
+    #[test]
+    fn what_is_kept_outlives_the_process_and_what_expired_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = config();
+        let names = ("ecg-1".parse().unwrap(), "his".parse().unwrap());
+        let stranger = "nobody".parse().unwrap();
+        let mut all = Transactions::open(directory.path()).unwrap();
+        all.keep(&names.0, &names.1, entry(1, 1_000_000));
+        all.keep(&names.0, &names.1, entry(2, 1_000_000));
+        all.keep(&names.0, &names.1, entry(3, 0));
+        all.keep(&stranger, &names.1, entry(4, 1_000_000));
+        let mut gone = entry(2, 1_000_000);
+        gone.state = State::Withdrawn;
+        all.keep(&names.0, &names.1, gone);
+        all.write(&config, Timestamp::from_second(1_000_001).unwrap());
+        let again = Transactions::open(directory.path()).unwrap();
+        assert_eq!(again.key, all.key);
+        assert_eq!(
+            again.recall(&names.0, &names.1).entries,
+            [entry(1, 1_000_000)]
+        );
+        assert!(again.recall(&stranger, &names.1).entries.is_empty());
+        let mode = std::fs::metadata(directory.path().join(FILE)).unwrap();
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777,
+            0o600
+        );
+    }
+
+    #[test]
+    fn damage_lets_nothing_in() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(FILE), "{").unwrap();
+        let all = Transactions::open(directory.path()).unwrap();
+        assert!(all.of.is_empty() && directory.path().join(DAMAGED).exists());
+        std::fs::write(directory.path().join(KEY), "short").unwrap();
+        assert!(Transactions::open(directory.path()).is_err());
+    }
+
+    #[test]
+    fn one_device_does_not_fill_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (device, service) = ("ecg-1".parse().unwrap(), "his".parse().unwrap());
+        let mut all = Transactions::open(directory.path()).unwrap();
+        for n in 0..MOST_ENTRIES + 10 {
+            all.keep(&device, &service, entry(n, 0));
+        }
+        let kept = all.recall(&device, &service).entries;
+        assert_eq!((kept.len(), all.count), (MOST_ENTRIES, MOST_ENTRIES));
+        assert_eq!(kept.first().unwrap().id, digest(10));
+    }
+}
