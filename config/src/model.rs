@@ -148,6 +148,8 @@ pub enum ServiceProtocol {
         called_ae: Option<String>,
         /// How strict; holds beside that of the rule. Without either it is `standard`.
         profile: Option<ProfileChoice>,
+        /// When bytes go on; rules may be stricter.
+        release: Release,
         /// Content verdicts only warn.
         shadow: bool,
     },
@@ -167,6 +169,17 @@ pub enum Profile {
     Standard,
     /// Refuses all that the standard refuses.
     Strict,
+}
+
+/// When the bytes of a message go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Release {
+    /// When the whole message has its verdict.
+    #[default]
+    Verified,
+    /// As they are verified, but for the last fragment: of C-STORE requests, which are large.
+    Streaming,
 }
 
 /// A transport port, written `tcp/22`.
@@ -263,6 +276,8 @@ pub struct Rule {
     pub priority: Priority,
     /// How strict; both this and the service's hold, so the stricter counts.
     pub profile: Option<ProfileChoice>,
+    /// When bytes go on; `None` is as the service says. Never less strict than that.
+    pub release: Option<Release>,
     /// Content verdicts only warn.
     pub shadow: bool,
     /// Weekly hours; `None` is always.

@@ -14,29 +14,64 @@ use crate::LimitReached;
 /// Proof that an inspector approved these bytes, which are forwarded unchanged.
 ///
 /// It cannot be cloned, so that nothing is forwarded twice.
+/// Bulk data lies where it was received: the bytes are one or more parts, in order.
 //= C1
 //= C2
 #[derive(PartialEq, Eq)]
 #[must_use = "approved bytes that are not forwarded are lost"]
 pub struct Permit {
-    bytes: Bytes,
+    first: Bytes,
+    rest: Vec<Bytes>,
 }
 
 impl Permit {
     pub(crate) fn new(bytes: Bytes) -> Self {
-        Self { bytes }
+        Self {
+            first: bytes,
+            rest: Vec::new(),
+        }
     }
 
-    /// The approved bytes.
+    /// Of several parts in their order.
+    pub(crate) fn of(parts: Vec<Bytes>) -> Self {
+        let mut rest = parts;
+        let first = if rest.is_empty() {
+            Bytes::new()
+        } else {
+            rest.remove(0)
+        };
+        Self { first, rest }
+    }
+
+    /// The approved bytes. Copies if there are several parts.
     #[must_use]
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub fn bytes(&self) -> Bytes {
+        if self.rest.is_empty() {
+            return self.first.clone();
+        }
+        let mut bytes = self.first.to_vec();
+        for part in &self.rest {
+            bytes.extend_from_slice(part);
+        }
+        bytes.into()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        let rest = self.rest.iter().map(Bytes::len).sum();
+        self.first.len().saturating_add(rest)
+    }
+
+    /// As [`Self::into_parts`], in one piece. Copies if there are several parts.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes()
     }
 
     /// Gives up the proof for the bytes, at the moment of writing them.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
-        self.bytes
+    pub fn into_parts(self) -> impl Iterator<Item = Bytes> {
+        std::iter::once(self.first).chain(self.rest)
     }
 }
 
@@ -62,7 +97,7 @@ impl Spoken {
 // What a message says is in no log: only how long it is.
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Permit({} bytes)", self.bytes.len())
+        write!(f, "Permit({} bytes)", self.length())
     }
 }
 

@@ -13,7 +13,20 @@ struct Imaging<'a> {
 
 impl<'a> Imaging<'a> {
     fn open(lab: &'a Lab) -> Self {
+        Self::open_with(lab, |_| {})
+    }
+
+    /// With a PACS whose service streams.
+    fn streaming(lab: &'a Lab) -> Self {
+        Self::open_with(lab, |site| {
+            let called = "called_ae = \"PACS1\"";
+            site.replace(called, &format!("{called}\nrelease = \"streaming\""));
+        })
+    }
+
+    fn open_with(lab: &'a Lab, change: impl FnOnce(&Site)) -> Self {
         let site = Site::standard(lab);
+        change(&site);
         let gateway = Gateway::start(lab, &site);
         let us = Device::connect(lab, &site, "us-07", Place::Home2);
         let images = Images::make(lab);
@@ -39,50 +52,62 @@ fn verification_works() {
 //= C2
 #[test]
 fn data_sets_arrive_byte_for_byte() {
-    Lab::run(|lab| {
-        let world = Imaging::open(lab);
-        let archive = Archive::start(lab, Archiving::Storescp);
-        for (number, name) in ["us.dcm", "us-implicit.dcm", "ct.dcm", "us-large.dcm"]
-            .iter()
-            .enumerate()
-        {
-            let file = world.images.path(name);
-            let direct = lab.output(
-                Place::Hospital,
-                &[
-                    "/usr/bin/storescu",
-                    "-R",
-                    "-aet",
-                    "US07",
-                    "-aec",
-                    "PACS1",
-                    "10.20.1.10",
-                    "104",
-                    &file,
-                ],
-            );
-            let _ = direct.ok();
-            let stored = archive.wait_for(number + 1);
-            let path = newest(&stored);
-            let expected = data_set(&path);
-            std::fs::remove_file(&path).unwrap();
-            let _ = world.us.storescu("US07", "PACS1", &[&file]).ok();
-            let stored = archive.wait_for(number + 1);
-            assert!(data_set(&newest(&stored)) == expected, "{name} was changed");
-        }
-        let decisions = world.gateway.wait_for_decisions("us-07", 4);
-        let stores: Vec<_> = decisions
-            .iter()
-            .filter(|d| text(d, "kind").starts_with("C-STORE"))
-            .collect();
-        assert_eq!(stores.len(), 4, "{decisions:?}");
-        assert!(
-            stores
-                .iter()
-                .all(|d| text(d, "outcome") == "forwarded" && text(d, "rule") == "us-images")
+    Lab::run(|lab| byte_for_byte(lab, &Imaging::open(lab), 0));
+}
+
+/// The same while they are still being sent.
+//= C2
+#[test]
+fn streamed_data_sets_arrive_byte_for_byte() {
+    Lab::run(|lab| byte_for_byte(lab, &Imaging::streaming(lab), 1));
+}
+
+fn byte_for_byte(lab: &Lab, world: &Imaging<'_>, warnings: usize) {
+    let archive = Archive::start(lab, Archiving::Storescp);
+    for (number, name) in ["us.dcm", "us-implicit.dcm", "ct.dcm", "us-large.dcm"]
+        .iter()
+        .enumerate()
+    {
+        let file = world.images.path(name);
+        let direct = lab.output(
+            Place::Hospital,
+            &[
+                "/usr/bin/storescu",
+                "-R",
+                "-aet",
+                "US07",
+                "-aec",
+                "PACS1",
+                "10.20.1.10",
+                "104",
+                &file,
+            ],
         );
-        assert_eq!(leaks(&world.gateway, &e2e::hl7::CANARIES), [""; 0]);
-    });
+        let _ = direct.ok();
+        let stored = archive.wait_for(number + 1);
+        let path = newest(&stored);
+        let expected = data_set(&path);
+        std::fs::remove_file(&path).unwrap();
+        let _ = world.us.storescu("US07", "PACS1", &[&file]).ok();
+        let stored = archive.wait_for(number + 1);
+        assert!(data_set(&newest(&stored)) == expected, "{name} was changed");
+    }
+    let decisions = world.gateway.wait_for_decisions("us-07", 4);
+    let stores: Vec<_> = decisions
+        .iter()
+        .filter(|d| text(d, "kind").starts_with("C-STORE"))
+        .collect();
+    assert_eq!(stores.len(), 4, "{decisions:?}");
+    assert!(
+        stores
+            .iter()
+            .all(|d| text(d, "outcome") == "forwarded" && text(d, "rule") == "us-images")
+    );
+    for store in stores {
+        let released = store["warnings"].as_array().map_or(0, Vec::len);
+        assert_eq!(released, warnings, "{store}");
+    }
+    assert_eq!(leaks(&world.gateway, &e2e::hl7::CANARIES), [""; 0]);
 }
 
 #[test]

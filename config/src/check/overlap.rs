@@ -1,9 +1,9 @@
-//! Rules that could both accept one message must agree on priority and limits, because only one of them can count it.
+//! Rules that could both accept one message must agree on priority, limits and release, because only one of them can count and carry it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::document::Document;
-use crate::model::{DicomRule, Hl7Rule, Party};
+use crate::model::{DicomRule, Hl7Rule, Party, Release};
 use crate::name::{RuleName, ServiceName};
 use crate::problem::{Fault, Problems};
 use crate::table::rule::RawRule;
@@ -70,14 +70,12 @@ fn conflict(document: &Document, a: &Candidate<'_>, b: &Candidate<'_>) -> Option
         a.rule.priority == b.rule.priority,
         a.rule.limit == b.rule.limit,
     ) {
-        (true, true) => return None,
+        (true, true) => return release_conflict(document, a, b),
         (false, true) => "have different priorities",
         (true, false) => "have different limits",
         (false, false) => "have different priorities and limits",
     };
-    if let (Some(mine), Some(theirs)) = (&a.rule.hours, &b.rule.hours)
-        && !mine.may_overlap(theirs)
-    {
+    if never_together(a, b) {
         return None;
     }
     let service = a.services.intersection(&b.services).find(|name| {
@@ -98,6 +96,44 @@ fn conflict(document: &Document, a: &Candidate<'_>, b: &Candidate<'_>) -> Option
         "rules `{}` and `{}` accept the same for service `{service}`, but {differ}",
         a.name, b.name
     ))
+}
+
+/// Whether both can accept one operation and would release it in different ways.
+fn release_conflict(document: &Document, a: &Candidate<'_>, b: &Candidate<'_>) -> Option<String> {
+    if never_together(a, b) {
+        return None;
+    }
+    let (one, other) = both(&a.rule.dicom, &b.rule.dicom)?;
+    if !stores(one) || !stores(other) || !meet(&one.sop_classes, &other.sop_classes) {
+        return None;
+    }
+    let holds =
+        |rule: &RawRule| rule.release.as_ref().map(|at| at.value) == Some(Release::Verified);
+    if holds(a.rule) == holds(b.rule) {
+        return None;
+    }
+    let service = a.services.intersection(&b.services).find(|name| {
+        let service = document.services.get(*name);
+        service.is_some_and(|service| service.release == Release::Streaming)
+    })?;
+    Some(format!(
+        "rules `{}` and `{}` accept the same for service `{service}`, but have different releases",
+        a.name, b.name
+    ))
+}
+
+/// Whether a rule carries C-STORE requests, in either direction.
+fn stores(rule: &DicomRule) -> bool {
+    ["C-STORE", "C-GET"]
+        .iter()
+        .any(|service| rule.allow.contains(*service))
+}
+
+fn never_together(a: &Candidate<'_>, b: &Candidate<'_>) -> bool {
+    match (&a.rule.hours, &b.rule.hours) {
+        (Some(mine), Some(theirs)) => !mine.may_overlap(theirs),
+        (Some(_) | None, Some(_) | None) => false,
+    }
 }
 
 fn both<'r, T>(

@@ -4,7 +4,7 @@ use super::Members;
 use crate::dicom::OWN_TITLE;
 use crate::document::Document;
 use crate::field::party::{Receiver, Source};
-use crate::model::{Direction, Party};
+use crate::model::{Direction, Party, Release};
 use crate::name::{DeviceName, RoleName, ServiceName};
 use crate::problem::{At, Fault, Place, Problems};
 use crate::table::device::RawDevice;
@@ -21,6 +21,40 @@ pub(super) fn check(document: &Document, members: &Members<'_>, problems: &Probl
         fits(rule, &protocols, problems);
         bindings(rule, members, &protocols, problems);
         patient_key(document, rule, problems);
+        release(document, rule, problems);
+    }
+}
+
+/// Streaming is a choice of the service; a rule can only be stricter.
+fn release(document: &Document, rule: &RawRule, problems: &Problems) {
+    let Some(at) = &rule.release else { return };
+    if at.value == Release::Verified {
+        return;
+    }
+    for to in &rule.to {
+        let name = match &to.value {
+            Receiver::Service(name) => name,
+            Receiver::Party(_) => {
+                let message = "what goes to devices is held until its verdict";
+                let help = "leave out `release`";
+                problems.report(Fault::new(message).help(help).at(at.place));
+                return;
+            }
+        };
+        let Some(service) = document.services.get(name) else {
+            continue;
+        };
+        if !service.unclear && service.inspected().is_some() && service.release != at.value {
+            let message = format!("service `{name}` does not release by streaming");
+            let help = match service.inspected() {
+                Some(Protocol::Dicom) => {
+                    "write `release = \"streaming\"` in the service; its rules may say `verified`"
+                }
+                Some(Protocol::Hl7) | None => "HL7 messages are held until their verdict",
+            };
+            let problem = Fault::new(message).help(help).at(at.place);
+            problems.report(problem.also(to.place, "the service"));
+        }
     }
 }
 

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeValue;
 
-use crate::model::{HospitalMode, Priority, Profile, Sync};
+use crate::model::{HospitalMode, Priority, Profile, Release, Sync};
 use crate::name::{DeviceName, RoleName, RuleName, ServiceName};
 use crate::problem::Fault;
-use crate::section::{Field, Text, not_carried, word, wrong_type};
+use crate::section::{Field, Text, word, wrong_type};
 
 /// An absolute path.
 #[derive(Clone, Debug)]
@@ -20,10 +20,6 @@ pub(crate) struct FilePath(pub(crate) PathBuf);
 /// The name of the gateway in records.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayName(pub(crate) String);
-
-/// How messages are released; only one way is carried.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Verified;
 
 impl Field for bool {
     const WHAT: &'static str = "`true` or `false`";
@@ -200,15 +196,10 @@ impl Text for Sync {
     }
 }
 
-impl Text for Verified {
-    const WHAT: &'static str = "`verified`";
+impl Text for Release {
+    const WHAT: &'static str = "`verified` or `streaming`";
     fn parse(text: &str) -> Result<Self, Fault> {
-        match text {
-            "streaming" => Err(not_carried(
-                text,
-                "every message is held until its verdict: `release = \"verified\"`",
-            )),
-            text => word(text, &[("verified", Self)]),
-        }
+        let words = [("verified", Self::Verified), ("streaming", Self::Streaming)];
+        word(text, &words)
     }
 }

@@ -266,6 +266,7 @@ mod tests {
             limit: Limit::default(),
             priority: Priority::Normal,
             profile: None,
+            release: None,
             shadow: false,
             hours: hours.map(|text| Hours::parse(text).unwrap()),
             until: until.map(|date| date.parse().unwrap()),

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use crate::field::basic::Verified;
 use crate::field::document::{DocumentKind, LocalSegment, PointerHost};
 use crate::field::hl7::{MessageTypes, Version, WideCharset};
 use crate::field::party::{Receiver, Source};
 use crate::field::quantity::{Bytes, Period, Rate};
 use crate::model::{
-    DicomRule, Direction, Embedded, Hl7Rule, Hours, Limit, Origin, Party, Priority, Rule,
+    DicomRule, Direction, Embedded, Hl7Rule, Hours, Limit, Origin, Party, Priority, Release, Rule,
 };
 use crate::name::ServiceName;
 use crate::problem::{At, Fault, Place};
@@ -75,14 +74,13 @@ pub(crate) struct RawRule {
     /// Whether all of it was understood.
     pub(crate) is_clear: bool,
     pub(crate) profile: Option<At<ProfileChoice>>,
+    pub(crate) release: Option<At<Release>>,
     shadow: bool,
     until: Option<jiff::civil::Date>,
 }
 
 pub(crate) fn read(section: &Section<'_>) -> RawRule {
     let before = section.problems().count();
-    // Only one way of release is carried; reading it is all that there is to do.
-    let _ = section.optional::<Verified>("release");
     let inspected_only = ["limit", "profile", "shadow", "release"]
         .into_iter()
         .filter_map(|key| section.place_of_key(key).map(|place| (key, place)))
@@ -106,6 +104,7 @@ pub(crate) fn read(section: &Section<'_>) -> RawRule {
         hours: section.optional("hours").map(|at| at.value),
         inspected_only,
         profile: section.optional("profile"),
+        release: section.optional("release"),
         shadow: section.or("shadow", false),
         until: section.optional("until").map(|at| at.value),
     };
@@ -278,6 +277,7 @@ impl RawRule {
             limit: self.limit,
             priority: self.priority,
             profile: self.profile.map(|at| at.value),
+            release: self.release.map(|at| at.value),
             shadow: self.shadow,
             hours: self.hours,
             until: self.until,

@@ -2,7 +2,7 @@
 
 use crate::field::dicom::AeTitle;
 use crate::field::net::ServiceAddress;
-use crate::model::{Origin, Port, Service, ServiceProtocol, Transport};
+use crate::model::{Origin, Port, Release, Service, ServiceProtocol, Transport};
 use crate::problem::{At, Fault, Place};
 use crate::profile::ProfileChoice;
 use crate::section::{Keys, Section, Text, not_carried, word};
@@ -17,6 +17,7 @@ pub(crate) const KEYS: Keys = Keys {
         "called_ae",
         "shadow",
         "mllp",
+        "release",
     ],
     later: &[
         (
@@ -42,6 +43,7 @@ pub(crate) struct RawService {
     pub(crate) has_title: bool,
     shadow: bool,
     mllp: u64,
+    pub(crate) release: Release,
 }
 
 /// The protocols that are inspected.
@@ -79,6 +81,7 @@ pub(crate) fn read(section: &Section<'_>) -> RawService {
             .map(|at| at.value.0),
         shadow: section.or("shadow", false),
         mllp: section.within("mllp", 1..=2).unwrap_or(1),
+        release: section.or("release", Release::Verified),
     };
     RawService {
         unclear: service.unclear || !is_consistent(section, &service),
@@ -122,12 +125,16 @@ fn is_consistent(section: &Section<'_>, service: &RawService) -> bool {
             misplaced("ports", "an inspected service has its port in `address`");
             if protocol == Protocol::Hl7 {
                 misplaced("called_ae", "`called_ae` is for DICOM services");
+                misplaced(
+                    "release",
+                    "`release` is for DICOM services: HL7 messages are held until their verdict",
+                );
             } else {
                 misplaced("mllp", "`mllp` is for HL7 services");
             }
         }
         None => {
-            for key in ["called_ae", "profile", "shadow", "mllp"] {
+            for key in ["called_ae", "profile", "shadow", "mllp", "release"] {
                 misplaced(key, &format!("`{key}` is for inspected services"));
             }
         }
@@ -172,6 +179,7 @@ impl RawService {
                 port: socket.port(),
                 called_ae: self.called_ae,
                 profile,
+                release: self.release,
                 shadow: self.shadow,
             },
             (None, ServiceAddress::Alone(_)) => ServiceProtocol::Plain {

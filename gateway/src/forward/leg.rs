@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use protocol_inspect::{Permit, Spoken};
 use rustix::net::sockopt;
 use tokio::io::Interest;
@@ -26,11 +26,12 @@ pub(super) enum Outgoing {
 }
 
 impl Outgoing {
-    fn into_bytes(self) -> Bytes {
-        match self {
-            Self::Approved(permit) => permit.into_bytes(),
-            Self::Own(spoken) => spoken.into_bytes(),
-        }
+    fn into_parts(self) -> impl Iterator<Item = Bytes> {
+        let (approved, own) = match self {
+            Self::Approved(permit) => (Some(permit.into_parts()), None),
+            Self::Own(spoken) => (None, Some(spoken.into_bytes())),
+        };
+        approved.into_iter().flatten().chain(own)
     }
 }
 
@@ -117,16 +118,17 @@ impl Leg {
         if self.closing != Closing::No {
             return false;
         }
-        let bytes = outgoing.into_bytes();
-        if bytes.is_empty() {
-            return true;
+        for bytes in outgoing.into_parts() {
+            if bytes.is_empty() {
+                continue;
+            }
+            if self.queue.is_empty() {
+                self.stuck_at = now.checked_add(self.patience);
+                self.progress = 0;
+            }
+            self.queued = self.queued.saturating_add(bytes.len());
+            self.queue.push_back(bytes);
         }
-        if self.queue.is_empty() {
-            self.stuck_at = now.checked_add(self.patience);
-            self.progress = 0;
-        }
-        self.queued = self.queued.saturating_add(bytes.len());
-        self.queue.push_back(bytes);
         true
     }
 
@@ -185,13 +187,26 @@ impl Leg {
 
     /// Reads what is there.
     pub(super) fn read(&mut self, space: &mut [u8]) -> io::Result<Input> {
-        match self.stream.try_read(space) {
+        let room = space.len();
+        let read = self.stream.try_read(space);
+        self.was_read(read, room)
+    }
+
+    /// As [`Self::read`], behind what `space` holds and as much as it has room for.
+    pub(super) fn read_into(&mut self, space: &mut BytesMut) -> io::Result<Input> {
+        let room = space.capacity().saturating_sub(space.len());
+        let read = self.stream.try_read_buf(space);
+        self.was_read(read, room)
+    }
+
+    fn was_read(&mut self, read: io::Result<usize>, room: usize) -> io::Result<Input> {
+        match read {
             Ok(0) => {
                 self.finished = true;
                 Ok(Input::End)
             }
             Ok(bytes) => {
-                if bytes < space.len() {
+                if bytes < room {
                     self.is_read_empty();
                 }
                 Ok(Input::Bytes(bytes))

@@ -6,6 +6,7 @@ pub mod message;
 pub mod worker;
 mod pump;
 mod leg;
+mod bulk;
 pub mod rate;
 mod decided;
 mod compact;

@@ -8,15 +8,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
-use chacha20poly1305::aead::{AeadInPlace, KeyInit};
-use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::{Zeroize, Zeroizing};
 
 /// One message's bytes, appended and read back once.
 pub struct Spool {
     file: OwnedFd,
     /// Made anew by [`Self::clear`], so that a nonce is never used twice under a key.
-    cipher: ChaCha20Poly1305,
+    cipher: LessSafeKey,
     /// Blocks in the file.
     sealed: u64,
     /// The block that is not full yet.
@@ -31,6 +30,9 @@ pub enum SpoolError {
     /// The file system says no: full, for example.
     #[error("cannot use the spool file")]
     Io(#[from] io::Error),
+    /// The supervisor has no file to give.
+    #[error("no spool file can be had")]
+    None,
     /// The system gives no random numbers.
     #[error("no random key for the spool")]
     Random,
@@ -52,7 +54,7 @@ impl Spool {
             file,
             cipher: fresh_cipher()?,
             sealed: 0,
-            tail: Zeroizing::new(Vec::with_capacity(BLOCK)),
+            tail: Zeroizing::new(Vec::with_capacity(BLOCK + TAG)),
             reading: None,
         })
     }
@@ -124,9 +126,9 @@ impl Spool {
         let block = self.sealed;
         let tag = self
             .cipher
-            .encrypt_in_place_detached(&nonce(block), &[], &mut self.tail)
+            .seal_in_place_separate_tag(nonce(block), Aad::empty(), &mut self.tail)
             .map_err(|_| SpoolError::Corrupt { block })?;
-        self.tail.extend_from_slice(&tag);
+        self.tail.extend_from_slice(tag.as_ref());
         let mut at = offset(block)?;
         let mut rest = self.tail.as_slice();
         while !rest.is_empty() {
@@ -157,10 +159,10 @@ impl Spool {
             filled += read;
             at = at.saturating_add(read as u64);
         }
-        let tag = sealed.split_off(BLOCK);
         self.cipher
-            .decrypt_in_place_detached(&nonce(block), &[], &mut sealed, Tag::from_slice(&tag))
+            .open_in_place(nonce(block), Aad::empty(), &mut sealed)
             .map_err(|_| corrupt())?;
+        sealed.truncate(BLOCK);
         Ok(sealed.into())
     }
 }
@@ -172,19 +174,20 @@ enum Cursor {
     End,
 }
 
-fn fresh_cipher() -> Result<ChaCha20Poly1305, SpoolError> {
+fn fresh_cipher() -> Result<LessSafeKey, SpoolError> {
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(key.as_mut()).map_err(|_| SpoolError::Random)?;
-    Ok(ChaCha20Poly1305::new(key.as_ref().into()))
+    let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).map_err(|_| SpoolError::Random)?;
+    Ok(LessSafeKey::new(key))
 }
 
 /// The block's number: a block that stands at another's place does not open.
 fn nonce(block: u64) -> Nonce {
-    let mut nonce = Nonce::default();
+    let mut nonce = [0; 12];
     for (to, from) in nonce.iter_mut().zip(block.to_le_bytes()) {
         *to = from;
     }
-    nonce
+    Nonce::assume_unique_for_key(nonce)
 }
 
 fn offset(block: u64) -> Result<u64, SpoolError> {
@@ -193,8 +196,8 @@ fn offset(block: u64) -> Result<u64, SpoolError> {
     block.checked_mul(size).ok_or_else(too_long)
 }
 
-/// Bytes in a block.
-const BLOCK: usize = 64 << 10;
+/// Bytes in a block. Sealed, it fills whole pages of the file.
+const BLOCK: usize = (64 << 10) - TAG;
 /// Bytes of its seal.
 const TAG: usize = 16;
 

@@ -376,7 +376,7 @@ async fn no_spool_and_a_changed_spool_end_the_connection() {
             };
             let (_, ()) = tokio::join!(write, supervise);
             if given {
-                while file.metadata().unwrap().len() < 3 * 65_552 {
+                while file.metadata().unwrap().len() < 3 * 65_536 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 file.write_all_at(b"x", 70_000).unwrap();
@@ -384,7 +384,7 @@ async fn no_spool_and_a_changed_spool_end_the_connection() {
                 let mut hospital = supervisor.connect(id).await;
                 let mut got = Vec::new();
                 let _reset = hospital.read_to_end(&mut got).await;
-                assert_eq!(got.len(), 65_536, "more than the good block");
+                assert_eq!(got.len(), 65_520, "more than the good block");
             }
             let mut got = Vec::new();
             let _end = reader.read_to_end(&mut got).await;

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
+use super::bulk::Bulk;
 use super::decided::Decisions;
 use super::leg::{Leg, refuse};
 use super::message::{FromRelay, ToRelay};
@@ -107,6 +108,8 @@ pub(super) struct Shared {
     pub(super) journal: Cell<bool>,
     /// Where bytes are read to; one for all, since reading and inspecting never wait in between.
     pub(super) scratch: RefCell<Box<[u8]>>,
+    /// The same for sessions that keep what they get.
+    pub(super) bulk: RefCell<Bulk>,
     /// The connections.
     live: RefCell<HashMap<ConnectionId, Live>>,
     rates: RefCell<Rates>,
@@ -132,6 +135,7 @@ impl Shared {
             clock,
             journal: Cell::new(true),
             scratch: RefCell::new(vec![0; READ].into()),
+            bulk: RefCell::default(),
             live: RefCell::default(),
             rates: RefCell::new(Rates::new(SUBJECTS)),
             held: Cell::new(0),

@@ -76,10 +76,6 @@ pub struct Rate {
 }
 
 /// What the pump must do next. Steps are carried out in the order in which they are polled.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a step is carried out as soon as it is polled"
-)]
 pub enum Step {
     /// Ask the supervisor for the connection to the destination; answered by
     /// [`Session::connected`] or [`Session::connect_failed`].
@@ -146,6 +142,22 @@ pub trait Session: Send {
     fn wants(&self, from: Side) -> bool;
     /// Bytes came. `wall` is for record and acknowledgement times.
     fn receive(&mut self, from: Side, bytes: &[u8], now: Instant, wall: Timestamp);
+    /// Whether [`Self::receive_bytes`] is better than [`Self::receive`] for much at once.
+    fn takes_bulk(&self) -> bool {
+        false
+    }
+    /// As [`Self::receive`], with bytes that may be kept without copying them.
+    fn receive_bytes(&mut self, from: Side, bytes: Bytes, now: Instant, wall: Timestamp) {
+        self.receive(from, &bytes, now, wall);
+    }
+    /// Whether there is work left that no peer waits for.
+    fn is_behind(&mut self) -> bool {
+        false
+    }
+    /// Nothing else is to be done now: time for a little of that work.
+    fn catch_up(&mut self) {}
+    /// Until now this side was not read, because the other did not take what it was sent: it is not late for that.
+    fn held_back(&mut self, _from: Side, _now: Instant) {}
     /// A side sent FIN (`reset == false`) or died.
     fn ended(&mut self, side: Side, reset: bool, now: Instant, wall: Timestamp);
     /// The destination accepted the connection.
@@ -154,6 +166,16 @@ pub trait Session: Send {
     fn connect_failed(&mut self, now: Instant, wall: Timestamp);
     /// Another connection of the same exchange may have left something for this one ([`Step::Wake`]).
     fn woken(&mut self, _now: Instant, _wall: Timestamp) {}
+    /// The spool does not take what was given to it since it was last empty.
+    /// False: the session cannot go on, and will be told to end.
+    fn spool_failed(&mut self, _now: Instant, _wall: Timestamp) -> bool {
+        false
+    }
+    /// The process holds much in memory, and this connection more than its share.
+    /// True when it gives some of that to the spool; otherwise it will be told to end.
+    fn relieve(&mut self, _now: Instant) -> bool {
+        false
+    }
     /// A chunk of the spool came back.
     fn unspooled(&mut self, bytes: Bytes, now: Instant, wall: Timestamp);
     /// The rate limiter lets one more message pass, or not; asked once per message through [`Session::wants_token`].

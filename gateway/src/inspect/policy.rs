@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lazaret_config::{
     Config, Device, DeviceName, DicomQuery, DicomRule, Inward, Limit, OWN_TITLE, Priority,
-    ProfileChoice, Rule, RuleName, Service, ServiceName, ServiceProtocol, UserIdentity, Why,
+    ProfileChoice, Release, Rule, RuleName, Service, ServiceName, ServiceProtocol, UserIdentity,
+    Why,
 };
 use protocol_inspect::{Limits, Patients, dicom, hl7};
 
@@ -280,6 +281,7 @@ fn dicom_policy<'a>(
     let ServiceProtocol::Dicom {
         called_ae,
         profile,
+        release,
         shadow,
         ..
     } = &service.protocol
@@ -293,6 +295,7 @@ fn dicom_policy<'a>(
         compiled.push(dicom::Rule {
             profiles: profile::both_of_dicom(config, profile.as_ref(), rule.profile.as_ref()),
             shadow: rule.shadow || *shadow,
+            streaming: rule.release.unwrap_or(*release).min(*release) == Release::Streaming,
             ..dicom_rule(name, dicom, device)
         });
     }

@@ -191,6 +191,7 @@ pub(crate) fn rule(config: &mut Config, name: &str, from: &[&str], to: &[&str]) 
         limit: Limit::default(),
         priority: Priority::Normal,
         profile: None,
+        release: None,
         shadow: false,
         hours: None,
         until: None,

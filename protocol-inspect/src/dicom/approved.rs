@@ -8,22 +8,21 @@ use super::dataset::Transaction;
 use super::dimse::refusal_response;
 use super::fault::refusal;
 use super::message::Head;
-use super::pdu::frame;
+use super::pdu::Outbound;
 use crate::{Permit, Reason, Refusal, Spoken, Warning};
 
-/// An approved message, not yet sent on.
+/// An approved message, not yet sent on, or not yet as a whole.
 ///
 /// It releases the command once and as many bytes of data set as were judged, not one more.
-/// The caller hands back the held bytes in order.
+/// The caller hands back the held bytes in order; of a streamed message it has only the end to ask for.
 #[derive(Debug)]
 #[must_use = "an approved message that is not sent on is lost"]
 pub struct Approved {
     head: Arc<Head>,
     warnings: Vec<Warning>,
-    command_is_due: bool,
     length: u64,
     released: u64,
-    max_length: u32,
+    out: Option<Outbound>,
     transaction: Transaction,
 }
 
@@ -34,13 +33,30 @@ impl Approved {
         length: u64,
         max_length: u32,
     ) -> Self {
+        let out = Outbound::new(head.context_id, head.command.bytes(), max_length);
         Self {
-            command_is_due: true,
             head,
             warnings,
             length,
             released: 0,
-            max_length,
+            out: Some(out),
+            transaction: Transaction::None,
+        }
+    }
+
+    /// The end of a message that was streamed.
+    pub(super) fn streamed(
+        head: Arc<Head>,
+        warnings: Vec<Warning>,
+        length: u64,
+        out: Outbound,
+    ) -> Self {
+        Self {
+            head,
+            warnings,
+            length,
+            released: length,
+            out: Some(out),
             transaction: Transaction::None,
         }
     }
@@ -80,57 +96,42 @@ impl Approved {
     /// Whether everything was released.
     #[must_use]
     pub fn is_released(&self) -> bool {
-        !self.command_is_due && self.released == self.length
+        self.out.is_none()
     }
 
-    /// The command set in P-DATA-TF for the receiver. `None` the second time.
-    /// Of a message with a data set, [`Self::data_permit`] puts it before the first bytes by itself.
-    pub fn command_permit(&mut self) -> Option<Permit> {
-        let command = self.take_command()?;
-        let mut out = Vec::with_capacity(command.len().saturating_add(FRAME));
-        self.frame_command(&command, &mut out);
-        Some(Permit::new(out.into()))
-    }
-
-    /// The next held bytes of the data set, at least one, in P-DATA-TF for the receiver; the last fragment is marked by itself.
+    /// The next held bytes of the data set, at least one, in P-DATA-TF for the receiver: what fills them.
+    /// `None` while more is needed for that. The command goes before the first bytes, the rest with [`Self::last_permit`].
     ///
     /// # Errors
     /// More bytes than were approved: a fault of the caller or its spool. The receiver must be aborted.
     //= C2
-    pub fn data_permit(&mut self, chunk: &[u8]) -> Result<Permit, Refusal> {
+    pub fn data_permit(&mut self, chunk: Bytes) -> Result<Option<Permit>, Refusal> {
         let added = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         let released = self.released.saturating_add(added);
+        let detail = "is not of the length that was approved";
+        let fault = || refusal(Reason::Structure, "data set", detail);
         if released > self.length || chunk.is_empty() {
-            let detail = "is not of the length that was approved";
-            return Err(refusal(Reason::Structure, "data set", detail));
+            return Err(fault());
         }
+        let out = self.out.as_mut().ok_or_else(fault)?;
         self.released = released;
-        let mut out = Vec::with_capacity(chunk.len().saturating_add(FRAME));
-        if let Some(command) = self.take_command() {
-            self.frame_command(&command, &mut out);
-        }
-        let last = released == self.length;
-        let id = self.head.context_id;
-        frame(id, false, chunk, last, self.max_length, &mut out);
-        Ok(Permit::new(out.into()))
+        out.push(chunk);
+        Ok(out.full())
     }
 
-    fn take_command(&mut self) -> Option<Bytes> {
-        let due = std::mem::take(&mut self.command_is_due);
-        due.then(|| self.head.command.bytes().clone())
+    /// What is left when all bytes were handed back: the last fragment, and all before it that was not sent.
+    /// `None` before that, and the second time.
+    //= C1
+    pub fn last_permit(&mut self) -> Option<Permit> {
+        if self.released < self.length {
+            return None;
+        }
+        let mut out = self.out.take()?;
+        Some(out.finish(self.head.command.has_data_set()))
     }
 
     pub(super) fn refuse(self, status: u16, refusal: Refusal, max_length: u32) -> RefusedMessage {
         RefusedMessage::new(self.head, status, refusal, self.length, max_length)
-    }
-
-    fn frame_command(&self, command: &[u8], out: &mut Vec<u8>) {
-        let id = self.head.context_id;
-        frame(id, true, command, true, self.max_length, out);
-        // A data set of no bytes has a last fragment too, and no held bytes to carry it.
-        if self.head.command.has_data_set() && self.length == 0 {
-            frame(id, false, &[], true, self.max_length, out);
-        }
     }
 }
 
@@ -214,6 +215,3 @@ impl RefusedMessage {
         self.length = self.length.saturating_add(len);
     }
 }
-
-/// Room for some headers.
-const FRAME: usize = 128;

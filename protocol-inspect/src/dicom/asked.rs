@@ -96,6 +96,7 @@ impl Asked {
         }
         let head = Head {
             context_id,
+            streamed: false,
             rule: Some(self.name.clone()),
             command: request,
         };

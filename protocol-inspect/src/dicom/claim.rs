@@ -44,13 +44,18 @@ pub(super) fn subject_of(command: &Command) -> Subject {
     }
 }
 
+/// What carries bulk data, in whichever direction.
+pub(super) fn is_store(command: &Command) -> bool {
+    command.service() == Service::CStore && command.direction() == Direction::Request
+}
+
 pub(super) fn is_query(service: Service) -> bool {
     matches!(service, Service::CFind | Service::CGet | Service::CMove)
 }
 
 /// What the command says of the instance must be what the data set says (PS3.4 B.2).
 pub(super) fn compare(command: &Command, facts: &Facts) -> Result<(), Refusal> {
-    let stores = command.service() == Service::CStore && command.direction() == Direction::Request;
+    let stores = is_store(command);
     let creates =
         command.service() == Service::NCreate && command.direction() == Direction::Request;
     if !stores && !creates {

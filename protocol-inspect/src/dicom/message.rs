@@ -1,4 +1,4 @@
-//! Assembles presentation data values into DIMSE messages and judges each as a whole.
+//! The messages of both ends of one association, and what is outstanding between them.
 //!
 //! In: the PDVs of an association, in order. Out: [`Event`]s; an approved message becomes an [`Approved`],
 //! from which alone the [`Permit`](crate::Permit)s for the other end are made.
@@ -8,19 +8,18 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::approved::{Approved, RefusedMessage};
-use super::asked::Asked;
 use super::association::{Established, Peer};
-use super::claim::{compare, content_of, is_query, status_of, subject_of};
-use super::dataset::{Brief, Candidates, Transaction, Walker};
-use super::dimse::{Command, Direction, Service, allowed, status};
+use super::claim::status_of;
+use super::dimse::{Command, Direction};
 use super::exchange::Exchange;
-use super::fault::{Violation, Warnings, refusal};
-use super::pdu::{AbortReason, Pdv};
+use super::fault::Violation;
+use super::inspector::MessageInspector;
+use super::pdu::Pdv;
 use super::policy::Policy;
-use crate::{LimitReached, Reason, Refusal, Spoken};
+use crate::{Permit, Refusal, Spoken};
 
 /// What became of the PDVs so far.
 pub enum Event {
@@ -28,8 +27,11 @@ pub enum Event {
     Command(Arc<Head>),
     /// The next bytes of the data set, to be kept until the verdict. Their concatenation is the data set.
     Held(Bytes),
+    /// The next bytes of a streamed message, framed for the other end: in order, and never its last fragment.
+    Released(Permit),
     /// The message will be refused when its last fragment is in: what was held can be dropped.
-    Condemned,
+    /// With a reason, some of it went on already: the other end must be aborted now.
+    Condemned(Option<Refusal>),
     /// The whole message is approved.
     Complete(Approved),
     /// The whole message came and is refused. Nothing of it may go on.
@@ -47,7 +49,8 @@ impl fmt::Debug for Event {
         match self {
             Self::Command(head) => f.debug_tuple("Command").field(head).finish(),
             Self::Held(bytes) => f.debug_tuple("Held").field(&bytes.len()).finish(),
-            Self::Condemned => f.write_str("Condemned"),
+            Self::Released(permit) => f.debug_tuple("Released").field(permit).finish(),
+            Self::Condemned(why) => f.debug_tuple("Condemned").field(why).finish(),
             Self::Complete(approved) => f.debug_tuple("Complete").field(approved).finish(),
             Self::Refused(refused) => f.debug_tuple("Refused").field(refused).finish(),
             Self::Surplus(cancel) => f.debug_tuple("Surplus").field(&cancel.is_some()).finish(),
@@ -66,6 +69,8 @@ pub struct Head {
     /// The rule that accepted it, or the most lenient of those that may still do; `None` for responses, and when none
     /// allows it.
     pub rule: Option<String>,
+    /// Its data set is released as it is verified.
+    pub streamed: bool,
 }
 
 /// The messages of both ends of one association.
@@ -116,7 +121,8 @@ impl Dialogue {
                 }
                 Event::Complete(approved) => self.complete(from, approved),
                 other @ (Event::Held(_)
-                | Event::Condemned
+                | Event::Released(_)
+                | Event::Condemned(_)
                 | Event::Refused(_)
                 | Event::Surplus(_)
                 | Event::Cut(_)) => other,
@@ -196,6 +202,22 @@ impl Dialogue {
         approved.refuse(status, why, max_length)
     }
 
+    /// The message that this end is sending is refused for a reason outside of its content.
+    /// It is answered when its last fragment is in.
+    pub fn condemn(&mut self, from: Peer, why: Refusal) {
+        self.inspector(from).condemn_from_outside(why);
+        while let Some(event) = self.inspector(from).poll() {
+            self.events.push_back((from, event));
+        }
+    }
+
+    /// Bytes of both ends that wait for more, or for their verdict.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let of_requestor = self.of_requestor.held();
+        of_requestor.saturating_add(self.of_acceptor.held())
+    }
+
     /// The policy changed; it holds from the next message on.
     pub fn update(&mut self, policy: &Arc<Policy>) {
         self.of_requestor.policy = policy.clone();
@@ -209,376 +231,3 @@ impl Dialogue {
         }
     }
 }
-
-/// The messages of one end, without regard to what the other says.
-pub(super) struct MessageInspector {
-    from: Peer,
-    established: Arc<Established>,
-    policy: Arc<Policy>,
-    state: State,
-    /// By which rule the last request of this end was accepted.
-    accepted: Option<Asked>,
-    /// What the last request of the other end bounds.
-    asked: Option<Asked>,
-    events: VecDeque<Event>,
-}
-
-enum State {
-    Idle,
-    Command {
-        context_id: u8,
-        bytes: BytesMut,
-    },
-    Data(Box<Data>),
-    /// The rest of a message that is refused already.
-    Condemned(Box<RefusedMessage>),
-}
-
-/// A data set on its way.
-struct Data {
-    head: Arc<Head>,
-    walker: Walker,
-    /// False in shadow, after a fault that the walk could not pass.
-    is_walking: bool,
-    warnings: Warnings,
-    length: u64,
-    /// Small fragments are gathered, so that what is held costs no more than its size.
-    gathered: BytesMut,
-    /// What it says of storage commitment or a performed procedure step.
-    transaction: Transaction,
-}
-
-impl MessageInspector {
-    pub(super) fn new(from: Peer, established: &Arc<Established>, policy: &Arc<Policy>) -> Self {
-        Self {
-            from,
-            established: established.clone(),
-            policy: policy.clone(),
-            state: State::Idle,
-            accepted: None,
-            asked: None,
-            events: VecDeque::new(),
-        }
-    }
-
-    pub(super) fn poll(&mut self) -> Option<Event> {
-        self.events.pop_front()
-    }
-
-    pub(super) fn is_partial(&self) -> bool {
-        match self.state {
-            State::Idle => false,
-            State::Command { .. } | State::Data(_) | State::Condemned(_) => true,
-        }
-    }
-
-    //= DICOM PS3.8 E.1
-    pub(super) fn receive(&mut self, pdv: Pdv) -> Result<(), Violation> {
-        if !self.established.contexts.contains_key(&pdv.context_id) {
-            let detail = "was not accepted";
-            return Err(refusal(Reason::Structure, "presentation context id", detail).into());
-        }
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Idle => self.command(pdv.context_id, BytesMut::new(), &pdv),
-            State::Command { context_id, bytes } => self.command(context_id, bytes, &pdv),
-            State::Data(data) => {
-                expect(&pdv, data.head.context_id, false)?;
-                self.data(data, pdv);
-                Ok(())
-            }
-            State::Condemned(mut refused) => {
-                expect(&pdv, refused.context_id(), false)?;
-                refused.count(pdv.data.len());
-                if pdv.last {
-                    self.events.push_back(Event::Refused(refused));
-                } else {
-                    self.state = State::Condemned(refused);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn command(&mut self, context_id: u8, mut bytes: BytesMut, pdv: &Pdv) -> Result<(), Violation> {
-        expect(pdv, context_id, true)?;
-        let max = self.policy.limits.dicom_command;
-        let got = bytes.len().saturating_add(pdv.data.len());
-        if got > max {
-            let reached = LimitReached {
-                limit: "dicom_command",
-                got: u64::try_from(got).unwrap_or(u64::MAX),
-                max: u64::try_from(max).unwrap_or(u64::MAX),
-            };
-            return Err(Refusal::from(reached).into());
-        }
-        bytes.extend_from_slice(&pdv.data);
-        if !pdv.last {
-            self.state = State::Command { context_id, bytes };
-            return Ok(());
-        }
-        let command = Command::parse(&bytes.freeze(), self.policy.base())?;
-        self.judge_command(context_id, command);
-        Ok(())
-    }
-
-    fn judge_command(&mut self, context_id: u8, command: Command) {
-        let Some(context) = self.established.contexts.get(&context_id) else {
-            return;
-        };
-        let calling = &self.established.calling_ae;
-        let (rules, denied) = match allowed(&command, context, self.from, calling, &self.policy) {
-            Ok(rules) => (rules, None),
-            Err(denied) => (Vec::new(), Some(denied)),
-        };
-        let denied = denied.or_else(|| self.asked.as_mut()?.brings(&command));
-        let has_data_set = command.has_data_set();
-        let brief = Brief {
-            content: content_of(&command),
-            policy: self.policy.clone(),
-            rule: rules.first().copied(),
-        };
-        let head = Arc::new(Head {
-            context_id,
-            rule: brief.rule().map(|rule| rule.name.clone()),
-            command,
-        });
-        match (denied, has_data_set) {
-            (Some(denied), _) => {
-                let refused = self.refused(head, denied.status, denied.refusal, 0);
-                self.condemn(refused, !has_data_set);
-            }
-            (None, false) => {
-                self.events.push_back(Event::Command(head.clone()));
-                self.approve(
-                    head,
-                    brief.rule,
-                    Warnings::default(),
-                    (0, Transaction::None),
-                );
-            }
-            (None, true) => {
-                let (candidates, subject) = match (&self.asked, head.command.direction()) {
-                    (Some(asked), Direction::Response) => asked.candidates(),
-                    (_, Direction::Response | Direction::Request) => {
-                        let candidates = Candidates::among(&brief, &rules);
-                        (candidates, subject_of(&head.command))
-                    }
-                };
-                let syntax = context.transfer_syntax;
-                let walker = Walker::among(syntax, &brief, candidates, subject);
-                self.events.push_back(Event::Command(head.clone()));
-                self.state = State::Data(Box::new(Data {
-                    head,
-                    walker,
-                    is_walking: true,
-                    warnings: Warnings::default(),
-                    length: 0,
-                    gathered: BytesMut::new(),
-                    transaction: Transaction::None,
-                }));
-            }
-        }
-    }
-
-    fn data(&mut self, mut data: Box<Data>, pdv: Pdv) {
-        let last = pdv.last;
-        let added = u64::try_from(pdv.data.len()).unwrap_or(u64::MAX);
-        data.length = data.length.saturating_add(added);
-        let verdict = self.check_length(data.length).and_then(|()| {
-            data.check_room()?;
-            data.feed(&pdv.data)?;
-            if last { data.finish() } else { Ok(()) }
-        });
-        if let Err(fault) = verdict {
-            let asks = is_query(data.head.command.service());
-            let status = if asks && fault.reason == Reason::Forbidden {
-                // An identifier that no rule lets ask (PS3.4 C.4.1.1.4).
-                status::DATA_SET_MISMATCH
-            } else {
-                status_of(&fault)
-            };
-            let refused = self.refused(data.head, status, fault, data.length);
-            return self.condemn(refused, last);
-        }
-        self.hold(&mut data.gathered, pdv.data, last);
-        if !last {
-            self.state = State::Data(data);
-            return;
-        }
-        let Data {
-            head,
-            mut walker,
-            mut warnings,
-            length,
-            transaction,
-            ..
-        } = *data;
-        warnings.append(walker.take_warnings());
-        let rule = walker.candidates().first();
-        self.approve(head, rule, warnings, (length, transaction));
-    }
-
-    /// Also holds when the walk has ended in shadow.
-    //= C7
-    fn check_length(&self, length: u64) -> Result<(), Refusal> {
-        let max = self.policy.limits.dicom_dataset;
-        if length <= max {
-            return Ok(());
-        }
-        Err(LimitReached {
-            limit: "dicom_dataset",
-            got: length,
-            max,
-        }
-        .into())
-    }
-
-    fn hold(&mut self, gathered: &mut BytesMut, bytes: Bytes, last: bool) {
-        if gathered.is_empty() && bytes.len() >= WHOLE {
-            self.events.push_back(Event::Held(bytes));
-            return;
-        }
-        gathered.extend_from_slice(&bytes);
-        if gathered.len() >= GATHER || (last && !gathered.is_empty()) {
-            let held = std::mem::take(gathered).freeze();
-            self.events.push_back(Event::Held(held));
-        }
-    }
-
-    fn approve(
-        &mut self,
-        mut head: Arc<Head>,
-        rule: Option<usize>,
-        warnings: Warnings,
-        (length, transaction): (u64, Transaction),
-    ) {
-        if head.command.direction() == Direction::Request {
-            let rule = rule.and_then(|index| Asked::by(&self.policy, index, &head.command));
-            let name = rule.as_ref().map(|asked| asked.name().to_owned());
-            if head.rule != name {
-                // The most lenient did not accept it, and this one does.
-                head = Arc::new(Head {
-                    rule: name,
-                    ..Head::clone(&head)
-                });
-            }
-            if head.command.service() != Service::CCancel {
-                self.accepted = rule;
-            }
-        }
-        let mut all = Warnings::default();
-        for warning in head.command.warnings().iter().cloned() {
-            all.warn(refusal(warning.reason, warning.location, warning.detail));
-        }
-        all.append(warnings);
-        let max_length = self.established.max_length(self.from.other());
-        let approved = Approved::new(head, all.into_vec(), length, max_length).about(transaction);
-        self.events.push_back(Event::Complete(approved));
-    }
-
-    fn condemn(&mut self, refused: RefusedMessage, complete: bool) {
-        self.events.push_back(Event::Condemned);
-        if complete {
-            self.events.push_back(Event::Refused(Box::new(refused)));
-        } else {
-            self.state = State::Condemned(Box::new(refused));
-        }
-    }
-
-    fn refused(
-        &self,
-        head: Arc<Head>,
-        status: u16,
-        refusal: Refusal,
-        length: u64,
-    ) -> RefusedMessage {
-        let max_length = self.established.max_length(self.from);
-        RefusedMessage::new(head, status, refusal, length, max_length)
-    }
-}
-
-impl Data {
-    /// The largest object of a rule is its own bound, in shadow too.
-    //= C7
-    fn check_room(&mut self) -> Result<(), Refusal> {
-        let length = self.length;
-        let stores = self.head.command.service() == Service::CStore;
-        let candidates = self.walker.candidates();
-        if !stores || candidates.narrow(|rule| rule.has_room(length)) {
-            return Ok(());
-        }
-        let most = candidates.rules().filter_map(|rule| rule.max_object).max();
-        Err(LimitReached {
-            limit: "max_object",
-            got: length,
-            max: most.unwrap_or_default(),
-        }
-        .into())
-    }
-
-    fn feed(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        if !self.is_walking {
-            return Ok(());
-        }
-        let verdict = self.walker.feed(bytes);
-        self.in_shadow(verdict, true)
-    }
-
-    fn finish(&mut self) -> Result<(), Refusal> {
-        if !self.is_walking {
-            return Ok(());
-        }
-        match self.walker.finish() {
-            Ok(facts) => {
-                let verdict = compare(&self.head.command, &facts);
-                self.transaction = facts.transaction;
-                self.in_shadow(verdict, false)
-            }
-            verdict @ Err(_) => self.in_shadow(verdict.map(|_| ()), true),
-        }
-    }
-
-    /// In shadow a content verdict only warns; bounds hold all the same, those of the rule too.
-    /// A fault that the walk could not pass is `partial`: what comes behind it nobody has seen.
-    fn in_shadow(&mut self, verdict: Result<(), Refusal>, partial: bool) -> Result<(), Refusal> {
-        let Err(fault) = verdict else {
-            return Ok(());
-        };
-        let is_bound = match fault.reason {
-            Reason::Limit | Reason::Identity | Reason::Forbidden => true,
-            Reason::Framing
-            | Reason::Encoding
-            | Reason::Structure
-            | Reason::Field
-            | Reason::Embedded
-            | Reason::Sequence
-            | Reason::Unsupported
-            | Reason::Destination
-            | Reason::Rate => false,
-        };
-        if is_bound || !self.walker.candidates().in_shadow(partial) {
-            return Err(fault);
-        }
-        self.is_walking = false;
-        self.warnings.append(self.walker.take_warnings());
-        self.warnings.warn(fault);
-        Ok(())
-    }
-}
-
-/// Fragments come in order: all of the command, then all of the data set, in one context.
-fn expect(pdv: &Pdv, context_id: u8, command: bool) -> Result<(), Violation> {
-    let detail = match (pdv.command, command) {
-        _ if pdv.context_id != context_id => "changes within a message",
-        (true, false) => "is of a command while a data set is under way",
-        (false, true) => "is of a data set without its command",
-        (true, true) | (false, false) => return Ok(()),
-    };
-    let refused = refusal(Reason::Sequence, "presentation data value", detail);
-    Err(Violation::new(AbortReason::UnexpectedParameter, refused))
-}
-
-/// A fragment of this size is held as it came.
-const WHOLE: usize = 16 << 10;
-/// Smaller ones are gathered to this size.
-const GATHER: usize = 64 << 10;

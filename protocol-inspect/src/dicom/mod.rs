@@ -22,6 +22,7 @@ mod dataset;
 mod exchange;
 mod asked;
 mod claim;
+mod inspector;
 mod message;
 mod approved;
 mod offline;

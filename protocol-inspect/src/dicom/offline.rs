@@ -11,7 +11,8 @@ use dicom_dictionary_std::StandardSopClassDictionary;
 use super::association::{Context, Established, Filtered, Peer, filter};
 use super::dimse::Service;
 use super::fault::refusal;
-use super::message::{Event, Head, MessageInspector};
+use super::inspector::MessageInspector;
+use super::message::{Event, Head};
 use super::part10;
 use super::pdu::{Pdu, PduReader, PduType};
 use super::policy::{Policy, Profile, Rule};
@@ -151,7 +152,8 @@ fn collect(inspector: &mut MessageInspector, reports: &mut Vec<Report>) {
             }
             Event::Command(_)
             | Event::Held(_)
-            | Event::Condemned
+            | Event::Released(_)
+            | Event::Condemned(_)
             | Event::Surplus(_)
             | Event::Cut(_) => {}
         }

@@ -61,6 +61,8 @@ pub struct Rule {
     pub profiles: Vec<Profile>,
     /// Content verdicts only warn; framing, identity and DIMSE are still enforced.
     pub shadow: bool,
+    /// The data set of a C-STORE request is released as it is verified, but for its last fragment.
+    pub streaming: bool,
     /// Set if the rule holds only while something is outstanding that it returns.
     pub follows: Option<Follows>,
 }

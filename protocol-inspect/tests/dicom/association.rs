@@ -64,7 +64,7 @@ fn contexts_are_kept_by_rule_and_by_transfer_syntax() {
     let rules = policy(&["C-ECHO", "C-STORE", "C-FIND"], &[CT, FIND]);
     let filtered = filter(&rq.parsed(), &rules).unwrap();
     assert!(filtered.is_changed());
-    let mut sent = read(filtered.request().bytes(), Base::Strict);
+    let mut sent = read(&filtered.request().bytes(), Base::Strict);
     let Pdu::AssociateRq(sent) = sent.remove(0).unwrap() else {
         panic!("not a request");
     };
@@ -81,7 +81,7 @@ fn contexts_are_kept_by_rule_and_by_transfer_syntax() {
         &[],
     ));
     let (permit, established) = answer(&filtered, &upstream).unwrap();
-    let told = parsed_ac(permit.bytes());
+    let told = parsed_ac(&permit.bytes());
     let results: Vec<_> = told.contexts().iter().map(|c| (c.id, c.result)).collect();
     assert_eq!(
         results,
@@ -124,7 +124,7 @@ fn the_window_is_one_and_identity_and_roles_go_on() {
         identity,
     ];
     let filtered = filter(&Rq::usual().user(&user(&more)).parsed(), &rules).unwrap();
-    let Pdu::AssociateRq(sent) = read(filtered.request().bytes(), Base::Strict)
+    let Pdu::AssociateRq(sent) = read(&filtered.request().bytes(), Base::Strict)
         .remove(0)
         .unwrap()
     else {
@@ -143,7 +143,7 @@ fn the_window_is_one_and_identity_and_roles_go_on() {
     let (permit, established) = answer(&filtered, &narrowed).unwrap();
     let context = &established.contexts()[&3];
     assert!(!context.requestor_scu && context.requestor_scp);
-    assert_eq!(parsed_ac(permit.bytes()).user().asynchronous(), None);
+    assert_eq!(parsed_ac(&permit.bytes()).user().asynchronous(), None);
 }
 
 #[test]

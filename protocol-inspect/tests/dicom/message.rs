@@ -58,11 +58,16 @@ fn an_approved_message_goes_on_byte_for_byte() {
 fn no_more_is_released_than_was_approved() {
     let (mut approved, held) = store(&policy(&ALL, &[]));
     let all = held.concat();
-    assert!(approved.data_permit(&[&all[..], b"x"].concat()).is_err());
-    assert!(approved.data_permit(&all[..50]).is_ok());
+    let bytes = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+    let longer = [&all[..], b"x"].concat();
+    assert!(approved.data_permit(longer.into()).is_err());
+    assert!(approved.data_permit(bytes(&all[..50])).is_ok());
+    assert!(approved.last_permit().is_none());
+    assert!(approved.data_permit(bytes(&all[50..])).is_ok());
+    assert!(approved.data_permit(bytes(&all[..1])).is_err());
     assert!(!approved.is_released());
-    assert!(approved.data_permit(&all[50..]).is_ok());
-    assert!(approved.data_permit(&all[..1]).is_err());
+    assert!(approved.last_permit().is_some() && approved.is_released());
+    assert!(approved.last_permit().is_none());
 }
 
 #[test]
@@ -72,11 +77,11 @@ fn a_data_set_of_no_bytes_has_a_last_fragment_too() {
     find.remove(5);
     find[1] = (0x0100, us(0x20));
     let mut approved = exchange(&mut dialogue, 7, &command(&find), &[]).unwrap();
-    assert!(approved.data_permit(&[]).is_err());
-    let permit = approved.command_permit().unwrap();
-    assert_eq!(read(permit.bytes(), Base::Strict).len(), 2);
+    assert!(approved.data_permit(Bytes::new()).is_err());
+    let permit = approved.last_permit().unwrap();
+    assert_eq!(read(&permit.bytes(), Base::Strict).len(), 2);
     assert!(permit.bytes().ends_with(&[0, 0, 0, 2, 7, 2]));
-    assert!(approved.command_permit().is_none());
+    assert!(approved.last_permit().is_none());
 }
 
 #[test]
@@ -400,7 +405,7 @@ fn the_destination_may_not_store_to_a_device_that_did_not_ask() {
         .unwrap();
     assert!(matches!(
         dialogue.poll(),
-        Some((Peer::Acceptor, Event::Condemned))
+        Some((Peer::Acceptor, Event::Condemned(None)))
     ));
     assert!(matches!(
         dialogue.poll(),
@@ -499,7 +504,8 @@ fn exchange(
             Event::Refused(refused) => return Err(refused),
             Event::Command(_)
             | Event::Held(_)
-            | Event::Condemned
+            | Event::Released(_)
+            | Event::Condemned(_)
             | Event::Surplus(_)
             | Event::Cut(_) => {}
         }
@@ -510,8 +516,10 @@ fn exchange(
 fn sent(approved: &mut Approved, held: &[Bytes]) -> (Vec<u8>, Vec<u8>) {
     let mut stream = Vec::new();
     for bytes in held {
-        stream.extend_from_slice(approved.data_permit(bytes).unwrap().bytes());
+        let permit = approved.data_permit(bytes.clone()).unwrap();
+        stream.extend(permit.into_iter().flat_map(|permit| permit.bytes()));
     }
+    stream.extend(approved.last_permit().unwrap().bytes());
     let (mut set, mut body) = (Vec::new(), Vec::new());
     let mut last = None;
     for pdu in read(&stream, Base::Strict) {

@@ -2,7 +2,9 @@
 
 use super::data_set::brief;
 use proptest::prelude::*;
-use protocol_inspect::dicom::{Compression, PduReader, TransferSyntax, Walker, inspect_offline};
+use protocol_inspect::dicom::{
+    Compression, Pdu, PduReader, TransferSyntax, Violation, Walker, inspect_offline,
+};
 use protocol_inspect::{Base, Limits};
 
 use super::build::{
@@ -104,6 +106,26 @@ fn chunks<'b>(bytes: &'b [u8], sizes: &[usize]) -> Vec<&'b [u8]> {
     all
 }
 
+/// Values are handed over in pieces; what they are pieces of does not depend on the chunks.
+fn join(all: &mut Vec<Result<Pdu, Violation>>, pdu: Result<Pdu, Violation>) {
+    let (Some(Ok(Pdu::PData(before))), Ok(Pdu::PData(values))) = (all.last_mut(), &pdu) else {
+        all.push(pdu);
+        return;
+    };
+    for value in values {
+        match before.last_mut() {
+            Some(open)
+                if !open.last
+                    && (open.context_id, open.command) == (value.context_id, value.command) =>
+            {
+                open.data = [&open.data[..], &value.data[..]].concat().into();
+                open.last = value.last;
+            }
+            Some(_) | None => before.push(value.clone()),
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn pdus_do_not_depend_on_chunks(
@@ -116,7 +138,7 @@ proptest! {
             for chunk in chunks {
                 reader.receive(chunk);
                 while let Some(pdu) = reader.poll() {
-                    all.push(pdu);
+                    join(&mut all, pdu);
                 }
             }
             all

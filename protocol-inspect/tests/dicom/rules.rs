@@ -728,6 +728,11 @@ fn respond(dialogue: &mut Dialogue, status: u16, body: &[u8]) -> Event {
     }
     std::iter::from_fn(|| dialogue.poll())
         .map(|(_, event)| event)
-        .find(|event| !matches!(event, Event::Command(_) | Event::Held(_) | Event::Condemned))
+        .find(|event| {
+            !matches!(
+                event,
+                Event::Command(_) | Event::Held(_) | Event::Condemned(_)
+            )
+        })
         .unwrap()
 }

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use lazaret_config::{
-    Config, Explanation, Identity, Origin, Party, Profile, ProfileChoice, RuleName, Sender,
-    Service, ServiceProtocol, Target,
+    Config, Explanation, Identity, Origin, Party, Profile, ProfileChoice, Release, RuleName,
+    Sender, Service, ServiceProtocol, Target,
 };
 use serde::Serialize;
 
@@ -257,12 +257,17 @@ fn carried(config: &Config, service: &Service, rules: &[&RuleName]) -> String {
         ServiceProtocol::Dicom {
             port,
             profile,
+            release,
             shadow,
             ..
         } => format!(
-            "by the DICOM relay to {}, inspected ({}{})",
+            "by the DICOM relay to {}, inspected ({}{}{})",
             SocketAddr::new(service.address, *port),
             profiles(profile.iter().cloned().chain(of_rules())),
+            match release {
+                Release::Verified => "",
+                Release::Streaming => ", streaming: C-STORE goes on as it is verified",
+            },
             shadowed(*shadow)
         ),
         ServiceProtocol::Plain { ports } => {

@@ -49,12 +49,16 @@ pub(super) struct Pump {
     /// The session knows that this side is gone.
     knows_gone: [bool; 2],
     spool: Option<Spool>,
+    /// What is given to the spool until it is emptied is lost.
+    spool_lost: bool,
     /// Bytes that wait for a spool file. The session is not polled meanwhile.
     unspooled: Option<Bytes>,
     /// When the rate limiter is asked again.
     token_at: Option<Instant>,
     /// Who is read first in the next turn.
     first: Side,
+    /// This side is not read because the other does not take what it was sent.
+    blocked: [bool; 2],
     /// The session was told to end.
     ending: bool,
     /// When both sides are reset, whatever the session still wants.
@@ -128,9 +132,11 @@ impl Pump {
             reconnect: false,
             knows_gone: [false; 2],
             spool: None,
+            spool_lost: false,
             unspooled: None,
             token_at: None,
             first: Side::Device,
+            blocked: [false; 2],
             ending: false,
             cut_at: None,
             moved_at: now,
@@ -154,13 +160,25 @@ impl Pump {
             if self.is_over() {
                 return Ok(self.totals);
             }
-            let event = self.wait().await;
-            self.read_clocks();
-            self.heed_pace();
-            self.steps().await?;
-            self.take(event);
-            self.steps().await?;
-            self.let_others_read().await;
+            if self.session.is_behind() {
+                match self.look().await {
+                    Some(event) => {
+                        self.read_clocks();
+                        self.heed_pace();
+                        self.steps().await?;
+                        self.take(event);
+                    }
+                    None => self.session.catch_up(),
+                }
+            } else {
+                let event = self.wait().await;
+                self.read_clocks();
+                self.heed_pace();
+                self.steps().await?;
+                self.take(event);
+                self.steps().await?;
+                self.let_others_read().await;
+            }
             // A connection that always has something to do leaves time for the others.
             tokio::task::consume_budget().await;
         }
@@ -176,11 +194,9 @@ impl Pump {
                 self.reconnect = false;
                 self.connect().await?;
             }
-            let told = self.advance(Side::Device)
-                || self.advance(Side::Hospital)
-                || self.ask_for_token()
-                || self.end_if_due()
-                || self.account();
+            let mut told = self.advance(Side::Device) || self.advance(Side::Hospital);
+            self.tell_blocked();
+            told = told || self.ask_for_token() || self.end_if_due() || self.account();
             if !told {
                 return Ok(());
             }
@@ -203,6 +219,7 @@ impl Pump {
                     }
                 }
                 Step::DropSpool => {
+                    self.spool_lost = false;
                     let cleared = self.spool.as_mut().map_or(Ok(()), Spool::clear);
                     self.spool_result(cleared);
                 }
@@ -254,16 +271,29 @@ impl Pump {
     }
 
     async fn append(&mut self, bytes: Bytes) -> Result<(), ChannelError> {
-        if let Some(spool) = &mut self.spool {
-            let appended = spool.append(&bytes);
-            self.spool_result(appended);
+        if self.ending || self.spool_lost {
             return Ok(());
         }
-        if self.ending {
+        if let Some(spool) = &mut self.spool {
+            if let Err(error) = spool.append(&bytes) {
+                self.lose_spool(&error);
+            }
             return Ok(());
         }
         self.unspooled = Some(bytes);
         self.tell(&FromRelay::Spool { id: self.id }).await
+    }
+
+    /// A message that cannot be held is refused; others are none the worse for it.
+    //= C7
+    fn lose_spool(&mut self, error: &SpoolError) {
+        tracing::warn!(connection = %self.id, %error, "spool");
+        self.spool = None;
+        self.spool_lost = true;
+        let (now, wall) = self.times();
+        if !self.session.spool_failed(now, wall) {
+            self.end(EndReason::Resources);
+        }
     }
 
     fn spool_result(&mut self, result: Result<(), SpoolError>) {
@@ -428,8 +458,13 @@ impl Pump {
         let waiting = self.unspooled.as_ref().map_or(0, Bytes::len);
         let held = self.session.held() + queued + waiting;
         let too_much = self.shared.account(&mut self.held, held);
-        if !too_much || self.ending {
+        // What waits for a spool file is on its way out of memory.
+        if !too_much || self.ending || waiting > 0 {
             return false;
+        }
+        let now = self.now;
+        if self.session.relieve(now) {
+            return true;
         }
         tracing::debug!(connection = %self.id, "ended to keep memory bounded");
         self.end(EndReason::Resources);
@@ -473,8 +508,8 @@ impl Pump {
                 });
                 match appended {
                     Ok(Some(spool)) => self.spool = Some(spool),
-                    Ok(None) => self.end(EndReason::Resources),
-                    Err(error) => self.spool_result(Err(error)),
+                    Ok(None) => self.lose_spool(&SpoolError::None),
+                    Err(error) => self.lose_spool(&error),
                 }
             }
             Note::Update(policy) => {

@@ -4,14 +4,19 @@
 //! Reads only while the session wants bytes and the other side takes them, so that memory stays bounded.
 
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
+use jiff::Timestamp;
+
+use super::super::bulk::kept;
 use super::super::leg::{Condition, Input, Leg};
 use super::super::spool::Spool;
 use super::{DRAIN_QUIET, Note, Pump};
 use crate::flow::Side;
-use crate::inspect::EndReason;
+use crate::inspect::{EndReason, Session};
 
 /// Why a pump woke up.
 pub(super) enum Event {
@@ -66,17 +71,50 @@ impl Pump {
         .await;
     }
 
+    /// As [`Self::wait`], but nothing if it would have to.
+    pub(super) async fn look(&mut self) -> Option<Event> {
+        tokio::select! {
+            biased;
+            event = self.wait() => Some(event),
+            // The sockets are looked at before this is over.
+            () = tokio::task::yield_now() => None,
+        }
+    }
+
     fn may_read(&self, side: Side) -> bool {
-        let leg = |side| match side {
+        self.is_wanted(side) && self.has_room(side)
+    }
+
+    fn is_wanted(&self, side: Side) -> bool {
+        let leg = self.leg(side);
+        leg.is_some_and(Leg::is_readable) && !self.is_stalled() && self.session.wants(side)
+    }
+
+    /// Whether what is read from this side can be written.
+    //= C7
+    fn has_room(&self, side: Side) -> bool {
+        let queued = |side| self.leg(side).map_or(0, Leg::queued);
+        queued(side.other()) < FORWARD_MARK && queued(side) < ANSWER_MARK
+    }
+
+    fn leg(&self, side: Side) -> Option<&Leg> {
+        match side {
             Side::Device => self.device.as_ref(),
             Side::Hospital => self.hospital.as_ref(),
-        };
-        let queued = |side| leg(side).map_or(0, Leg::queued);
-        leg(side).is_some_and(Leg::is_readable)
-            && !self.is_stalled()
-            && queued(side.other()) < FORWARD_MARK
-            && queued(side) < ANSWER_MARK
-            && self.session.wants(side)
+        }
+    }
+
+    /// A side that waits for the other is not late, neither now nor right afterwards.
+    pub(super) fn tell_blocked(&mut self) {
+        let now = self.now;
+        for (index, side) in [Side::Device, Side::Hospital].into_iter().enumerate() {
+            let blocked = !self.has_room(side) && self.is_wanted(side);
+            let before = self.blocked.get_mut(index);
+            let was = before.is_some_and(|before| std::mem::replace(before, blocked));
+            if blocked || was {
+                self.session.held_back(side, now);
+            }
+        }
     }
 
     fn may_unspool(&self) -> bool {
@@ -121,12 +159,42 @@ impl Pump {
         if !self.may_read(side) {
             return false;
         }
+        if self.session.takes_bulk() {
+            return self.read_bulk(side);
+        }
         let shared = Rc::clone(&self.shared);
         let mut scratch = shared.scratch.borrow_mut();
         let Some(leg) = self.leg_mut(side) else {
             return false;
         };
         let input = leg.read(&mut scratch);
+        self.was_read(side, input, |session, length, (now, wall)| {
+            let bytes = scratch.get(..length).unwrap_or_default();
+            session.receive(side, bytes, now, wall);
+        })
+    }
+
+    /// As [`Self::read`], without copying much at once.
+    fn read_bulk(&mut self, side: Side) -> bool {
+        let shared = Rc::clone(&self.shared);
+        let mut bulk = shared.bulk.borrow_mut();
+        let space = bulk.space();
+        let Some(leg) = self.leg_mut(side) else {
+            return false;
+        };
+        let input = leg.read_into(space);
+        self.was_read(side, input, |session, _, (now, wall)| match kept(space) {
+            Some(bytes) => session.receive_bytes(side, bytes, now, wall),
+            None => session.receive(side, space, now, wall),
+        })
+    }
+
+    fn was_read(
+        &mut self,
+        side: Side,
+        input: io::Result<Input>,
+        tell: impl FnOnce(&mut dyn Session, usize, (Instant, Timestamp)),
+    ) -> bool {
         let (now, wall) = self.times();
         match input {
             Ok(Input::Bytes(length)) => {
@@ -134,8 +202,7 @@ impl Pump {
                 if side == self.opener {
                     self.totals.received = self.totals.received.saturating_add(length as u64);
                 }
-                let bytes = scratch.get(..length).unwrap_or_default();
-                self.session.receive(side, bytes, now, wall);
+                tell(self.session.as_mut(), length, (now, wall));
                 true
             }
             Ok(Input::End) => {

@@ -10,10 +10,9 @@ use protocol_inspect::dicom::{
     PduType, Peer, RejectReason, Rejection, State, Violation, abort, answer, filter, reject,
     release_rp, release_rq,
 };
-use sha2::{Digest, Sha256};
 
 use super::end::Socket;
-use super::record::{Trace, name, reject_words, why};
+use super::record::{Digest, Trace, name, reject_words, why};
 use super::{Asked, DicomSession, Phase};
 use crate::flow::Side;
 use crate::inspect::{Outcome, Step, Subject};
@@ -90,8 +89,8 @@ impl DicomSession {
                 destination.leg = Leg::opening();
                 destination.reader = reader;
                 let request = asked.filtered.request();
-                let length = u64::try_from(request.bytes().len()).unwrap_or(u64::MAX);
-                let digest = Sha256::digest(request.bytes()).into();
+                let length = u64::try_from(request.length()).unwrap_or(u64::MAX);
+                let digest = Digest::of(request.bytes());
                 asked.trace = asked.trace.digested(digest, length);
                 self.pass(self.opener.other(), PduType::AssociateRq, request);
                 self.phase = Phase::Accepting(asked, now);

@@ -59,7 +59,8 @@ impl DicomSession {
     fn message_deadline(&self) -> (Instant, Late) {
         let timing = self.timing;
         let rest = |end: &End| {
-            let since = end.message.since.max(end.began);
+            // A PDU under way must end in its time, however many pieces of it come.
+            let since = end.began.or(end.message.since);
             let since = since.filter(|_| self.takes(end.side))?;
             Some((after(since, timing.receive_ms), Late::Rest(end.side)))
         };

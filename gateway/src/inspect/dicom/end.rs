@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use protocol_inspect::Refusal;
 use protocol_inspect::dicom::{Approved, Head, Leg, PduReader, Pdv, Policy};
-use sha2::{Digest, Sha256};
 
 use super::pledge::Pledge;
-use super::record::Trace;
+use super::record::{Digest, Trace};
 use crate::flow::Side;
 
 /// One end.
@@ -24,6 +24,8 @@ pub(super) struct End {
     pub(super) values: VecDeque<Pdv>,
     /// When the PDU under way began, or reading went on after a pause.
     pub(super) began: Option<Instant>,
+    /// PDUs that ended before.
+    ended: u64,
     /// The message that this end is sending.
     pub(super) message: Message,
     pub(super) turn: Turn,
@@ -50,6 +52,8 @@ pub(super) enum Turn {
     Reading,
     /// The rate limiter.
     Token(Box<Ready>),
+    /// The rate limiter, before the data set of a streamed message is read.
+    Admission,
     /// The spool, which the other end's message uses.
     Spool,
     /// The spool to be read and sent on.
@@ -77,11 +81,13 @@ pub(super) struct Request {
 pub(super) struct Message {
     /// Its command, once that is whole and allowed.
     pub(super) head: Option<Arc<Head>>,
-    digest: Sha256,
+    digest: Digest,
     length: u64,
     /// When the last of it came, or reading went on after a pause.
     pub(super) since: Option<Instant>,
     pub(super) held: Held,
+    /// Why it is refused after some of it went on.
+    pub(super) broken: Option<Refusal>,
 }
 
 /// The data set, until its verdict.
@@ -107,6 +113,7 @@ impl End {
             reader: PduReader::new(&policy.limits, policy.base()),
             values: VecDeque::new(),
             began: None,
+            ended: 0,
             message: Message::new(),
             turn: Turn::Reading,
             request: None,
@@ -114,14 +121,20 @@ impl End {
         }
     }
 
-    pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) {
+    pub(super) fn receive(&mut self, bytes: Bytes, now: Instant) {
         self.began.get_or_insert(now);
-        self.reader.receive(bytes);
+        self.reader.receive_bytes(bytes);
     }
 
-    /// After a PDU was taken: the next one may have begun.
+    /// After a PDU or a part of one was taken: the next one may have begun.
     pub(super) fn look(&mut self, now: Instant) {
-        self.began = self.reader.is_partial().then_some(now);
+        let ended = self.reader.finished();
+        if !self.reader.is_partial() {
+            self.began = None;
+        } else if ended != self.ended {
+            self.began = Some(now);
+        }
+        self.ended = ended;
     }
 
     /// A peer that was held back is not late.
@@ -145,15 +158,30 @@ impl End {
     pub(super) fn take_message(&mut self, head: &Head, now: Instant) -> (Trace, Held) {
         let message = std::mem::replace(&mut self.message, Message::new());
         let trace = Trace::message(self.side, head, now);
-        let digest = message.digest.finalize().into();
-        (trace.digested(digest, message.length), message.held)
+        let trace = trace.digested(message.digest, message.length);
+        (trace, message.held)
+    }
+
+    /// The oldest digest that is behind what was received.
+    pub(super) fn behind(&mut self) -> Option<&mut Digest> {
+        let waiting = match &mut self.turn {
+            Turn::Token(ready) | Turn::Unspooling(ready) => ready.trace.digest(),
+            Turn::Reading | Turn::Admission | Turn::Spool => None,
+        };
+        let request = self.request.as_mut();
+        let request = request.and_then(|request| request.trace.digest());
+        let message = Some(&mut self.message.digest);
+        [request, waiting, message]
+            .into_iter()
+            .flatten()
+            .find(|digest| digest.is_behind())
     }
 
     /// Bytes in memory.
     pub(super) fn held(&self) -> usize {
         let waiting = match &self.turn {
             Turn::Token(ready) => ready.held.length,
-            Turn::Reading | Turn::Spool | Turn::Unspooling(_) => 0,
+            Turn::Reading | Turn::Admission | Turn::Spool | Turn::Unspooling(_) => 0,
         };
         let values: usize = self.values.iter().map(|value| value.data.len()).sum();
         self.reader.buffered() + self.message.held.length + waiting + values
@@ -164,16 +192,22 @@ impl Message {
     pub(super) fn new() -> Self {
         Self {
             head: None,
-            digest: Sha256::new(),
+            digest: Digest::default(),
             length: 0,
             since: None,
             held: Held::default(),
+            broken: None,
         }
     }
 
+    /// Some of it may be with the other end already.
+    pub(super) fn is_streamed(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.streamed)
+    }
+
     /// A fragment of the command or of the data set.
-    pub(super) fn count(&mut self, bytes: &[u8], now: Instant) {
-        self.digest.update(bytes);
+    pub(super) fn count(&mut self, bytes: &Bytes, now: Instant) {
+        self.digest.add(bytes.clone());
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.length = self.length.saturating_add(length);
         self.since = Some(now);

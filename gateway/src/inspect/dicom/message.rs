@@ -7,9 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use protocol_inspect::dicom::{
     AbortReason, Approved, Command, Dialogue, Direction, Event, Head, PduType, Pdv, Peer,
-    RefusedMessage, Service, Violation,
+    RefusedMessage, Service, Violation, abort,
 };
-use protocol_inspect::{Reason, Spoken};
+use protocol_inspect::{Permit, Reason, Refusal, Spoken};
 
 use super::end::{Held, Message, Ready, Request, Turn};
 use super::pledge::Unfit;
@@ -33,27 +33,47 @@ impl DicomSession {
             return Err(Violation { refusal, reason });
         };
         dialogue.receive(from, value)?;
+        self.events(now);
+        Ok(())
+    }
+
+    fn events(&mut self, now: Instant) {
         while let Some((from, event)) = self.dialogue.as_mut().and_then(Dialogue::poll) {
             self.event(self.side_of(from), event, now);
         }
-        Ok(())
     }
 
     fn event(&mut self, side: Side, event: Event, now: Instant) {
         match event {
-            Event::Command(head) => self.end_mut(side).message.head = Some(head),
+            Event::Command(head) => {
+                let end = self.end_mut(side);
+                if head.streamed {
+                    end.message.head = Some(head.clone());
+                    self.admit(side, &head);
+                } else {
+                    end.message.head = Some(head);
+                }
+            }
             Event::Held(bytes) => self.hold(side, bytes, now),
-            Event::Condemned => {
+            Event::Released(permit) => self.stream(side, permit, now),
+            Event::Condemned(why) => {
                 let held = std::mem::take(&mut self.end_mut(side).message.held);
                 self.forget(held, now);
+                if why.is_some() {
+                    self.break_off(side, why);
+                }
             }
             Event::Complete(approved) => self.approved(side, approved, now),
             Event::Refused(refused) => {
                 let end = self.end_mut(side);
                 end.turn = Turn::Reading;
+                let broken = end.message.broken.is_some();
                 let (trace, held) = end.take_message(refused.head(), now);
                 self.forget(held, now);
                 self.turn_away(side, &refused, trace, now);
+                if broken {
+                    self.abort(None, refused.refusal(), now);
+                }
             }
             Event::Surplus(cancel) => self.leave_out(side, cancel, now),
             Event::Cut(refused) => self.cut(side, &refused, now),
@@ -94,6 +114,38 @@ impl DicomSession {
         self.forget(message.held, now);
     }
 
+    /// A streamed message is counted before the first of it goes on.
+    fn admit(&mut self, side: Side, head: &Head) {
+        if self.is_rated(side, head) {
+            self.end_mut(side).turn = Turn::Admission;
+        }
+    }
+
+    fn is_rated(&self, side: Side, head: &Head) -> bool {
+        self.has_rate && side == self.opener && is_rated(head)
+    }
+
+    /// Verified bytes of a message whose last fragment is still held.
+    //= C1
+    fn stream(&mut self, side: Side, permit: Permit, now: Instant) {
+        if !self.pass(side.other(), PduType::PData, permit) {
+            let refusal = why(Reason::Sequence, "association", "is being released");
+            self.abort(None, &refusal, now);
+        }
+    }
+
+    /// A message is refused of which some went on: its receiver must not take that for an instance.
+    /// The sender still has to say the rest before it listens.
+    fn break_off(&mut self, side: Side, why: Option<Refusal>) {
+        self.end_mut(side).message.broken = why;
+        let other = side.other();
+        let reason = AbortReason::NotSpecified;
+        if self.say(other, PduType::Abort, abort(reason)) {
+            self.end_mut(other).told = Some(abort_words(reason));
+        }
+        self.close(other);
+    }
+
     /// Keeps bytes until the verdict.
     //= C1
     //= C7
@@ -107,7 +159,7 @@ impl DicomSession {
     }
 
     /// Moves what is held to the spool, when it is free.
-    fn spool(&mut self, side: Side, now: Instant) {
+    pub(super) fn spool(&mut self, side: Side, now: Instant) {
         if self.spool.is_some_and(|owner| owner != side) {
             self.end_mut(side).turn = Turn::Spool;
             return;
@@ -120,6 +172,36 @@ impl DicomSession {
             self.steps.push_back(Step::Spool(bytes));
         }
         self.resume(side, now);
+    }
+
+    /// The spool lost the message that is in it, of which nothing was sent on yet.
+    pub(super) fn unheld(&mut self, now: Instant) {
+        let Some(side) = self.spool else { return };
+        let refusal = why(Reason::Limit, "spool", "has no room");
+        match std::mem::replace(&mut self.end_mut(side).turn, Turn::Reading) {
+            Turn::Unspooling(ready) | Turn::Token(ready) => {
+                let from = self.peer(side);
+                if let Some(dialogue) = &mut self.dialogue {
+                    let Ready {
+                        approved,
+                        trace,
+                        held,
+                        pledge: _,
+                    } = *ready;
+                    let refused = dialogue.refuse(from, approved, refusal);
+                    self.forget(held, now);
+                    self.turn_away(side, &refused, trace, now);
+                }
+            }
+            other @ (Turn::Reading | Turn::Admission | Turn::Spool) => {
+                self.end_mut(side).turn = other;
+                let from = self.peer(side);
+                if let Some(dialogue) = &mut self.dialogue {
+                    dialogue.condemn(from, refusal);
+                    self.events(now);
+                }
+            }
+        }
     }
 
     fn forget(&mut self, held: Held, now: Instant) {
@@ -144,7 +226,7 @@ impl DicomSession {
             Err(unfit) => return self.unfit(side, approved, unfit, now),
         };
         let nameless = self.is_nameless(approved.head());
-        let asks = self.has_rate && side == self.opener && is_rated(approved.head());
+        let asks = !approved.head().streamed && self.is_rated(side, approved.head());
         let end = self.end_mut(side);
         let (mut trace, held) = end.take_message(approved.head(), now);
         trace.warn_all(approved.warnings());
@@ -192,6 +274,13 @@ impl DicomSession {
                     self.over_rate(*ready, now);
                 }
             }
+            Turn::Admission => {
+                self.resume(opener, now);
+                if !granted && let Some(dialogue) = &mut self.dialogue {
+                    dialogue.condemn(Peer::Requestor, over_rate());
+                    self.events(now);
+                }
+            }
             other @ (Turn::Reading | Turn::Spool | Turn::Unspooling(_)) => {
                 self.end_mut(opener).turn = other;
             }
@@ -202,8 +291,7 @@ impl DicomSession {
         let Some(dialogue) = &mut self.dialogue else {
             return;
         };
-        let refusal = why(Reason::Rate, "message", "more than the rule allows");
-        let refused = dialogue.refuse(Peer::Requestor, ready.approved, refusal);
+        let refused = dialogue.refuse(Peer::Requestor, ready.approved, over_rate());
         self.forget(ready.held, now);
         self.turn_away(self.opener, &refused, ready.trace, now);
     }
@@ -240,14 +328,13 @@ impl DicomSession {
             return;
         }
         for bytes in ready.held.take() {
-            match ready.approved.data_permit(&bytes) {
-                Ok(permit) => self.steps.push_back(Step::Forward { to, permit }),
+            match ready.approved.data_permit(bytes) {
+                Ok(permit) => self.forward(to, permit),
                 Err(_) => break,
             }
         }
-        if let Some(permit) = ready.approved.command_permit() {
-            self.steps.push_back(Step::Forward { to, permit });
-        }
+        let last = ready.approved.last_permit();
+        self.forward(to, last);
         if ready.approved.is_released() {
             self.sent(side, *ready, now);
         } else {
@@ -255,29 +342,37 @@ impl DicomSession {
         }
     }
 
+    fn forward(&mut self, to: Side, permit: Option<Permit>) {
+        if let Some(permit) = permit {
+            self.steps.push_back(Step::Forward { to, permit });
+        }
+    }
+
     /// A chunk of the spool came back.
-    pub(super) fn forward_spooled(&mut self, bytes: &Bytes, now: Instant) {
-        for side in SIDES {
-            let Turn::Unspooling(mut ready) =
-                std::mem::replace(&mut self.end_mut(side).turn, Turn::Reading)
-            else {
-                continue;
-            };
-            let to = side.other();
-            match ready.approved.data_permit(bytes) {
-                Ok(permit) => self.steps.push_back(Step::Forward { to, permit }),
-                Err(_) => return self.undeliverable(ready.trace, "gave back other bytes", now),
-            }
-            if ready.approved.is_released() {
-                for side in SIDES {
-                    self.resume(side, now);
-                }
-                self.free_spool(now);
-                self.sent(side, *ready, now);
-            } else {
-                self.end_mut(side).turn = Turn::Unspooling(ready);
-            }
+    pub(super) fn forward_spooled(&mut self, bytes: Bytes, now: Instant) {
+        let unspooling = |side: &Side| matches!(self.end_at(*side).turn, Turn::Unspooling(_));
+        let Some(side) = SIDES.into_iter().find(unspooling) else {
             return;
+        };
+        let turn = std::mem::replace(&mut self.end_mut(side).turn, Turn::Reading);
+        let Turn::Unspooling(mut ready) = turn else {
+            return;
+        };
+        let to = side.other();
+        match ready.approved.data_permit(bytes) {
+            Ok(permit) => self.forward(to, permit),
+            Err(_) => return self.undeliverable(ready.trace, "gave back other bytes", now),
+        }
+        let last = ready.approved.last_permit();
+        self.forward(to, last);
+        if ready.approved.is_released() {
+            for side in SIDES {
+                self.resume(side, now);
+            }
+            self.free_spool(now);
+            self.sent(side, *ready, now);
+        } else {
+            self.end_mut(side).turn = Turn::Unspooling(ready);
         }
     }
 
@@ -348,6 +443,10 @@ impl DicomSession {
         );
         self.abort(None, &refusal, now);
     }
+}
+
+fn over_rate() -> Refusal {
+    why(Reason::Rate, "message", "more than the rule allows")
 }
 
 /// A cancel belongs to a request that was counted, and cannot be answered.

@@ -235,7 +235,7 @@ impl DicomSession {
             | Reason::Rate => Outcome::Abandoned,
         };
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
-        let mut left = Vec::new();
+        let (mut left, mut refused) = (Vec::new(), None);
         match phase {
             Phase::Connecting(asked, _) | Phase::Accepting(asked, _) => {
                 let told = self.end_at(self.opener).told.clone();
@@ -257,7 +257,7 @@ impl DicomSession {
                     left.push((ready.trace, Outcome::Unanswered, told.clone()));
                 }
                 Turn::Token(ready) => left.push((ready.trace, not_sent, told.clone())),
-                Turn::Reading | Turn::Spool => {}
+                Turn::Reading | Turn::Admission | Turn::Spool => {}
             }
             let message = std::mem::replace(&mut end.message, Message::new());
             if let Some(since) = message.since {
@@ -265,12 +265,22 @@ impl DicomSession {
                     Some(head) => Trace::message(end.side, head, since),
                     None => Trace::new(end.side, Subject::Message, "", since),
                 };
-                left.push((trace, Outcome::Abandoned, told));
+                let outcome = match &message.broken {
+                    Some(_) => Outcome::Refused,
+                    None if message.is_streamed() => not_sent,
+                    None => Outcome::Abandoned,
+                };
+                refused = refused.or(message.broken.map(|why| (end.side, why)));
+                left.push((trace, outcome, told));
             }
             end.values.clear();
         }
         for (trace, outcome, told) in left {
-            self.record(trace, outcome, Some(reason.clone()), told, now);
+            let why = match &refused {
+                Some((side, why)) if *side == trace.from && outcome == Outcome::Refused => why,
+                Some(_) | None => reason,
+            };
+            self.record(trace, outcome, Some(why.clone()), told, now);
         }
     }
 
@@ -390,6 +400,14 @@ impl Session for DicomSession {
     }
 
     fn receive(&mut self, from: Side, bytes: &[u8], now: Instant, wall: Timestamp) {
+        self.receive_bytes(from, Bytes::copy_from_slice(bytes), now, wall);
+    }
+
+    fn takes_bulk(&self) -> bool {
+        true
+    }
+
+    fn receive_bytes(&mut self, from: Side, bytes: Bytes, now: Instant, wall: Timestamp) {
         self.wall = wall;
         let end = self.end_mut(from);
         if !end.is_open() || bytes.is_empty() {
@@ -422,10 +440,45 @@ impl Session for DicomSession {
         self.undelivered("cannot be reached", now);
     }
 
+    fn is_behind(&mut self) -> bool {
+        self.device.behind().is_some() || self.hospital.behind().is_some()
+    }
+
+    fn catch_up(&mut self) {
+        for end in [&mut self.device, &mut self.hospital] {
+            if let Some(digest) = end.behind() {
+                digest.catch_up();
+            }
+        }
+    }
+
+    fn held_back(&mut self, from: Side, now: Instant) {
+        self.resume(from, now);
+    }
+
+    fn spool_failed(&mut self, now: Instant, _wall: Timestamp) -> bool {
+        self.unheld(now);
+        self.advance(now);
+        true
+    }
+
+    fn relieve(&mut self, now: Instant) -> bool {
+        let mut sides = SIDES.into_iter();
+        let much = sides.find(|side| self.end_at(*side).message.held.length > 0);
+        let free = self.spool.is_none() || self.spool == much;
+        match much {
+            Some(side) if free => {
+                self.spool(side, now);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
     fn unspooled(&mut self, bytes: Bytes, now: Instant, wall: Timestamp) {
         self.wall = wall;
         self.last_activity = now;
-        self.forward_spooled(&bytes, now);
+        self.forward_spooled(bytes, now);
         self.advance(now);
     }
 
@@ -437,7 +490,10 @@ impl Session for DicomSession {
     }
 
     fn wants_token(&self) -> bool {
-        matches!(self.end_at(self.opener).turn, Turn::Token(_))
+        matches!(
+            self.end_at(self.opener).turn,
+            Turn::Token(_) | Turn::Admission
+        )
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -486,7 +542,8 @@ impl Session for DicomSession {
     }
 
     fn held(&self) -> usize {
-        self.device.held() + self.hospital.held()
+        let dialogue = self.dialogue.as_ref().map_or(0, Dialogue::held);
+        self.device.held() + self.hospital.held() + dialogue
     }
 
     fn idle(&self) -> bool {

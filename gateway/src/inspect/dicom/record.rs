@@ -1,9 +1,12 @@
 //! What is put on record about a message or an association while it travels.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
+use bytes::Bytes;
 use protocol_inspect::dicom::{AbortReason, Direction, Head};
 use protocol_inspect::{Reason, Refusal, Warning};
+use sha2::{Digest as _, Sha256};
 
 use crate::flow::Side;
 use crate::inspect::{Decision, Outcome, Subject};
@@ -16,7 +19,7 @@ pub(super) struct Trace {
     kind: String,
     rule: Option<String>,
     length: u64,
-    digest: Option<[u8; 32]>,
+    digest: Option<Digest>,
     identifier: Option<Vec<u8>>,
     received: Instant,
     warnings: Vec<String>,
@@ -45,17 +48,25 @@ impl Trace {
             Direction::Response => Subject::Answer,
         };
         let instance = head.command.sop_instance();
-        Self {
+        let mut trace = Self {
             rule: head.rule.clone(),
             identifier: instance.map(|uid| uid.as_str().as_bytes().to_vec()),
             ..Self::new(from, what, head.command.service().name(), received)
+        };
+        if head.streamed {
+            trace.warn("streaming: released as it was verified".to_owned());
         }
+        trace
     }
 
-    pub(super) fn digested(mut self, digest: [u8; 32], length: u64) -> Self {
+    pub(super) fn digested(mut self, digest: Digest, length: u64) -> Self {
         self.digest = Some(digest);
         self.length = length;
         self
+    }
+
+    pub(super) fn digest(&mut self) -> Option<&mut Digest> {
+        self.digest.as_mut()
     }
 
     pub(super) fn warn_all(&mut self, warnings: &[Warning]) {
@@ -94,11 +105,70 @@ impl Trace {
             detail,
             answer,
             length: self.length,
-            digest: self.digest,
+            digest: self.digest.map(Digest::finish),
             identifier: self.identifier,
             micros: u64::try_from(micros).unwrap_or(u64::MAX),
             warnings: self.warnings,
         }
+    }
+}
+
+/// A digest that is behind what went on: nobody waits for it but the record.
+#[derive(Clone, Default)]
+pub(super) struct Digest {
+    digested: Sha256,
+    waiting: VecDeque<Bytes>,
+    length: usize,
+}
+
+impl Digest {
+    pub(super) fn of(bytes: Bytes) -> Self {
+        let mut digest = Self::default();
+        digest.add(bytes);
+        digest
+    }
+
+    //= C7
+    pub(super) fn add(&mut self, bytes: Bytes) {
+        self.length = self.length.saturating_add(bytes.len());
+        self.waiting.push_back(bytes);
+        while self.length > MOST_BEHIND || self.waiting.len() > MOST_PIECES {
+            self.step(usize::MAX);
+        }
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// A little of what waits, so that whoever has something to say meanwhile does not wait long.
+    pub(super) fn catch_up(&mut self) {
+        self.step(STEP);
+    }
+
+    fn step(&mut self, most: usize) {
+        if let Some(first) = self.waiting.front_mut() {
+            let some = first.split_to(most.min(first.len()));
+            self.length = self.length.saturating_sub(some.len());
+            self.digested.update(&some);
+            if first.is_empty() {
+                self.waiting.pop_front();
+            }
+        }
+    }
+
+    fn finish(mut self) -> [u8; 32] {
+        while self.is_behind() {
+            self.step(usize::MAX);
+        }
+        self.digested.finalize().into()
+    }
+}
+
+/// Never the bytes.
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Digest").finish_non_exhaustive()
     }
 }
 
@@ -143,5 +213,11 @@ pub(super) fn status_words(status: u16) -> String {
     format!("{status:04X}")
 }
 
+/// Bytes that a digest may be behind: a slice, which is digested while its answer is waited for.
+const MOST_BEHIND: usize = 640 << 10;
+/// The same, of small pieces, each of which may keep the rest of a buffer.
+const MOST_PIECES: usize = 64;
+/// Bytes that are digested before anything else is looked at.
+const STEP: usize = 64 << 10;
 /// As [`Decision::warnings`] promises.
 const MOST_WARNINGS: usize = 16;

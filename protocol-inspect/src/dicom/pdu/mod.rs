@@ -19,7 +19,7 @@ pub use framer::PduReader;
 pub use user::{RoleSelection, UserInformation};
 
 pub(super) use associate::APPLICATION_CONTEXT;
-pub(super) use data::{frame, frame_spoken};
+pub(super) use data::{Outbound, frame_spoken};
 pub(super) use encode::{AcceptedContext, encode_associate_ac, encode_associate_rq};
 pub(super) use user::UserIdentity;
 

@@ -185,6 +185,46 @@ fn a_refused_large_message_is_dropped_from_the_spool() {
     assert!(s.to_hospital.is_empty());
 }
 
+//= C7
+#[test]
+fn a_message_that_the_spool_does_not_take_is_refused_and_the_association_lives_on() {
+    let small = |policy: &mut ConnectionPolicy| limits(policy).dicom_memory = 0;
+    let set = instance("1.2.3.4", 200 << 10);
+    let message = store(1, "1.2.3.4", &set, 16_000);
+    // In the middle, with its last bytes, and when all of it is given at once.
+    for (room, chunk) in [(0, 9_000), (set.len() - 1, 9_000), (1_000, usize::MAX)] {
+        let mut s = Script::established_with(small);
+        s.room = room;
+        for chunk in message.chunks(chunk) {
+            s.device(chunk);
+        }
+        assert!(s.to_hospital.is_empty() && s.session.held() == 0);
+        assert!(s.told().contains("status a700"), "{}", s.told());
+        let refused = &s.decisions[0];
+        let why = (refused.outcome, refused.reason.as_deref());
+        assert_eq!(why, (Outcome::Refused, Some("limit")));
+        s.room = usize::MAX;
+        s.device(&store(2, "1.2.3.4", &set, 16_000))
+            .hospital(&store_rsp(2, 0));
+        assert_eq!(s.decisions[1].outcome, Outcome::Forwarded);
+        assert!(s.to_hospital.ends_with(&set));
+    }
+}
+
+//= C7
+#[test]
+fn what_is_held_goes_to_the_spool_when_memory_is_scarce() {
+    let mut s = Script::established();
+    let set = instance("1.2.3.4", 200 << 10);
+    let message = store(1, "1.2.3.4", &set, 16_000);
+    s.device(&message[..100_000]);
+    let now = s.now();
+    assert!(s.session.held() > 60_000 && s.session.relieve(now));
+    assert!(s.session.held() < 40_000 && !s.session.relieve(now));
+    s.device(&message[100_000..]).hospital(&store_rsp(1, 0));
+    assert!(s.to_hospital.ends_with(&set) && s.told().contains("spool"));
+}
+
 #[test]
 fn one_spool_serves_one_side_at_a_time() {
     let small = |policy: &mut ConnectionPolicy| limits(policy).dicom_memory = 100 << 10;

@@ -8,6 +8,7 @@ mod association;
 mod inward;
 mod message;
 mod script;
+mod streaming;
 mod words;
 
 use protocol_inspect::dicom::PduReader;

@@ -18,7 +18,13 @@ pub(super) struct Script {
     /// Command and data set bytes that each side was sent, without their framing.
     pub(super) to_device: Vec<u8>,
     pub(super) to_hospital: Vec<u8>,
+    /// Whether the hospital was sent the last fragment of a data set.
+    last: bool,
     spool: Vec<u8>,
+    /// The spool takes no more than this.
+    pub(super) room: usize,
+    /// What is given to it until it is emptied is lost.
+    lost: bool,
     reading: bool,
     /// Most that was held in memory after any word.
     pub(super) most: usize,
@@ -41,7 +47,10 @@ impl Script {
             decisions: Vec::new(),
             to_device: Vec::new(),
             to_hospital: Vec::new(),
+            last: false,
             spool: Vec::new(),
+            room: usize::MAX,
+            lost: false,
             reading: false,
             most: 0,
         }
@@ -104,9 +113,15 @@ impl Script {
                     let how = if reset { " reset" } else { "" };
                     format!("close {side:?}{how}")
                 }
+                Step::Spool(_) if self.lost => continue,
                 Step::Spool(bytes) => {
                     assert!(!self.reading);
                     self.spool.extend_from_slice(&bytes);
+                    if self.spool.len() > self.room {
+                        self.lost = true;
+                        let now = self.now();
+                        assert!(self.session.spool_failed(now, wall()));
+                    }
                     format!("spool {} bytes", bytes.len())
                 }
                 Step::Unspool => {
@@ -115,6 +130,7 @@ impl Script {
                 }
                 Step::DropSpool => {
                     self.reading = false;
+                    self.lost = false;
                     self.spool.clear();
                     "drop spool".to_owned()
                 }
@@ -157,6 +173,7 @@ impl Script {
                         } else {
                             "data".into()
                         };
+                        self.last |= to == Side::Hospital && value.last && !value.command;
                         let last = if value.last { " last" } else { "" };
                         let (id, length) = (value.context_id, value.data.len());
                         write!(text, " [{id} {what} {length}{last}]").unwrap();
@@ -239,6 +256,10 @@ impl Script {
         self.out.join("\n")
     }
 
+    pub(super) fn last_was_sent(&self) -> bool {
+        self.last
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.session.deadline().is_none()
     }
@@ -318,6 +339,17 @@ pub(super) fn policy() -> ConnectionPolicy {
 pub(super) fn rules(policy: &mut ConnectionPolicy) -> &mut Vec<Rule> {
     match &mut policy.protocol {
         ProtocolPolicy::Dicom(dicom) => &mut dicom.rules,
+        ProtocolPolicy::Hl7(_) => panic!("not DICOM"),
+    }
+}
+
+/// The service streams.
+pub(super) fn streaming(policy: &mut ConnectionPolicy) {
+    match &mut policy.protocol {
+        ProtocolPolicy::Dicom(dicom) => dicom
+            .rules
+            .iter_mut()
+            .for_each(|rule| rule.streaming = true),
         ProtocolPolicy::Hl7(_) => panic!("not DICOM"),
     }
 }

@@ -58,13 +58,18 @@ pub(super) fn ac(ids: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn ac_of(called: &str, calling: &str, ids: &[u8]) -> Vec<u8> {
+    ac_with((called, calling), ids, 16_384)
+}
+
+/// And PDUs of this length.
+pub(super) fn ac_with((called, calling): (&str, &str), ids: &[u8], max_length: u32) -> Vec<u8> {
     let mut content = opening(1, called, calling, APPLICATION);
     for id in ids {
         let mut inner = vec![*id, 0, 0, 0];
         inner.extend(item(0x40, EXPLICIT.as_bytes()));
         content.extend(item(0x21, &inner));
     }
-    content.extend(user());
+    content.extend(user_of(max_length));
     pdu(2, &content)
 }
 
@@ -289,7 +294,11 @@ fn opening(version: u16, called: &str, calling: &str, application: &str) -> Vec<
 }
 
 fn user() -> Vec<u8> {
-    let mut content = item(0x51, &16_384_u32.to_be_bytes());
+    user_of(16_384)
+}
+
+fn user_of(max_length: u32) -> Vec<u8> {
+    let mut content = item(0x51, &max_length.to_be_bytes());
     content.extend(item(0x52, b"1.2.3.4"));
     item(0x50, &content)
 }
