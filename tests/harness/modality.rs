@@ -311,7 +311,10 @@ impl Modality {
     pub fn ask_in(&mut self, context: u8, set: &[u8], data: Option<&[u8]>) -> String {
         let mut stream = p_data(context, true, true, set);
         if let Some(data) = data {
-            let pieces: Vec<&[u8]> = data.chunks(16_000).collect();
+            let mut pieces: Vec<&[u8]> = data.chunks(16_000).collect();
+            if pieces.is_empty() {
+                pieces.push(data);
+            }
             for (number, piece) in pieces.iter().enumerate() {
                 stream.extend(p_data(context, false, number + 1 == pieces.len(), piece));
             }

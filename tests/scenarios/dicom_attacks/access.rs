@@ -5,11 +5,11 @@ use e2e::modality::{
 };
 use e2e::{Archive, Archiving, Device, Gateway, Lab, PACS, Place, Site, Watch, wait};
 
-const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+pub(super) const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
 const MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
 
 /// An identifier in implicit VR little endian.
-fn keys(elements: &[(u32, &str)]) -> Vec<u8> {
+pub(super) fn keys(elements: &[(u32, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (tag, value) in elements {
         let [a, b, c, d] = tag.to_be_bytes();
@@ -19,6 +19,13 @@ fn keys(elements: &[(u32, &str)]) -> Vec<u8> {
         bytes.extend(value);
     }
     bytes
+}
+
+/// A C-FIND-RQ.
+pub(super) fn find(id: u16, class: &str) -> Vec<u8> {
+    let mut set = with(store(id, class, "1.2"), 0x0100, us(0x0020));
+    set.retain(|(element, _)| *element != 0x1000);
+    command(&with(set, 0x0800, us(1)))
 }
 
 /// Everything of everybody, by query and by retrieval; and a destination that is not in the rule.
@@ -47,11 +54,6 @@ fn attack_13_bulk_exfiltration() {
             assert_eq!(modality.associate(&request), "AC 0 0 0");
             modality
         };
-        let find = |id| {
-            let mut set = with(store(id, FIND, "1.2"), 0x0100, us(0x0020));
-            set.retain(|(element, _)| *element != 0x1000);
-            command(&with(set, 0x0800, us(1)))
-        };
         let moves = |id, to: &str| {
             let mut set = with(store(id, MOVE, "1.2"), 0x0100, us(0x0021));
             set.retain(|(element, _)| *element != 0x1000);
@@ -69,7 +71,7 @@ fn attack_13_bulk_exfiltration() {
                 vec![LEVEL, (0x0010_0010, "*"), (0x0020_000d, "")],
             ),
         ] {
-            let said = modality.ask_in(1, &find(1), Some(&keys(&wanted)));
+            let said = modality.ask_in(1, &find(1, FIND), Some(&keys(&wanted)));
             assert!(
                 said.starts_with("status A9") || said.starts_with("status C"),
                 "{what}: {said}"
@@ -94,7 +96,10 @@ fn attack_13_bulk_exfiltration() {
         );
         // One patient is a question.
         let named = keys(&[LEVEL, (0x0010_0020, "4711")]);
-        assert_eq!(modality.ask_in(1, &find(4), Some(&named)), "status 0000");
+        assert_eq!(
+            modality.ask_in(1, &find(4, FIND), Some(&named)),
+            "status 0000"
+        );
         assert!(archive.stored().is_empty());
     });
 }

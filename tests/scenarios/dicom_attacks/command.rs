@@ -2,11 +2,11 @@
 
 use e2e::Lab;
 use e2e::modality::{
-    CT, DataSet, Request, US, command, context, echo, p_data, store, text, ui, us, with,
+    CT, DataSet, Request, US, command, context, echo, element, p_data, store, text, ui, us, with,
     without_length,
 };
 
-use super::{Ward, broken_inside, image, instance, refused, refused_in};
+use super::{Ward, broken_inside, image, images_refused, instance, refused, refused_in};
 
 /// A command set that breaks the rules of command sets: no status can be trusted to reach the sender, so it is aborted.
 #[test]
@@ -134,13 +134,13 @@ fn command_and_data_set_disagree() {
                     "no class in the data set",
                     command(&store(1, US, &instance(1))),
                     image().without(0x0008_0016).bytes(),
-                    "status C000",
+                    "status A900",
                 ),
                 (
                     "no instance in the data set",
                     command(&store(1, US, &instance(1))),
                     image().without(0x0008_0018).bytes(),
-                    "status C000",
+                    "status A900",
                 ),
             ],
         );
@@ -249,5 +249,88 @@ fn services_that_no_rule_allows() {
         let told = ward.archive.asked().join("\n");
         assert!(!told.contains("Query"), "{told}");
         ward.stores(&mut ward.associated(), 0);
+    });
+}
+
+/// Nothing where something must be: commands without their data set or their values, data sets without their elements.
+#[test]
+fn attack_05_nothing_where_something_must_be() {
+    const END: &[&str] = &["ABORT 2/6", "close"];
+    let own = || store(1, US, &instance(1));
+    let without_value =
+        |element: u16| p_data(1, true, true, &command(&with(own(), element, Vec::new())));
+    let file_without = |meta: Vec<u8>| {
+        let mut file = vec![0; 128];
+        file.extend(b"DICM");
+        [file, meta, image().bytes()].concat()
+    };
+    Lab::run(|lab| {
+        let ward = Ward::open(lab);
+        broken_inside(
+            &ward,
+            &[
+                (
+                    "an image without its data set",
+                    p_data(1, true, true, &command(&with(own(), 0x0800, us(0x0101)))),
+                    END,
+                ),
+                (
+                    "an echo with a data set",
+                    p_data(3, true, true, &command(&with(echo(1), 0x0800, us(0)))),
+                    END,
+                ),
+                ("a class without value", without_value(0x0002), END),
+                ("a command without value", without_value(0x0100), END),
+                ("a message id without value", without_value(0x0110), END),
+                ("a data set type without value", without_value(0x0800), END),
+                ("an instance without value", without_value(0x1000), END),
+            ],
+        );
+        let empty = |tag, vr| image().with(tag, vr, Vec::new()).bytes();
+        let identified = [
+            element(0x0008_0016, "UI", &ui(US)),
+            element(0x0008_0018, "UI", &ui(&instance(1))),
+        ];
+        images_refused(
+            &ward,
+            vec![
+                ("no element", Vec::new(), "status A900"),
+                ("half a tag", vec![8, 0], "status C000"),
+                ("nothing but its name", identified.concat(), "status A900"),
+                (
+                    "a file without meta information",
+                    file_without(Vec::new()),
+                    "status C000",
+                ),
+                (
+                    "meta information that is longer than the file",
+                    file_without(element(0x0002_0000, "UL", &[0xff; 4])),
+                    "status C000",
+                ),
+                (
+                    "a study without value",
+                    empty(0x0020_000d, "UI"),
+                    "status A900",
+                ),
+                (
+                    "rows without value",
+                    empty(0x0028_0010, "US"),
+                    "status C000",
+                ),
+                (
+                    "pixels without value",
+                    empty(0x7fe0_0010, "OB"),
+                    "status C000",
+                ),
+            ],
+        );
+        // What may be empty is empty every day.
+        let mut modality = ward.associated();
+        let sparse = DataSet::image(&instance(3))
+            .with(0x0010_0010, "PN", Vec::new())
+            .with(0x0010_0030, "DA", Vec::new())
+            .with(0x0008_0050, "SH", Vec::new());
+        let said = modality.ask(&command(&store(3, US, &instance(3))), Some(&sparse.bytes()));
+        assert_eq!(said, "status 0000");
     });
 }

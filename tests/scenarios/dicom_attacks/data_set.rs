@@ -169,7 +169,7 @@ fn attack_07_value_length_bombs() {
             &ward,
             vec![
                 ("pixels of 2 GiB", claims(0x7fff_fffe), "status C000"),
-                ("pixels of 4 GiB", claims(0xffff_fffe), "status C000"),
+                ("pixels of 4 GiB", claims(0xffff_fffe), "status A700"),
                 (
                     "encapsulated in a native syntax",
                     claims(0xffff_ffff),

@@ -10,6 +10,7 @@ mod command;
 mod data_set;
 mod content;
 mod access;
+mod query;
 
 /// The standard site with an archive, and the ultrasound `us-07` in the second home.
 struct Ward<'a> {

@@ -1,7 +1,8 @@
 //! Attacks with PDUs: at the wrong time, of the wrong length, or never complete.
 
-use e2e::modality::{DataSet, Request, US, command, echo, p_data, pdu, store};
-use e2e::{Lab, memory, wait};
+use e2e::modality::{DataSet, Modality, Request, US, command, echo, p_data, pdu, store};
+use e2e::tunnel::Middle;
+use e2e::{Archive, Archiving, Device, Gateway, Lab, PACS, Place, Site, Watch, memory, wait};
 
 use super::{Ward, broken, broken_inside, instance};
 
@@ -173,5 +174,45 @@ fn attack_11_slow_drip() {
         wait::for_true("no other session is left", wait::SOON, || {
             ward.gateway.status()["sessions"] == 1
         });
+    });
+}
+
+/// An image changed on its way, by somebody who sits in the internet; nobody sees it in the pixels.
+//= C1
+//= C2
+#[test]
+fn attack_14_tampering_in_transit() {
+    Lab::run(|lab| {
+        let site = Site::standard(lab);
+        let archive = Archive::start(lab, Archiving::Pynetdicom);
+        let _gateway = Gateway::start(lab, &site);
+        let middle = Middle::start(lab);
+        let us = Device::prepare(lab, &site, "us-07", Place::Home1);
+        us.dial(middle.address());
+        us.wait_for_handshake();
+        let stream = us.tcp_within((PACS, 104).into(), wait::SOON);
+        let mut modality = Modality::new(stream.expect("a connection"));
+        assert_eq!(modality.associate(&Request::usual()), "AC 0 0");
+
+        // The association with the archive stands, and still no byte goes over it.
+        let watch = Watch::start(lab, Place::Hospital, "eth0");
+        middle.tamper(true);
+        let image = DataSet::image(&instance(1)).bytes();
+        let message = [
+            p_data(1, true, true, &command(&store(1, US, &instance(1)))),
+            p_data(1, false, true, &image),
+        ];
+        modality.send(&message.concat()).unwrap();
+        wait::for_true("the image and its repetitions, changed", wait::SOON, || {
+            middle.tampered() >= 4
+        });
+        assert_eq!(watch.stop().payload_to((PACS, 104).into()), 0);
+        assert!(archive.stored().is_empty());
+
+        // The twin is the same image as TCP sends it again, untouched.
+        middle.tamper(false);
+        assert_eq!(modality.next(), "status 0000");
+        let stored = archive.wait_for(1);
+        assert!(std::fs::read(&stored[0]).unwrap() == image, "other bytes");
     });
 }
