@@ -195,12 +195,19 @@ fn attack_08_deflate_bomb() {
         let relay = ward.gateway.workers()["relay-dicom"];
         let (before, _) = memory(relay);
         let head = image().without(0x7fe0_0010).bytes();
-        let bomb = deflated(lab, &head, 1 << 30);
-        assert!(bomb.len() < 2 << 20, "{} bytes", bomb.len());
+        let private = [image().bytes(), element(0x7fe1_0010, "LO", b"BOMB")].concat();
+        // As the pixels of an image that is small, and as what nobody knows.
+        let bombs = [
+            (deflated(lab, &head, 0x7fe0_0010, 1 << 30), "status C000"),
+            (deflated(lab, &private, 0x7fe1_1001, 1 << 30), "status A700"),
+        ];
         let request = Request::new(&[(1, US, &[DEFLATED]), (3, US, &[EXPLICIT])]);
         let own = || command(&store(1, US, &instance(1)));
         let mut modality = ward.associated_by(&request, "AC 0 0");
-        assert_eq!(modality.ask(&own(), Some(&bomb)), "status A700");
+        for (bomb, gets) in bombs {
+            assert!(bomb.len() < 2 << 20, "{} bytes", bomb.len());
+            assert_eq!(modality.ask(&own(), Some(&bomb)), gets);
+        }
         let (_, most) = memory(relay);
         assert!(
             most < before + (32 << 10),
@@ -208,7 +215,7 @@ fn attack_08_deflate_bomb() {
         );
         assert!(ward.archive.stored().is_empty());
         // The twin unpacks to what it says, and arrives as it was.
-        let honest = deflated(lab, &image().bytes(), 0);
+        let honest = deflated(lab, &image().bytes(), 0, 0);
         assert_eq!(modality.ask(&own(), Some(&honest)), "status 0000");
         let stored = ward.archive.wait_for(1);
         assert!(std::fs::read(&stored[0]).unwrap() == honest);
@@ -219,20 +226,20 @@ fn attack_08_deflate_bomb() {
             &[(
                 "deflated, but not said to be",
                 own(),
-                deflated(lab, &image().bytes(), 0),
+                deflated(lab, &image().bytes(), 0, 0),
                 "status C000",
             )],
         );
     });
 }
 
-/// A raw deflate stream of a data set, with pixel data of so many zeros behind it.
-fn deflated(lab: &Lab, head: &[u8], zeros: u32) -> Vec<u8> {
+/// A raw deflate stream of a data set, with an element of so many zeros behind it.
+fn deflated(lab: &Lab, head: &[u8], tag: u32, zeros: u32) -> Vec<u8> {
     let folder = lab.folder("deflate");
     let (from, to) = (folder.join("from"), folder.join("to"));
     let mut plain = head.to_vec();
     if zeros > 0 {
-        plain.extend(header(0x7fe0_0010, "OB", zeros));
+        plain.extend(header(tag, "OB", zeros));
     }
     std::fs::write(&from, plain).unwrap();
     let program = "import sys, zlib\n\
