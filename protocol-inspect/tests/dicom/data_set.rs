@@ -34,7 +34,7 @@ fn explicit_little_endian() {
     };
     let huge = [
         element(0x0008, 0x0016, "UI", &ui(CT)),
-        header(0x7fe0, 0x0010, "OW", 2 << 30),
+        header(0x7fe1, 0x1001, "OB", 2 << 30),
         vec![0; 240],
     ];
     let part_10 = [
@@ -251,7 +251,10 @@ fn encapsulated() {
                     0x0200,
                     "SQ",
                     &[
-                        delimiter(0xe000, 16),
+                        delimiter(0xe000, 46),
+                        element(0x0028, 0x0010, "US", &[2, 0]),
+                        element(0x0028, 0x0011, "US", &[2, 0]),
+                        element(0x0028, 0x0100, "US", &[8, 0]),
                         element(0x7fe0, 0x0010, "OB", &[0; 4]),
                     ]
                     .concat(),

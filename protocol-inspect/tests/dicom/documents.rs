@@ -288,9 +288,9 @@ fn bombs_are_refused_early() {
         verdict.unwrap_err(),
         "(7fe0,0010): is not as long as the image needs"
     );
-    // Without geometry only the bounds are left.
+    // Where nothing says how long a value must be, only the bounds are left.
     let bytes = [
-        super::build::header(0x7fe0, 0x0010, "OW", pixels),
+        super::build::header(0x7fe1, 0x1001, "OB", pixels),
         vec![0; usize::try_from(pixels).unwrap()],
     ]
     .concat();
