@@ -299,7 +299,7 @@ impl Modality {
     /// Asks for an association; what came back.
     pub fn associate(&mut self, request: &Request) -> String {
         let _ = self.send(&request.bytes());
-        self.next()
+        self.hears()
     }
 
     /// Sends a command, with a data set behind it if there is one, in context 1; what came back.
@@ -320,17 +320,17 @@ impl Modality {
             }
         }
         let _ = self.send(&stream);
-        self.next()
+        self.hears()
     }
 
     /// What comes next: `AC 0 0` (a result for each context), `RJ 1/1/3`, `status A900`, `released`, `release?`,
     /// `ABORT 2/6`, `close` or `nothing`.
-    pub fn next(&mut self) -> String {
-        self.next_within(wait::SOON)
+    pub fn hears(&mut self) -> String {
+        self.hears_within(wait::SOON)
     }
 
     /// The same within this time.
-    pub fn next_within(&mut self, limit: Duration) -> String {
+    pub fn hears_within(&mut self, limit: Duration) -> String {
         let until = Instant::now() + limit;
         loop {
             let Some(pdu) = self.read_pdu(until) else {

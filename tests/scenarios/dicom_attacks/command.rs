@@ -10,6 +10,7 @@ use super::{Ward, broken_inside, image, images_refused, instance, refused, refus
 
 /// A command set that breaks the rules of command sets: no status can be trusted to reach the sender, so it is aborted.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of attacks")]
 fn malformed_commands() {
     const END: &[&str] = &["ABORT 2/6", "close"];
     let own = || store(1, US, &instance(1));

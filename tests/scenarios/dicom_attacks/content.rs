@@ -22,6 +22,7 @@ const PROGRAMS: [(&str, &[u8]); 4] = [
 
 /// Programs in the preamble of a file that is sent as a data set, in a document, in a fragment of an image.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of attacks")]
 fn attack_01_programs() {
     const PDF: &str = "1.2.840.10008.5.1.4.1.1.104.1";
     let file = |program: &[u8]| {

@@ -128,7 +128,6 @@ fn attack_06_wrong_value_representations_and_geometry() {
                 (
                     "a palette longer than it says",
                     image
-                        .clone()
                         .with(0x0028_0004, "CS", text("PALETTE COLOR"))
                         .with(0x0028_1101, "US", [us(4), us(0), us(16)].concat())
                         .with(0x0028_1102, "US", [us(4), us(0), us(16)].concat())

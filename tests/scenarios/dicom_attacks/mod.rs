@@ -200,7 +200,7 @@ fn broken(ward: &Ward<'_>, attacks: &[(&str, Vec<u8>, &[&str])]) {
     for (what, bytes, gets) in attacks {
         let mut modality = ward.dial();
         let _ = modality.send(bytes);
-        let got: Vec<String> = gets.iter().map(|_| modality.next()).collect();
+        let got: Vec<String> = gets.iter().map(|_| modality.hears()).collect();
         if got != *gets {
             wrong.push(format!("{what}: {got:?}, not {gets:?}"));
         }
@@ -216,7 +216,7 @@ fn broken_inside(ward: &Ward<'_>, attacks: &[(&str, Vec<u8>, &[&str])]) {
     for (what, bytes, gets) in attacks {
         let mut modality = ward.associated();
         let _ = modality.send(bytes);
-        let got: Vec<String> = gets.iter().map(|_| modality.next()).collect();
+        let got: Vec<String> = gets.iter().map(|_| modality.hears()).collect();
         if got != *gets {
             wrong.push(format!("{what}: {got:?}, not {gets:?}"));
         }

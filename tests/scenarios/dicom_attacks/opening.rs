@@ -29,6 +29,7 @@ fn without(place: usize) -> Vec<u8> {
 
 /// What a library that is called strict lets in: contexts, syntaxes and user information of every wrong kind.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of attacks")]
 fn malformed_openings() {
     const END: &[&str] = &["ABORT 2/6", "close"];
     let bare = |sub_items: &[Vec<u8>]| item(0x50, &sub_items.concat());
@@ -161,7 +162,7 @@ fn malformed_openings() {
         ] {
             let mut modality = ward.dial();
             modality.send(&bytes).unwrap();
-            assert_eq!(modality.next(), "AC 0 0", "{what}");
+            assert_eq!(modality.hears(), "AC 0 0", "{what}");
         }
         ward.stores(&mut ward.associated(), 0);
     });
@@ -219,7 +220,7 @@ fn attack_12_ae_title_spoofing() {
         // Spaces around a title mean nothing.
         let mut modality = ward.dial();
         modality.send(&by(b"  US07          ", &archive)).unwrap();
-        assert_eq!(modality.next(), "AC 0 0");
+        assert_eq!(modality.hears(), "AC 0 0");
         ward.stores(&mut modality, 0);
     });
 }

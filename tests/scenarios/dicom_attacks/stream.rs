@@ -72,7 +72,7 @@ fn attack_10_state_confusion() {
         // The twin: released in order, the archive too.
         let mut modality = ward.associated();
         modality.send(&release).unwrap();
-        assert_eq!(modality.next(), "released");
+        assert_eq!(modality.hears(), "released");
     });
 }
 
@@ -168,7 +168,7 @@ fn attack_11_slow_drip() {
         };
         modality.send(&bytes(&set, true)).unwrap();
         modality.send(&bytes(&image, false)).unwrap();
-        assert_eq!(modality.next(), "status 0000");
+        assert_eq!(modality.hears(), "status 0000");
         let stored = ward.archive.wait_for(2);
         assert!(std::fs::read(&stored[1]).unwrap() == image, "other bytes");
         wait::for_true("no other session is left", wait::SOON, || {
@@ -211,7 +211,7 @@ fn attack_14_tampering_in_transit() {
 
         // The twin is the same image as TCP sends it again, untouched.
         middle.tamper(false);
-        assert_eq!(modality.next(), "status 0000");
+        assert_eq!(modality.hears(), "status 0000");
         let stored = archive.wait_for(1);
         assert!(std::fs::read(&stored[0]).unwrap() == image, "other bytes");
     });
