@@ -16,7 +16,9 @@ pub(crate) const ISO: &[u8; 5] = b"CD001";
 
 /// Recognises a document. What begins as text is [`Kind::Text`], although its rest may be none.
 pub(crate) fn recognise(head: &[u8]) -> Kind {
-    if let Some((_, kind)) = STARTS.iter().find(|(sign, _)| head.starts_with(sign)) {
+    let may_start = head.first().is_none_or(|first| is_among(&FIRST, *first));
+    let sign = |(sign, _): &&(&[u8], Kind)| head.starts_with(sign);
+    if may_start && let Some((_, kind)) = STARTS.iter().find(sign) {
         return *kind;
     }
     let four = |at: usize| head.get(at..at.saturating_add(4)).unwrap_or_default();
@@ -49,7 +51,8 @@ pub(crate) fn recognise(head: &[u8]) -> Kind {
         return Kind::Dicom;
     }
     // Readers of PDF look for its sign in the first kilobyte.
-    if memchr::memmem::find(head, b"%PDF-").is_some() {
+    let from = memchr::memchr(b'%', head).and_then(|at| head.get(at..));
+    if from.is_some_and(|from| memchr::memmem::find(from, b"%PDF-").is_some()) {
         return Kind::Pdf;
     }
     text(head)
@@ -107,7 +110,10 @@ fn text(head: &[u8]) -> Kind {
             .get(..word.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(word))
     };
-    if let Some((_, kind)) = WORDS.iter().find(begins) {
+    let may_begin = letters
+        .first()
+        .is_some_and(|first| is_among(&INITIALS, first.to_ascii_lowercase()));
+    if may_begin && let Some((_, kind)) = WORDS.iter().find(begins) {
         return *kind;
     }
     match letters {
@@ -204,3 +210,47 @@ const WORDS: &[(&[u8], Kind)] = &[
 
 /// Markup in UTF-16, with and without its mark.
 const UTF_16: &[&[u8]] = &[b"<\0?\0", b"\0<\0?", b"<\0!\0", b"\0<\0!"];
+
+/// With which bytes the signs begin, and the words in lower case: most values begin with none of them.
+static FIRST: [bool; 256] = first_bytes(STARTS);
+static INITIALS: [bool; 256] = first_bytes(WORDS);
+
+const fn first_bytes(mut list: &[(&[u8], Kind)]) -> [bool; 256] {
+    let mut table = [false; 256];
+    while let [([first, ..], _), rest @ ..] = list {
+        #[expect(
+            clippy::as_conversions,
+            clippy::indexing_slicing,
+            reason = "at compile time, and a byte is less than 256"
+        )]
+        {
+            table[*first as usize] = true;
+        }
+        list = rest;
+    }
+    table
+}
+
+fn is_among(table: &[bool; 256], byte: u8) -> bool {
+    table.get(usize::from(byte)).copied().unwrap_or(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sign_and_word_is_found_by_its_first_byte() {
+        for (sign, kind) in STARTS {
+            assert_eq!(recognise(sign), *kind, "{sign:02x?}");
+        }
+        for (word, kind) in WORDS {
+            for word in [word.to_ascii_lowercase(), word.to_ascii_uppercase()] {
+                assert_eq!(recognise(&word), *kind, "{word:02x?}");
+            }
+        }
+        assert_eq!(recognise(b"as before"), Kind::Text);
+        assert_eq!(recognise(b"100 %, and %PDF-1.7"), Kind::Pdf);
+        assert_eq!(recognise(b"100 %, and %PDX-1.7"), Kind::Text);
+    }
+}

@@ -61,7 +61,7 @@ struct Value {
     remaining: u32,
     head: Vec<u8>,
     is_judged: bool,
-    document: Option<Document>,
+    document: Option<Box<Document>>,
 }
 
 /// An encapsulated document under way.
@@ -101,6 +101,10 @@ impl Documents {
     ) -> Result<(), Refusal> {
         if holds_bytes(element.vr) || is_document(element.tag, element.depth) {
             let is_short = usize::try_from(element.length).is_ok_and(|length| length <= MAX_KEPT);
+            if is_short && !is_document(element.tag, element.depth) {
+                self.open = None;
+                return judge_head(element.tag, element.value, tell);
+            }
             if is_short {
                 self.open = Some(self.start(element.tag, element.length, element.depth));
                 self.chunk(element.value, tell)?;
@@ -143,7 +147,8 @@ impl Documents {
             let room = MAX_KEPT.saturating_sub(value.head.len());
             value.head.extend(bytes.iter().take(room));
             if value.head.len() == MAX_KEPT {
-                self.judge_head(&mut value, tell)?;
+                value.is_judged = true;
+                judge_head(value.tag, &value.head, tell)?;
             }
         }
         value.push(bytes, self.most_markup)?;
@@ -155,21 +160,10 @@ impl Documents {
         Ok(())
     }
 
-    /// Programs and archives are refused at once, so that nothing more of them goes on.
-    fn judge_head(&self, value: &mut Value, tell: &mut Tell<'_>) -> Result<(), Refusal> {
-        value.is_judged = true;
-        let is_bulk = value.tag.group() == PIXELS;
-        let kind = suspect(&value.head, is_bulk);
-        let unlisted = |rule: &Rule| kind.is_none_or(|kind| !rule.documents.contains(&kind));
-        match smuggled(&value.head, is_bulk) {
-            Some(detail) => finding_of(tell, value.tag, Weight::Content, unlisted, detail),
-            None => Ok(()),
-        }
-    }
-
     fn end(&mut self, value: &mut Value, tell: &mut Tell<'_>) -> Result<(), Refusal> {
         if !value.is_judged {
-            self.judge_head(value, tell)?;
+            value.is_judged = true;
+            judge_head(value.tag, &value.head, tell)?;
         }
         let Some(document) = value.document.take() else {
             return Ok(());
@@ -277,10 +271,12 @@ impl Value {
             remaining: length,
             head,
             is_judged: false,
-            document: is_document(tag, depth).then(|| Document {
-                scanner: Scanner::new(),
-                is_known: false,
-                markup: Some(Vec::new()),
+            document: is_document(tag, depth).then(|| {
+                Box::new(Document {
+                    scanner: Scanner::new(),
+                    is_known: false,
+                    markup: Some(Vec::new()),
+                })
             }),
         }
     }
@@ -379,6 +375,17 @@ fn markup_kind(kind: Kind, markup: &[u8], tag: Tag, tell: &mut Tell<'_>) -> Resu
         return Ok(Kind::Script);
     }
     Ok(kind)
+}
+
+/// Programs and archives are refused at once, so that nothing more of them goes on.
+fn judge_head(tag: Tag, head: &[u8], tell: &mut Tell<'_>) -> Result<(), Refusal> {
+    let is_bulk = tag.group() == PIXELS;
+    let Some(detail) = smuggled(head, is_bulk) else {
+        return Ok(());
+    };
+    let kind = suspect(head, is_bulk);
+    let unlisted = |rule: &Rule| kind.is_none_or(|kind| !rule.documents.contains(&kind));
+    finding_of(tell, tag, Weight::Content, unlisted, detail)
 }
 
 /// Values in which anything can be.

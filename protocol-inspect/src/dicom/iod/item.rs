@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 
+use super::memory::Memory;
 use super::root::Root;
 use super::tables::{self, AttributeRule, LevelId, Otherwise, Row, Type};
 use super::value::{FILLED, PRESENT, State, Value};
@@ -13,6 +14,7 @@ use crate::severity::Weight;
 
 #[derive(Debug)]
 pub(super) struct Open {
+    level: LevelId,
     /// Its attributes; those of the data set are in [`Root::entries`].
     pub(super) rows: &'static [Row],
     /// The first attribute that is not passed yet.
@@ -35,17 +37,18 @@ pub(super) struct Sequence {
 
 impl Open {
     pub(super) fn data_set() -> Self {
-        Self::level(&[], 0, Weight::Strict)
+        Self::level(LevelId::default(), 0, Weight::Strict)
     }
 
     /// An item of this sequence.
     pub(super) fn item(sequence: Sequence, base: usize) -> Self {
-        Self::level(sequence.items.rows(), base, sequence.weight)
+        Self::level(sequence.items, base, sequence.weight)
     }
 
-    fn level(rows: &'static [Row], base: usize, weight: Weight) -> Self {
+    fn level(level: LevelId, base: usize, weight: Weight) -> Self {
         Self {
-            rows,
+            level,
+            rows: level.rows(),
             cursor: 0,
             base,
             weight,
@@ -131,22 +134,39 @@ impl Open {
         self.begin(tag, items, self.weight)
     }
 
-    /// The item is over. `state` tells of an attribute here or further out.
+    /// The item is over. `outer` tells of an attribute further out.
     pub(super) fn judge(
         &self,
         states: &[State],
-        state: impl Fn(u32) -> Option<State>,
+        outer: impl Fn(u32) -> Option<State>,
+        memory: &mut Memory,
         tell: &mut impl Tell,
     ) -> Result<(), Refusal> {
+        let own = states.get(self.base..).unwrap_or_default();
+        let remembers = memory.is_open();
+        if remembers && let Some(faults) = memory.recall(self.level, self.weight, own) {
+            return faults
+                .iter()
+                .try_for_each(|(tag, weight, detail)| tell.finding(*tag, *weight, detail));
+        }
+        let depends = Cell::new(false);
         // Conditions of one level mostly ask for the same attribute.
         let last = Cell::new((0, None));
         let state = |tag| {
             if last.get().0 != tag {
-                last.set((tag, state(tag)));
+                let place = self.rows.binary_search_by_key(&tag, tables::tag);
+                let found = match place {
+                    Ok(place) => own.get(place).copied(),
+                    Err(_) => {
+                        depends.set(true);
+                        outer(tag)
+                    }
+                };
+                last.set((tag, found));
             }
             last.get().1
         };
-        let own = states.get(self.base..).unwrap_or_default();
+        let mut faults = Vec::new();
         for (row, own) in self.rows.iter().zip(own) {
             if *own == 0 && tables::rule(row).lets_be_absent() {
                 continue;
@@ -155,8 +175,15 @@ impl Open {
                 continue;
             };
             if let Some((weight, detail)) = fault(&rule, *own, self.weight, state) {
-                tell.finding(tag(tables::tag(row)), weight, detail)?;
+                let tag = tag(tables::tag(row));
+                tell.finding(tag, weight, detail)?;
+                if remembers {
+                    faults.push((tag, weight, detail));
+                }
             }
+        }
+        if remembers && !depends.get() {
+            memory.keep(self.level, self.weight, own, faults);
         }
         Ok(())
     }

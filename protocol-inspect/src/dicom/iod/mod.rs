@@ -6,6 +6,7 @@
 mod blob;
 mod condition;
 mod item;
+mod memory;
 mod root;
 mod tables;
 #[cfg(test)]
@@ -17,8 +18,8 @@ use dicom_core::Tag;
 use crate::Refusal;
 use crate::severity::Weight;
 use item::Open;
+use memory::Memory;
 use root::Root;
-use tables::Iod;
 use value::{FILLED, PRESENT, State};
 
 pub(super) use value::Value;
@@ -35,25 +36,27 @@ pub(super) trait Tell {
 /// The judge of one instance.
 #[derive(Debug)]
 pub(super) struct Judge {
-    root: Root,
+    root: &'static Root,
     /// Of the attributes of all open levels, one level after the other.
     states: Vec<State>,
     /// The data set and the items that are open.
     open: Vec<Open>,
     /// How many sequences are open of which no table has the items.
     ignored: usize,
+    memory: Memory,
 }
 
 impl Judge {
     /// Of an instance of this SOP class, if there is a table.
     pub(super) fn new(sop_class: &str) -> Option<Self> {
-        let root = Root::new(Iod::of(sop_class)?);
+        let root = Root::of(sop_class)?;
         let states = vec![0; root.entries.len()];
         Some(Self {
             root,
             states,
             open: vec![Open::data_set()],
             ignored: 0,
+            memory: Memory::default(),
         })
     }
 
@@ -70,7 +73,7 @@ impl Judge {
             return Ok(());
         }
         match self.open.as_mut_slice() {
-            [data_set] => data_set.root_element(&self.root, &mut self.states, value, tell),
+            [data_set] => data_set.root_element(self.root, &mut self.states, value, tell),
             [.., item] => item.element(&mut self.states, value, tell),
             [] => Ok(()),
         }
@@ -94,7 +97,7 @@ impl Judge {
             return;
         };
         let known = if is_root {
-            open.open_root_sequence(&self.root, number(tag))
+            open.open_root_sequence(self.root, number(tag))
         } else {
             open.open_sequence(number(tag))
         };
@@ -129,11 +132,13 @@ impl Judge {
         if self.ignored > 0 || self.open.len() <= 1 {
             return Ok(());
         }
+        let mut memory = std::mem::take(&mut self.memory);
         let Some(item) = self.open.last() else {
             return Ok(());
         };
-        let state = |tag| self.state_of(tag);
-        let found = item.judge(&self.states, state, tell);
+        let outer = |tag| self.outer_state(tag);
+        let found = item.judge(&self.states, outer, &mut memory, tell);
+        self.memory = memory;
         self.states.truncate(item.base);
         self.open.pop();
         found
@@ -172,15 +177,16 @@ impl Judge {
         }
     }
 
-    /// What is known of an attribute at the innermost level that has it; `None` if none has, or if it may still come.
-    fn state_of(&self, tag: u32) -> Option<State> {
+    /// What is known of an attribute at the innermost level around the item that has it; `None` if none has, or if it
+    /// may still come.
+    fn outer_state(&self, tag: u32) -> Option<State> {
         let (data_set, items) = self.open.split_first()?;
-        for (above, item) in items.iter().rev().take(MAX_SCOPE).enumerate() {
+        for item in items.iter().rev().take(MAX_SCOPE).skip(1) {
             let Ok(place) = item.rows.binary_search_by_key(&tag, tables::tag) else {
                 continue;
             };
             let state = *self.states.get(item.base.saturating_add(place))?;
-            let passed = above == 0 || place < item.cursor || state != 0;
+            let passed = place < item.cursor || state != 0;
             return passed.then_some(state);
         }
         let place = self.root.place(tag)?;

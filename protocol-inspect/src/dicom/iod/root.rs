@@ -1,6 +1,8 @@
 //! The attributes of all modules of an IOD in one list, for the data set itself.
 //!
-//! Built once for each data set, from the tables; judged at its end. Knows nothing of values.
+//! Built once for each IOD, when it is first needed, from the tables alone; judged at the end of a data set. Knows nothing of values.
+
+use std::sync::{LazyLock, OnceLock};
 
 use super::item::{self, EMPTY, MISSING};
 use super::tables::{self, Iod, LevelId, Module, Otherwise, RuleId, Type, Usage};
@@ -31,7 +33,20 @@ pub(super) struct Root {
 }
 
 impl Root {
-    pub(super) fn new(iod: Iod) -> Self {
+    /// Of the IOD of a SOP class, if there is one. There are as many as IODs, whatever is asked for.
+    pub(super) fn of(sop_class: &str) -> Option<&'static Self> {
+        //= C7
+        static ALL: LazyLock<Vec<OnceLock<Root>>> = LazyLock::new(|| {
+            let mut all = Vec::new();
+            all.resize_with(Iod::count(), OnceLock::new);
+            all
+        });
+        let number = Iod::number(sop_class)?;
+        let iod = Iod::get(number)?;
+        Some(ALL.get(number)?.get_or_init(|| Self::new(iod)))
+    }
+
+    fn new(iod: Iod) -> Self {
         let modules: Vec<Module> = iod.modules().collect();
         let rows = modules.iter().map(|module| module.level().rows().len());
         let mut entries = Vec::with_capacity(rows.sum());

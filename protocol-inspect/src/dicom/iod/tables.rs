@@ -38,13 +38,27 @@ use super::blob;
 pub(super) struct Iod(&'static [u8; 8]);
 
 impl Iod {
+    /// How many there are.
+    pub(super) fn count() -> usize {
+        blob::IODS.len()
+    }
+
     /// The one of a SOP class.
+    #[cfg(test)]
     pub(super) fn of(sop_class: &str) -> Option<Self> {
+        Self::get(Self::number(sop_class)?)
+    }
+
+    /// The number of the one of a SOP class.
+    pub(super) fn number(sop_class: &str) -> Option<usize> {
         let uid = |[a, b, _, _]: &[u8; 4]| blob::string(u16::from_le_bytes([*a, *b]));
         let found = blob::SOP_CLASSES.binary_search_by(|record| uid(record).cmp(sop_class));
         let [_, _, c, d] = blob::SOP_CLASSES.get(found.ok()?)?;
-        let iod = usize::from(u16::from_le_bytes([*c, *d]));
-        blob::IODS.get(iod).map(Self)
+        Some(usize::from(u16::from_le_bytes([*c, *d])))
+    }
+
+    pub(super) fn get(number: usize) -> Option<Self> {
+        blob::IODS.get(number).map(Self)
     }
 
     /// Its modules, in the order of the standard.
