@@ -2,7 +2,8 @@
 //! `cargo bench -p protocol-inspect --bench dicom`.
 //!
 //! Sections: `generated` (structured reports, enhanced multi-frame headers, images), `chunks` (one report in chunks of several
-//! sizes), `corpus` (the public samples in the folder that `LAZARET_CORPUS` names), `worst` (what costs most for its bytes).
+//! sizes), `corpus` (the public samples in the folder that `LAZARET_CORPUS` names), `small` (what every data set costs),
+//! `strict` (as the strict profile looks), `worst` (what costs most for its bytes, at parts of the limits).
 //! A word on the command line runs one section: `cargo bench -p protocol-inspect --bench dicom -- worst`.
 //!
 //! What is measured is the whole judgement of a data set by all judges, from its first byte to its facts, in chunks as the
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use protocol_inspect::dicom::{
     Brief, Compression, Content, Policy, Profile, Rule, TransferSyntax, Walker,
 };
+use protocol_inspect::{Base, Limits};
 
 /// The longest PDV that the relay announces, nearly.
 const CHUNK: usize = 128 << 10;
@@ -43,6 +45,12 @@ fn main() {
     }
     if runs("corpus") {
         corpus();
+    }
+    if runs("small") {
+        small();
+    }
+    if runs("strict") {
+        strict();
     }
     if runs("worst") {
         worst();
@@ -124,7 +132,7 @@ fn corpus() {
         .filter_map(|path| {
             let set = of_file(&std::fs::read(path).unwrap())?;
             let name = path.file_name()?.to_string_lossy().into_owned();
-            walk(&set, CHUNK).ok().map(|_| (name, set))
+            walk(&set, &brief(), CHUNK).ok().map(|_| (name, set))
         })
         .collect();
     heading(&format!(
@@ -156,45 +164,343 @@ fn of_file(bytes: &[u8]) -> Option<Set> {
     })
 }
 
-/// What costs most for its bytes.
-fn worst() {
-    heading("worst, standard");
-    let explicit = |bytes| Set {
+/// What is begun and ended for a data set, however small: a key of a query, and an instance of few elements.
+fn small() {
+    heading("small, standard: what a data set costs that has next to nothing");
+    let maker = Maker {
         syntax: TransferSyntax::ExplicitLittle,
+        open: false,
+    };
+    let set = |bytes| Set {
+        syntax: maker.syntax,
         bytes,
     };
+    line(
+        "one element",
+        &[set(maker.element(0x0008, 0x0060, "CS", b"CT"))],
+        CHUNK,
+    );
+    for (name, class) in [
+        ("ten elements, CT", "1.2.840.10008.5.1.4.1.1.2"),
+        ("ten elements, enhanced MR", "1.2.840.10008.5.1.4.1.1.4.1"),
+        (
+            "ten elements, comprehensive SR",
+            "1.2.840.10008.5.1.4.1.1.88.33",
+        ),
+        ("ten elements, no known class", "1.2.3.4"),
+    ] {
+        line(name, &[set(maker.patient(class, "CT"))], CHUNK);
+    }
+}
+
+/// As the strict profile looks at data sets: in shadow, so that it goes on behind what it minds.
+fn strict() {
+    heading("generated, strict in shadow");
+    for syntax in [
+        TransferSyntax::ExplicitLittle,
+        TransferSyntax::ImplicitLittle,
+    ] {
+        let maker = Maker {
+            syntax,
+            open: false,
+        };
+        for (name, set) in [
+            ("SR, 750", maker.report(30)),
+            ("SR, 100,000", maker.report(4_000)),
+            ("multi-frame header", maker.frames(1_000)),
+            ("CT, 512 by 512", maker.image(1)),
+        ] {
+            let sets = [set];
+            line_by(
+                &brief_of(Base::Strict),
+                &format!("{name}, {syntax:?}"),
+                &sets,
+                CHUNK,
+            );
+        }
+    }
+}
+
+/// What costs most for its bytes, at a quarter, a half and the whole of the bound that holds for it: the cost of a byte
+/// must not grow with their number.
+fn worst() {
+    println!("\nworst, standard: ms for each MB at a quarter, a half and the whole");
+    println!(
+        "{:44} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "", "bytes", "elements", "1/4", "1/2", "1", "MB/s"
+    );
+    structure();
+    judged();
+    values();
+    bulk();
+}
+
+/// Elements, items and sequences.
+fn structure() {
+    let open = Maker {
+        syntax: TransferSyntax::ExplicitLittle,
+        open: true,
+    };
+    let elements = Limits::default().dicom_elements;
+    growth("empty items", elements / 2 - 10, |count| {
+        explicit(open.sequence(0x0008, 0x1140, &vec![Vec::new(); count]))
+    });
+    let mut nested = Vec::new();
+    for _ in 0..60 {
+        nested = open.sequence(0x0008, 0x1140, &[nested]);
+    }
+    growth("sequences in sequences", elements / 242, |count| {
+        explicit(open.sequence(0x0008, 0x1140, &vec![nested.clone(); count]))
+    });
+    let mut deep = Vec::new();
+    let defined = Maker {
+        open: false,
+        ..open
+    };
+    for _ in 0..60 {
+        deep = defined.sequence(0x0008, 0x1140, &[deep]);
+    }
+    growth("the same of defined length", elements / 121 - 1, |count| {
+        explicit(defined.sequence(0x0008, 0x1140, &vec![deep.clone(); count]))
+    });
+    let in_items = |item: Vec<u8>, elements: usize| {
+        move |count: usize| {
+            let items = vec![item.clone(); count / (elements + 2)];
+            explicit(open.sequence(0x0008, 0x1140, &items))
+        }
+    };
+    let block: Vec<u8> = (0..1_000_u16)
+        .flat_map(|n| open.element(0x0009, 0x1000 + n, "LO", b""))
+        .collect();
+    let make = in_items(block, 1_000);
+    growth("empty private elements, no creator", elements - 10, make);
+    let creator = open.element(0x0009, 0x0010, "LO", b"BENCH ");
+    let owned = (0..=255).flat_map(|n| open.element(0x0009, 0x1000 + n, "SH", b"A "));
+    let make = in_items(creator.into_iter().chain(owned).collect(), 257);
+    growth("private elements", elements - 10, make);
+    let creators = (0x10..=0xff).flat_map(|n| open.element(0x0009, n, "LO", b"A "));
+    let owned = (0x10..=0xff).flat_map(|n| open.element(0x0009, n << 8, "SH", b"A "));
+    let make = in_items(creators.chain(owned).collect(), 480);
+    growth("private creators", elements - 10, make);
+    let unknown = (0..1_000).flat_map(|n| open.element(0x0016, 0x0100 + n, "SH", b"A "));
+    let make = in_items(unknown.collect(), 1_000);
+    growth("unknown elements", elements - 10, make);
+    let similar = open.element(0x0008, 0x0060, "LO", b"CT");
+    let make = in_items(similar, 1);
+    growth("another value representation", elements - 10, make);
+    let groups = (0x0008..0x0808).step_by(2);
+    let groups = groups.flat_map(|group| open.element(group, 0, "UL", &[0; 4]));
+    let make = in_items(groups.collect(), 1_024);
+    growth("groups with a length", elements - 10, make);
+}
+
+/// What information objects ask of items, for each that is empty.
+fn judged() {
+    let maker = Maker {
+        syntax: TransferSyntax::ExplicitLittle,
+        open: false,
+    };
+    let elements = Limits::default().dicom_elements;
+    for (name, class, group, element) in [
+        ("empty items of content", "88.33", 0x0040, 0xa730),
+        ("empty items of frames", "4.1", 0x5200, 0x9230),
+        ("empty items of beams", "481.5", 0x300a, 0x00b0),
+        ("empty items of ion beams", "481.8", 0x300a, 0x03a2),
+        ("empty items of segments", "66.4", 0x0062, 0x0002),
+    ] {
+        growth(name, elements - 20, |count| {
+            let class = format!("1.2.840.10008.5.1.4.1.1.{class}");
+            let items = maker.sequence(group, element, &vec![Vec::new(); count]);
+            explicit([maker.patient(&class, "OT"), items].concat())
+        });
+    }
+}
+
+/// Values with flaws, and values of many.
+fn values() {
+    let explicit_maker = Maker {
+        syntax: TransferSyntax::ExplicitLittle,
+        open: true,
+    };
+    let elements = Limits::default().dicom_elements;
+    for (name, group, element, vr, value) in [
+        (
+            "codes with flaws",
+            0x0008,
+            0x0060,
+            "CS",
+            &b"\x01a\\\0\0"[..],
+        ),
+        ("UIDs with flaws", 0x0008, 0x1155, "UI", b"0..01.a "),
+        ("dates with flaws", 0x0008, 0x0020, "DA", b"2x\\ \0"),
+        (
+            "names with flaws",
+            0x0010,
+            0x0010,
+            "PN",
+            b"^^^^^^^====\x01\0",
+        ),
+        ("short bytes", 0x0028, 0x2000, "OB", b"MZ"),
+    ] {
+        let element = explicit_maker.element(group, element, vr, value);
+        growth_by(&brief_of(Base::Strict), name, elements / 3 - 10, |count| {
+            explicit(explicit_maker.sequence(0x0008, 0x1140, &vec![element.clone(); count]))
+        });
+    }
+    let implicit = Maker {
+        syntax: TransferSyntax::ImplicitLittle,
+        open: true,
+    };
+    for (name, group, element, value) in [
+        ("one element of many codes", 0x0008, 0x0008, &b"A\\"[..]),
+        ("one element of many numbers", 0x0020, 0x0032, b"1\\"),
+        ("one element of many integers", 0x0028, 0x0008, b"\\"),
+        ("one element of many UIDs", 0x0008, 0x1155, b"1.2\\"),
+        ("one element of many dates", 0x0008, 0x0020, b"20260101\\"),
+        ("one element of many texts", 0x0008, 0x1090, b"a\\"),
+        ("one element of many names", 0x0010, 0x1001, b"^=\\"),
+        ("one element of NULs", 0x0010, 0x1001, b"\0"),
+    ] {
+        growth(name, MANY / value.len(), |count| Set {
+            syntax: implicit.syntax,
+            bytes: implicit.element(group, element, "", &value.repeat(count)),
+        });
+    }
+    for (name, charset, text) in [
+        (
+            "shifts",
+            &b"\\ISO 2022 IR 87\\ISO 2022 IR 13"[..],
+            &b"\x1b$B\x1b(B"[..],
+        ),
+        (
+            "shifted characters",
+            b"\\ISO 2022 IR 87",
+            b"\x1b$B01\x1b(B^",
+        ),
+        ("UTF-8", b"ISO_IR 192", b"\xe6\x97\xa5="),
+        ("GB18030", b"GB18030", b"\x81\x30\x81\x30"),
+        ("broken UTF-8", b"ISO_IR 192", b"\xf0\x80 "),
+        ("unknown shifts", b"\\ISO 2022 IR 87", b"\x1b\x1b"),
+    ] {
+        for (kind, tag) in [("name", 0x0010), ("text", 0x4000)] {
+            growth(&format!("{name} in a {kind}"), MANY / text.len(), |count| {
+                Set {
+                    syntax: implicit.syntax,
+                    bytes: [
+                        implicit.element(0x0008, 0x0005, "", charset),
+                        implicit.element(0x0010, tag, "", &text.repeat(count)),
+                    ]
+                    .concat(),
+                }
+            });
+        }
+    }
+}
+
+/// Fragments and documents.
+fn bulk() {
+    let limits = Limits::default();
+    for length in [2, 256] {
+        let name = format!("fragments of {length} bytes");
+        growth(
+            &name,
+            limits.dicom_elements / (1 + length / 16) - 20,
+            |count| encapsulated(length, count),
+        );
+    }
     let maker = Maker {
         syntax: TransferSyntax::ExplicitLittle,
         open: true,
     };
-    let items = maker.sequence(0x0008, 0x1140, &vec![Vec::new(); 200_000]);
-    line("empty items", &[explicit(items)], CHUNK);
-    let mut nested = Vec::new();
-    for _ in 0..60 {
-        nested = maker.sequence(0x0008, 0x1140, &[nested]);
+    let class = "1.2.840.10008.5.1.4.1.1.104.2";
+    for (name, text) in [
+        ("XML that nests", &b"<a>"[..]),
+        ("XML of attributes", b"<a b='c'/>"),
+        ("XML of references", b"&lt;"),
+    ] {
+        growth(
+            name,
+            limits.dicom_markup.min(100_000 * text.len()) / text.len() - 64,
+            |count| {
+                let depth = if text == b"<a>" { count.min(100) } else { 0 };
+                let inner = if depth > 0 {
+                    [&b"<a>".repeat(depth)[..], &b"</a>".repeat(depth)]
+                        .concat()
+                        .repeat(count / depth / 3)
+                } else {
+                    text.repeat(count)
+                };
+                let document = [
+                    &b"<ClinicalDocument xmlns='urn:hl7-org:v3'>"[..],
+                    &inner,
+                    b"</ClinicalDocument>",
+                ];
+                document_of(maker, class, &document.concat())
+            },
+        );
     }
-    let deep = maker.sequence(0x0008, 0x1140, &vec![nested; 800]);
-    line("sequences in sequences", &[explicit(deep)], CHUNK);
-    let block: Vec<u8> = (0..50_000_u16)
-        .flat_map(|n| maker.element(0x0009, 0x0100 + n, "LO", b""))
-        .collect();
-    line(
-        "empty private elements, no creator",
-        &[explicit(block)],
-        CHUNK,
-    );
-    let creator = maker.element(0x0009, 0x0010, "LO", b"BENCH ");
-    let owned = (0..=255).flat_map(|n| maker.element(0x0009, 0x1000 + n, "SH", b"A "));
-    let item: Vec<u8> = creator.into_iter().chain(owned).collect();
-    let private = maker.sequence(0x0008, 0x1140, &vec![item; 200]);
-    line("private elements", &[explicit(private)], CHUNK);
-    let unknown: Vec<u8> = (0..50_000_u16)
-        .flat_map(|n| maker.element(0x0016, 0x0100 + n, "SH", b"A "))
-        .collect();
-    line("unknown elements", &[explicit(unknown)], CHUNK);
-    let similar = maker.element(0x0008, 0x0060, "LO", b"CT");
-    let similar = maker.sequence(0x0008, 0x1140, &vec![similar; 50_000]);
-    line("another value representation", &[explicit(similar)], CHUNK);
+    for (name, text) in [
+        ("PDF of names", &b"/J#61 "[..]),
+        ("PDF of objects", b"1 0 obj<<>>endobj\n"),
+        ("PDF of streams", b"stream\nendstream\n"),
+        ("PDF of archives", b"PK\x05\x06PK\x03\x04"),
+    ] {
+        growth(name, MANY / text.len(), |count| {
+            let class = "1.2.840.10008.5.1.4.1.1.104.1";
+            let document = [&b"%PDF-1.7\n"[..], &text.repeat(count)].concat();
+            document_of(maker, class, &document)
+        });
+    }
+}
+
+fn document_of(maker: Maker, class: &str, document: &[u8]) -> Set {
+    let document = maker.element(0x0042, 0x0011, "OB", document);
+    explicit([maker.patient(class, "DOC"), document].concat())
+}
+
+fn explicit(bytes: Vec<u8>) -> Set {
+    Set {
+        syntax: TransferSyntax::ExplicitLittle,
+        bytes,
+    }
+}
+
+/// So many bytes of one value, where only the size of the data set bounds it.
+const MANY: usize = 16 << 20;
+
+/// How the cost of a byte grows with the number of `make`. A refusal is a cost, too; it is said.
+fn growth(name: &str, full: usize, make: impl Fn(usize) -> Set) {
+    growth_by(&brief(), name, full, make);
+}
+
+fn growth_by(brief: &Brief, name: &str, full: usize, make: impl Fn(usize) -> Set) {
+    let mut told = String::new();
+    let ([mut bytes, mut elements], mut rate) = ([0, 0], 0.0);
+    for part in [4, 2, 1] {
+        let set = make(full / part);
+        let mut best = Duration::MAX;
+        let mut refusal = None;
+        for _ in 0..5 {
+            let start = Instant::now();
+            let mut walker = Walker::new(set.syntax, brief);
+            let walked = set
+                .bytes
+                .chunks(CHUNK)
+                .try_for_each(|bytes| walker.feed(black_box(bytes)));
+            let walked = walked.and_then(|()| walker.finish().map(|_| ()));
+            best = best.min(start.elapsed());
+            elements = walker.elements();
+            refusal = walked.err();
+        }
+        bytes = set.bytes.len();
+        let megabytes = bytes as f64 / 1e6;
+        rate = megabytes / best.as_secs_f64();
+        told += &format!(" {:8.2}", best.as_secs_f64() * 1e3 / megabytes);
+        if let (Some(refusal), 1) = (refusal, part) {
+            println!("{name}: {refusal}");
+        }
+    }
+    println!("{name:44} {bytes:10} {elements:8}{told} {rate:8.0}");
 }
 
 /// Writes elements.
@@ -419,18 +725,25 @@ impl Maker {
     }
 }
 
+/// One frame in many fragments.
 fn encapsulated(length: usize, count: usize) -> Set {
     let maker = Maker {
         syntax: TransferSyntax::ExplicitLittle,
         open: false,
     };
     let size = u32::try_from(length).unwrap();
-    let mut fragment = maker.header(0xfffe, 0xe000, "", size);
-    fragment.extend(vec![1; length]);
+    let fragment = |bytes: &[u8]| {
+        let mut fragment = maker.header(0xfffe, 0xe000, "", size);
+        fragment.extend(bytes);
+        fragment.resize(length + 8, 1);
+        fragment
+    };
     let mut bytes = maker.patient("1.2.840.10008.5.1.4.1.1.2", "CT");
+    bytes.extend(maker.element(0x0028, 0x0008, "IS", b"1"));
     bytes.extend(maker.header(0x7fe0, 0x0010, "OB", u32::MAX));
     bytes.extend(maker.header(0xfffe, 0xe000, "", 0));
-    bytes.extend(fragment.repeat(count));
+    bytes.extend(fragment(if length > 2 { JPEG } else { &JPEG[..2] }));
+    bytes.extend(fragment(b"").repeat(count - 1));
     bytes.extend(maker.header(0xfffe, 0xe0dd, "", 0));
     Set {
         syntax: TransferSyntax::Encapsulated(Compression::Jpeg),
@@ -438,11 +751,19 @@ fn encapsulated(length: usize, count: usize) -> Set {
     }
 }
 
+/// Start of an image, and a comment.
+const JPEG: &[u8] = b"\xff\xd8\xff\xfe\0\x08BENCH ";
+
 fn brief() -> Brief {
+    brief_of(Base::Standard)
+}
+
+fn brief_of(base: Base) -> Brief {
     let policy = Policy {
         rules: vec![Rule {
             name: "all".to_owned(),
-            profiles: vec![Profile::standard()],
+            profiles: vec![Profile::of(base)],
+            shadow: base == Base::Strict,
             ..Rule::default()
         }],
         ..Policy::default()
@@ -455,9 +776,8 @@ fn brief() -> Brief {
 }
 
 /// How many elements came.
-fn walk(set: &Set, chunk: usize) -> Result<usize, String> {
-    let brief = brief();
-    let mut walker = Walker::new(set.syntax, &brief);
+fn walk(set: &Set, brief: &Brief, chunk: usize) -> Result<usize, String> {
+    let mut walker = Walker::new(set.syntax, brief);
     for bytes in set.bytes.chunks(chunk) {
         walker.feed(bytes).map_err(|refusal| refusal.to_string())?;
     }
@@ -475,12 +795,15 @@ fn heading(title: &str) {
 
 /// Walks the sets in turn, and copies and scans them in the same turns, so that a busy machine is busy for all.
 fn line(name: &str, sets: &[Set], chunk: usize) {
+    line_by(&brief(), name, sets, chunk);
+}
+
+fn line_by(brief: &Brief, name: &str, sets: &[Set], chunk: usize) {
     let bytes: usize = sets.iter().map(|set| set.bytes.len()).sum();
     let elements: usize = sets
         .iter()
-        .map(|set| walk(set, chunk).unwrap_or_else(|fault| panic!("{name}: {fault}")))
+        .map(|set| walk(set, brief, chunk).unwrap_or_else(|fault| panic!("{name}: {fault}")))
         .sum();
-    let brief = brief();
     let rounds = (1_000_000 / bytes).max(1);
     let turns = if bytes > 20_000_000 { 8 } else { 40 };
     let [mut walked, mut scanned, mut copied] = [Duration::MAX; 3];
@@ -493,7 +816,7 @@ fn line(name: &str, sets: &[Set], chunk: usize) {
         let start = Instant::now();
         for _ in 0..rounds {
             for set in sets {
-                let mut walker = Walker::new(set.syntax, &brief);
+                let mut walker = Walker::new(set.syntax, brief);
                 for bytes in set.bytes.chunks(chunk) {
                     walker.feed(black_box(bytes)).unwrap();
                 }

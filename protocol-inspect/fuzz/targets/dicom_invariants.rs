@@ -29,6 +29,10 @@ pub(crate) fn stream(input: &[u8]) {
         let Ok(filtered) = filter(request, &policy) else {
             continue;
         };
+        // Where nothing is left, nothing is sent.
+        if filtered.is_empty() {
+            continue;
+        }
         let bytes = filtered.request().into_bytes();
         let again = pdus(&self::policy(1), std::iter::once(&bytes[..]));
         let [Ok(Pdu::AssociateRq(sent))] = &again[..] else {
@@ -87,7 +91,10 @@ pub(crate) fn dialogue(input: &[u8]) {
         return;
     };
     let policy = Arc::new(policy(how));
-    let mut dialogue = Dialogue::new(established(&policy, how), &policy);
+    let Some(established) = established(&policy, how) else {
+        return;
+    };
+    let mut dialogue = Dialogue::new(established, &policy);
     let mut held: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
     while let [which, high, low, behind @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(behind.len());
@@ -264,8 +271,8 @@ fn policy(how: u8) -> Policy {
     }
 }
 
-/// An association for CT images and for queries, in this transfer syntax.
-fn established(policy: &Policy, how: u8) -> protocol_inspect::dicom::Established {
+/// An association for CT images and for queries, in this transfer syntax; `None` if the profile does not carry it.
+fn established(policy: &Policy, how: u8) -> Option<protocol_inspect::dicom::Established> {
     let syntax = SYNTAXES[usize::from(how >> 2) % SYNTAXES.len()];
     let context = |id: u8, class: &str| {
         let parts = [item(0x30, class.as_bytes()), item(0x40, syntax.as_bytes())].concat();
@@ -313,7 +320,10 @@ fn established(policy: &Policy, how: u8) -> protocol_inspect::dicom::Established
         panic!("the answer is right");
     };
     let filtered = filter(&request, policy).expect("the request is allowed");
-    answer(&filtered, &accept).expect("the answer fits").1
+    if filtered.is_empty() {
+        return None;
+    }
+    Some(answer(&filtered, &accept).expect("the answer fits").1)
 }
 
 fn item(kind: u8, content: &[u8]) -> Vec<u8> {
