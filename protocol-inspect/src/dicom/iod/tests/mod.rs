@@ -399,3 +399,63 @@ fn balanced(condition: Condition) {
     assert_eq!(height, 1);
     assert_eq!(condition::holds(condition, |_| None), None);
 }
+
+/// Judged one after the other, each as the first of its kind.
+fn found_in_turns(class: &str, sequence: u32, kinds: &[Level]) -> Vec<Vec<Finding>> {
+    let mut judge = Judge::new(class).unwrap();
+    judge.open_sequence(tag(sequence));
+    let mut each = Vec::new();
+    for kind in kinds.iter().cycle().take(100 * kinds.len()) {
+        let mut tell = Collected::default();
+        judge.open_item();
+        walk(&mut judge, kind, &mut tell);
+        judge.close_item(&mut tell).unwrap();
+        each.push(tell.found);
+    }
+    for turn in each.chunks(kinds.len()) {
+        assert_eq!(turn, &each[..kinds.len()]);
+    }
+    each.truncate(kinds.len());
+    each
+}
+
+#[test]
+fn equal_items_are_judged_alike() {
+    let code = |text: &str| Node::Value(VR::CS, text.as_bytes().to_vec());
+    let item = |kind: &str| {
+        Level::from([
+            (0x0040_a010, code("CONTAINS")),
+            (0x0040_a040, code(kind)),
+            (0x0040_a043, Node::Items(vec![Level::new()])),
+        ])
+    };
+    let kinds = ["TEXT", "DATE", "TIME", "UIDREF", "CONTAINER"].map(item);
+    let found = found_in_turns("1.2.840.10008.5.1.4.1.1.88.33", 0x0040_a730, &kinds);
+    for (place, missing) in [0x0040_a160, 0x0040_a121, 0x0040_a122, 0x0040_a124]
+        .into_iter()
+        .enumerate()
+    {
+        assert!(found[place].iter().any(|(_, tag, ..)| *tag == missing));
+        assert!(found[place].iter().any(|(path, ..)| path == &[0x0040_a043]));
+    }
+}
+
+/// The inner items are equal; what they must have, the outer ones say.
+#[test]
+fn equal_items_in_others_are_judged_by_those() {
+    let observed = |vr: &str| {
+        Level::from([
+            (0x0072_0050, Node::Value(VR::CS, vr.as_bytes().to_vec())),
+            (0x0082_0010, Node::Items(vec![Level::new()])),
+        ])
+    };
+    let observation = |vr| Level::from([(0x0082_000c, Node::Items(vec![observed(vr)]))]);
+    let kinds = ["LO", "SH", "LT"].map(observation);
+    let found = found_in_turns("1.2.840.10008.5.1.4.1.1.90.1", 0x0082_0007, &kinds);
+    let inner = |found: &[Finding]| -> Vec<u32> {
+        let inner = found.iter().filter(|(path, ..)| path.len() == 2);
+        inner.map(|(_, tag, ..)| *tag).collect()
+    };
+    assert_ne!(inner(&found[0]), inner(&found[1]));
+    assert_ne!(inner(&found[1]), inner(&found[2]));
+}
