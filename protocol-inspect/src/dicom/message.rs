@@ -1,7 +1,7 @@
 //! The messages of both ends of one association, and what is outstanding between them.
 //!
 //! In: the PDVs of an association, in order. Out: [`Event`]s; an approved message becomes an [`Approved`],
-//! from which alone the [`Permit`](crate::Permit)s for the other end are made.
+//! from which alone the [`Permit`]s for the other end are made.
 //! Knows nothing of PDUs' headers, of sockets and of the spool in which the session keeps held bytes.
 
 use std::collections::VecDeque;

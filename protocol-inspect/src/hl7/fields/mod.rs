@@ -8,7 +8,7 @@
 //! What is missing, too many or too long by the letter of the standard weighs [`Weight::Strict`]: newer versions add
 //! fields, components and codes, and senders use them early.
 //!
-//! [`stops`] finds where values end, many bytes at once, [`walk`] goes from one end to the next, [`clean`] passes
+//! [`stops`](super::stops) finds where values end, many bytes at once, [`walk`] goes from one end to the next, [`clean`] passes
 //! what is plainly right, [`primitive`] looks at the values, [`told`] makes findings. [`compiled`] holds what a version says, looked up before: nothing is allocated for a message.
 //!
 //! [`Weight::Strict`]: super::finding::Weight::Strict
