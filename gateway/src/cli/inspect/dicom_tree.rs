@@ -143,6 +143,9 @@ fn label(node: &Node<'_>) -> String {
 
 /// Numbers as numbers, text as text; of many only the first.
 fn plain(node: &Node<'_>) -> String {
+    if node.kind == NodeKind::Preamble && node.value.iter().all(|byte| *byte == 0) {
+        return "zeros".to_owned();
+    }
     let width = match node.vr {
         "US" | "SS" => 2,
         "UL" | "SL" => 4,
@@ -180,3 +183,68 @@ const MOST_LINES: usize = 400;
 /// Deeper nesting is drawn as if it were this deep.
 const DEEPEST: usize = 32;
 const MOST_NUMBERS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use protocol_inspect::{Base, dicom};
+
+    use super::*;
+
+    fn element(group: u16, element: u16, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(value.len()).unwrap().to_le_bytes();
+        let tag = [group.to_le_bytes(), element.to_le_bytes()].concat();
+        [&tag, &vr[..], &length, value].concat()
+    }
+
+    fn file() -> Vec<u8> {
+        let item = element(0x0008, 0x1155, b"UI", b"1.2.3x");
+        let length = u8::try_from(item.len()).unwrap();
+        let sequence = [
+            &[0x08, 0, 0x40, 0x11, b'S', b'Q', 0, 0, length + 8, 0, 0, 0][..],
+            &[0xfe, 0xff, 0x00, 0xe0, length, 0, 0, 0],
+            &item,
+        ];
+        [
+            vec![0; 128],
+            b"DICM".to_vec(),
+            element(0x0002, 0x0010, b"UI", b"1.2.840.10008.1.2.1\0"),
+            element(0x0008, 0x0060, b"CS", b"US"),
+            sequence.concat(),
+            element(0x0010, 0x0010, b"PN", b"DOE^JANE"),
+            element(0x0028, 0x0010, b"US", &[0, 2]),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn values_are_masked_and_findings_stand_at_their_place() {
+        let bytes = file();
+        let reports = dicom::inspect_offline(&bytes, false, Base::Standard);
+        let text = render(&bytes, false, &reports, Options::default());
+        assert!(!text.contains("DOE"));
+        insta::assert_snapshot!(text);
+        let values = Options {
+            values: true,
+            ..Options::default()
+        };
+        assert!(render(&bytes, false, &reports, values).contains("DOE^JANE"));
+    }
+
+    #[test]
+    fn of_a_long_file_only_the_beginning_is_drawn() {
+        let mut bytes = file();
+        for number in 0..1_000_u16 {
+            bytes.extend(element(0x0029, 0x1000 + number, b"LO", b"X "));
+        }
+        let some = render(&bytes, false, &[], Options::default());
+        assert!(some.contains("more elements (--all shows them)"), "{some}");
+        let all = Options {
+            all: true,
+            ..Options::default()
+        };
+        assert!(render(&bytes, false, &[], all).lines().count() > 1_000);
+        // What is no DICOM is drawn as far as it leads.
+        let cut = render(&bytes[..150], false, &[], Options::default());
+        assert!(cut.lines().count() <= 4, "{cut}");
+    }
+}

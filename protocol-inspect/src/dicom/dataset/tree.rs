@@ -16,6 +16,7 @@ use super::super::dictionary::Entry;
 use super::super::offline::looks_like;
 use super::super::pdu::{Pdu, PduReader};
 use super::super::transfer::TransferSyntax;
+use super::deflate::Inflater;
 use super::header::{DELIMITERS, Header, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, Written};
 use super::nesting::{Encoding, IMPLICIT_LITTLE, MAX_PATH, name};
 use crate::{Base, Limits};
@@ -98,7 +99,18 @@ pub fn visit_data_set(bytes: &[u8], syntax: TransferSyntax, visitor: &mut dyn Fn
         implicit: syntax.is_implicit(),
         big_endian: syntax.is_big_endian(),
     };
-    Walk::new(bytes, encoding).run(visitor);
+    if syntax != TransferSyntax::Deflated {
+        return Walk::new(bytes, encoding).run(visitor);
+    }
+    let mut plain = Vec::new();
+    // What cannot be inflated is told by the judges; the rest of it leads no further.
+    //= C7
+    let _ = Inflater::new(&Limits::default()).feed(bytes, |inflated| {
+        let room = MOST_INFLATED.saturating_sub(plain.len());
+        plain.extend(inflated.iter().take(room));
+        Ok(())
+    });
+    Walk::new(&plain, encoding).run(visitor);
 }
 
 /// Visits what a client sent on a connection: PDUs, command sets and data sets.
@@ -394,5 +406,7 @@ const PIXEL_DATA: Tag = Tag(0x7fe0, 0x0010);
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8] = b"DICM";
 const CHUNK: usize = 64 << 10;
+/// Of a deflated data set no more is shown.
+const MOST_INFLATED: usize = 64 << 20;
 /// Deeper nesting leads no further.
 const DEEPEST: usize = 512;
