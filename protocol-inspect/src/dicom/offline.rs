@@ -18,16 +18,16 @@ use super::pdu::{Pdu, PduReader, PduType};
 use super::policy::{Policy, Profile, Rule};
 use super::state::Leg;
 use super::transfer::TransferSyntax;
-use crate::Base;
 use crate::{Reason, Refusal, Report, Warning};
 
 /// The reports on a file: one for a Part 10 file; with `raw` one for the association and one for each message.
 #[must_use]
-pub fn inspect_offline(bytes: &[u8], raw: bool, base: Base) -> Vec<Report> {
+pub fn inspect_offline(bytes: &[u8], raw: bool, profile: impl Into<Profile>) -> Vec<Report> {
+    let profile = profile.into();
     if raw {
-        return stream(bytes, base);
+        return stream(bytes, profile);
     }
-    vec![part10::inspect(bytes, base)]
+    vec![part10::inspect(bytes, profile)]
 }
 
 /// The name of a SOP class, or its UID if it has none here.
@@ -36,8 +36,8 @@ pub(super) fn sop_class_name(uid: &str) -> String {
     entry.map_or(uid, |entry| entry.name()).to_owned()
 }
 
-fn stream(bytes: &[u8], base: Base) -> Vec<Report> {
-    let policy = Arc::new(open_policy(base));
+fn stream(bytes: &[u8], profile: Profile) -> Vec<Report> {
+    let policy = Arc::new(open_policy(profile));
     let (pdus, fault) = read_all(bytes, &policy);
     let mut reports = Vec::new();
     let ended = Walk::new(&policy).run(&pdus, &mut reports);
@@ -245,7 +245,7 @@ fn report(kind: String, refusal: Option<Refusal>, warnings: &[Warning]) -> Repor
 }
 
 /// Everything is allowed; only the standard is asked.
-pub(super) fn open_policy(base: Base) -> Policy {
+pub(super) fn open_policy(profile: Profile) -> Policy {
     Policy {
         rules: vec![Rule {
             allow: Service::ALL
@@ -255,7 +255,7 @@ pub(super) fn open_policy(base: Base) -> Policy {
             move_destinations: vec!["*".to_owned()],
             transfer_syntaxes: vec!["*".to_owned()],
             reverse_roles: true,
-            profiles: vec![Profile::of(base)],
+            profiles: vec![profile],
             ..Rule::default()
         }],
         ..Policy::default()

@@ -11,6 +11,7 @@ use dicom_core::header::VR;
 use super::dataset::{Brief, Content, Facts, Walker};
 use super::fault::{Warnings, refusal};
 use super::offline::{looks_like, open_policy, sop_class_name};
+use super::policy::Profile;
 use super::reader::Reader;
 use super::transfer::TransferSyntax;
 use super::uid::Uid;
@@ -18,9 +19,10 @@ use crate::embedded::{self, Group, Kind, Scanner};
 use crate::{Base, Reason, Refusal, Report};
 
 /// The verdict on a file.
-pub(super) fn inspect(bytes: &[u8], base: Base) -> Report {
+pub(super) fn inspect(bytes: &[u8], profile: Profile) -> Report {
     let mut file = File {
-        base,
+        base: profile.base,
+        profile,
         warnings: Warnings::default(),
         sop_class: None,
     };
@@ -35,6 +37,7 @@ pub(super) fn inspect(bytes: &[u8], base: Base) -> Report {
 
 struct File {
     base: Base,
+    profile: Profile,
     warnings: Warnings,
     sop_class: Option<Uid>,
 }
@@ -102,7 +105,7 @@ impl File {
             syntax,
             &Brief {
                 content: Content::Instance(meta.sop_class.clone()),
-                policy: Arc::new(open_policy(self.base)),
+                policy: Arc::new(open_policy(self.profile.clone())),
                 rule: Some(0),
             },
         );

@@ -197,6 +197,12 @@ impl Strictness {
     }
 }
 
+impl From<Base> for Profile {
+    fn from(base: Base) -> Self {
+        Self::of(base)
+    }
+}
+
 impl Profile {
     /// Refuses what is wrong beyond doubt.
     #[must_use]

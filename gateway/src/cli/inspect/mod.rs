@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use protocol_inspect::hl7::{Layout, LocalSegment, Offline};
-use protocol_inspect::{Base, Limits, Report, dicom, hl7};
+use protocol_inspect::{Limits, Report, dicom, hl7};
 
 use self::files::Found;
 use self::judged::{Judged, Verdict};
@@ -29,7 +29,7 @@ use super::context::Context;
 use super::{CliError, Exit, units};
 use crate::daemon::SystemClock;
 use crate::flow::Clock;
-use crate::inspect::policy::hl7_profile;
+use crate::inspect::policy::{dicom_profile, hl7_profile};
 
 /// Subcommands of `inspect`.
 #[derive(Debug, Subcommand)]
@@ -97,9 +97,9 @@ pub(super) struct Hl7 {
 pub(super) struct Dicom {
     #[command(flatten)]
     inputs: Inputs,
-    /// How strict
-    #[arg(long, value_enum, default_value = "standard")]
-    profile: Profile,
+    /// How strict: standard, strict, or FILE#NAME for a table [profile.NAME] of a file with a [profile.NAME.dicom]
+    #[arg(long, default_value = "standard")]
+    profile: Chosen,
     /// Show each file as a tree, with what is wrong at its place and values masked
     #[arg(long, conflicts_with = "summary")]
     explain: bool,
@@ -249,7 +249,7 @@ enum Inspector {
         explain: Option<explain::Options>,
     },
     Dicom {
-        profile: Base,
+        profile: Box<dicom::Profile>,
         raw: bool,
         explain: Option<explain::Options>,
     },
@@ -299,10 +299,7 @@ impl Dicom {
         let options = (self.show_values, self.all);
         Ok(Inspector::Dicom {
             explain: explained(self.explain, options, context)?,
-            profile: match self.profile {
-                Profile::Standard => Base::Standard,
-                Profile::Strict => Base::Strict,
-            },
+            profile: Box::new(self.profile.dicom()?),
             raw: self.inputs.raw,
         })
     }
@@ -337,6 +334,26 @@ impl Chosen {
             Self::Own(Profile::Strict) => hl7::Profile::strict(),
             Self::Site { file, name } => {
                 hl7_profile(&lazaret_config::profile_from_file(file, name.as_deref())?)
+            }
+        })
+    }
+}
+
+impl Chosen {
+    fn dicom(&self) -> Result<dicom::Profile, CliError> {
+        Ok(match self {
+            Self::Own(Profile::Standard) => dicom::Profile::standard(),
+            Self::Own(Profile::Strict) => dicom::Profile::strict(),
+            Self::Site { file, name } => {
+                let site = lazaret_config::profile_from_file(file, name.as_deref())?;
+                let Some(own) = &site.dicom else {
+                    let message = format!(
+                        "[profile.{0}] is for HL7 alone: it has no [profile.{0}.dicom]",
+                        site.name
+                    );
+                    return Err(CliError::new(Exit::Configuration, &message));
+                };
+                dicom_profile(&site.name, own)
             }
         })
     }
@@ -382,7 +399,7 @@ impl Inspector {
                 raw,
                 explain,
             } => {
-                let reports = dicom::inspect_offline(bytes, *raw, *profile);
+                let reports = dicom::inspect_offline(bytes, *raw, (**profile).clone());
                 for report in &reports {
                     add(&mut judged, report);
                 }
