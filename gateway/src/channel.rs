@@ -46,6 +46,13 @@ pub enum ChannelError {
 ///
 /// JSON for everything that is said now and then; what is said of each message of a device has a form of its own.
 pub trait Wire: Sized {
+    /// Whether one that fits no packet may travel as a memory file.
+    ///
+    /// Not from a process that judges bytes of others: its sealing makes no such files, and whoever took it over could
+    /// send any descriptor in place of one.
+    //= C7
+    const MAY_BE_LARGE: bool = true;
+
     /// Adds the message to bytes.
     ///
     /// # Errors
@@ -177,7 +184,7 @@ impl<Tx: Wire, Rx: Wire> Channel<Tx, Rx> {
             Received::Message(message) => Ok((message?, descriptors)),
             Received::End => Err(ChannelError::Closed),
             Received::InMemory => {
-                if descriptors.is_empty() {
+                if descriptors.is_empty() || !Rx::MAY_BE_LARGE {
                     return Err(ChannelError::TooLarge);
                 }
                 let bytes = read_memory(descriptors.remove(0))?;
@@ -220,7 +227,7 @@ struct Packet {
 }
 
 impl Packet {
-    fn encode(message: &impl Wire, descriptors: usize) -> Result<Self, ChannelError> {
+    fn encode<Tx: Wire>(message: &Tx, descriptors: usize) -> Result<Self, ChannelError> {
         let mut inline = vec![INLINE];
         message.encode(&mut inline)?;
         if descriptors > MAX_DESCRIPTORS || inline.len() > MAX_MESSAGE {
@@ -231,6 +238,9 @@ impl Packet {
                 inline,
                 memory: None,
             });
+        }
+        if !Tx::MAY_BE_LARGE {
+            return Err(ChannelError::TooLarge);
         }
         let memory = rustix::fs::memfd_create("message", rustix::fs::MemfdFlags::CLOEXEC)
             .map_err(io::Error::from)?;
@@ -244,11 +254,19 @@ impl Packet {
     }
 }
 
+/// Reads what came beside a packet: never waits, as a socket could make it, and never takes more than a message.
+//= C7
 fn read_memory(memory: OwnedFd) -> Result<Vec<u8>, ChannelError> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_MESSAGE).unwrap_or(u64::MAX);
+    let stat = rustix::fs::fstat(&memory).map_err(io::Error::from)?;
+    let size = usize::try_from(stat.st_size).map_err(|_| ChannelError::TooLarge)?;
+    let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+    if !is_file || size > MAX_MESSAGE {
+        return Err(ChannelError::TooLarge);
+    }
+    let mut bytes = Vec::with_capacity(size);
+    // It may grow meanwhile.
     std::fs::File::from(memory)
-        .take(limit)
+        .take(stat.st_size.unsigned_abs())
         .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
@@ -347,6 +365,56 @@ mod tests {
         let long = "x".repeat(3 << 20);
         a.send(&long, &[]).await.unwrap();
         assert_eq!(b.receive().await.unwrap().0, long);
+    }
+
+    /// A text of a process that makes no memory files.
+    #[derive(Debug)]
+    struct Small(String);
+
+    impl Wire for Small {
+        const MAY_BE_LARGE: bool = false;
+
+        fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), WireError> {
+            self.0.encode(bytes)
+        }
+
+        fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+            String::decode(bytes).map(Self)
+        }
+    }
+
+    //= C7
+    #[tokio::test]
+    async fn a_process_that_judges_bytes_of_others_sends_no_memory_files() {
+        let (theirs, ours) = pair().unwrap();
+        let honest: Channel<Small, String> = Channel::new(theirs).unwrap();
+        let ours: Channel<String, Small> = Channel::new(ours).unwrap();
+        honest.send(&Small("short".to_owned()), &[]).await.unwrap();
+        assert_eq!(ours.receive().await.unwrap().0.0, "short");
+        let long = "x".repeat(MAX_PACKET);
+        let refused = honest.send(&Small(long.clone()), &[]).await;
+        assert!(matches!(refused, Err(ChannelError::TooLarge)));
+        // Who took the process over does not ask.
+        let packet = Packet::encode(&long, 0).unwrap();
+        let memory = packet.memory.unwrap();
+        let inline = [IoSlice::new(&packet.inline)];
+        send(honest.socket.get_ref(), &inline, &[memory.as_fd()]).unwrap();
+        assert!(matches!(ours.receive().await, Err(ChannelError::TooLarge)));
+    }
+
+    //= C7
+    #[tokio::test]
+    async fn what_is_no_file_or_a_huge_one_is_no_message() {
+        let (a, b) = ends();
+        let (waiting, _end) = std::os::unix::net::UnixStream::pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(u64::try_from(MAX_MESSAGE).unwrap() + 1)
+            .unwrap();
+        for descriptor in [waiting.as_fd(), file.as_fd()] {
+            let inline = [IoSlice::new(&[IN_MEMORY])];
+            send(a.socket.get_ref(), &inline, &[descriptor]).unwrap();
+            assert!(matches!(b.receive().await, Err(ChannelError::TooLarge)));
+        }
     }
 
     #[tokio::test]

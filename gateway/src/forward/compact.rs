@@ -10,6 +10,8 @@ use crate::flow::{ConnectionId, Side};
 use crate::inspect::{Decision, Outcome, Subject};
 
 impl Wire for FromRelay {
+    const MAY_BE_LARGE: bool = false;
+
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<(), WireError> {
         match self {
             Self::Ready => bytes.push(READY),
@@ -139,7 +141,7 @@ impl<'a> Reader<'a> {
             CONNECT => FromRelay::Connect { id: self.id()? },
             SPOOL => FromRelay::Spool { id: self.id()? },
             DECIDED => {
-                let mut decisions = Vec::with_capacity(self.rest.len() / LEAST);
+                let mut decisions = Vec::with_capacity((self.rest.len() / LEAST).min(USUAL));
                 while !self.rest.is_empty() {
                     decisions.push(self.decided()?);
                 }
@@ -244,6 +246,9 @@ impl<'a> Reader<'a> {
 
 /// No decision is shorter.
 const LEAST: usize = 50;
+/// Decisions that room is set aside for before they are read.
+//= C7
+const USUAL: usize = 256;
 
 #[cfg(test)]
 mod tests {
