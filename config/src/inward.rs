@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::dicom::OWN_TITLE;
 use crate::model::{Config, DicomRule, HospitalMode, Rule, ServiceProtocol};
 use crate::name::{DeviceName, RuleName, ServiceName};
 
@@ -168,7 +169,7 @@ impl Config {
 
 /// Whether images may be moved to this title, which is the device's own.
 pub(crate) fn moves_to(rule: &DicomRule, own: &str) -> bool {
-    let named = |title: &String| title == own || title == "*";
+    let named = |title: &String| title == own || title == OWN_TITLE || title == "*";
     rule.allow.contains("C-MOVE") && rule.move_destinations.iter().any(named)
 }
 

@@ -374,6 +374,28 @@ from = "device:us-1"
 deny = ["device:us-2"]
 "#;
 
+/// A device that may have images moved to "device" is dialled as if its title were said.
+#[test]
+fn says_who_dials_a_device_that_moves_to_itself() {
+    let dir = directory("minimal", &[]);
+    let dialled = |destination: &str| {
+        let source = Source {
+            path: "lazaret.toml".into(),
+            text: DIALLED.replace(r#"["US1", "US2"]"#, &format!("[{destination:?}]")),
+        };
+        let config = Config::from_sources(dir.path(), &[source]).unwrap();
+        let device = "us-1".parse().unwrap();
+        let inward = config.inward(&device, &"pacs".parse().unwrap());
+        inward
+            .iter()
+            .any(|one| one.why == lazaret_config::Why::Retrieval)
+    };
+    assert_eq!(
+        ["device", "US1", "*", "US2"].map(dialled),
+        [true, true, true, false]
+    );
+}
+
 #[test]
 fn says_who_dials_whom() {
     let source = Source {

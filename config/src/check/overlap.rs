@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use crate::dicom::OWN_TITLE;
 use crate::document::Document;
 use crate::model::{DicomRule, Hl7Rule, Party, Release};
 use crate::name::{RuleName, ServiceName};
@@ -161,14 +162,19 @@ fn dicom(one: &DicomRule, other: &DicomRule) -> bool {
         match service.as_str() {
             // Verification has a SOP class of its own, which comes with it.
             "C-ECHO" => true,
-            "C-MOVE" => {
-                let destinations = one.move_destinations.intersection(&other.move_destinations);
-                destinations.count() > 0 && classes
-            }
+            "C-MOVE" => destinations(one, other) && classes,
             "C-STORE" => classes && meet(&one.modalities, &other.modalities),
             _ => classes,
         }
     })
+}
+
+/// Whether both can accept a C-MOVE to one title. That of a device may be any.
+fn destinations(one: &DicomRule, other: &DicomRule) -> bool {
+    let (mine, theirs) = (&one.move_destinations, &other.move_destinations);
+    let open = |titles: &BTreeSet<String>| titles.contains(OWN_TITLE) || titles.contains("*");
+    let none = mine.is_empty() || theirs.is_empty();
+    !none && (open(mine) || open(theirs) || !mine.is_disjoint(theirs))
 }
 
 /// Whether two sets, of which an empty one means everything, have something in common.
