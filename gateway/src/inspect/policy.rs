@@ -133,7 +133,13 @@ fn inward_rule(
         Why::Retrieval => {
             let mut rule = following(own);
             rule.allow = vec!["C-STORE".to_owned()];
-            rule.sop_classes.retain(|class| dicom::is_storage(class));
+            // Without classes a rule is for any: one that lists them, none to be stored, brings nothing back.
+            //= C3
+            let listed = !rule.sop_classes.is_empty();
+            rule.sop_classes.retain(|class| may_be_stored(class));
+            if listed && rule.sop_classes.is_empty() {
+                return None;
+            }
             rule.follows = Some(dicom::Follows::Retrieval(Vec::new()));
             rule
         }
@@ -146,6 +152,11 @@ fn inward_rule(
             ..following(own)
         },
     })
+}
+
+/// Whether objects of a class may come by C-STORE: storage classes, and private ones, of which nobody else can tell.
+fn may_be_stored(class: &str) -> bool {
+    dicom::is_storage(class) || !class.starts_with(STANDARD_CLASSES)
 }
 
 /// Most connections that the service may have to the device at once.
@@ -421,6 +432,9 @@ fn slower(a: &Rate, b: &Rate) -> std::cmp::Ordering {
 fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
+
+/// Root of the UIDs that the standard itself gives (PS3.5 section 9).
+const STANDARD_CLASSES: &str = "1.2.840.10008.";
 
 #[cfg(test)]
 #[path = "policy_tests.rs"]

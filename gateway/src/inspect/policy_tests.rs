@@ -257,6 +257,35 @@ fn what_a_dicom_rule_asks_becomes_its_policy() {
     assert_eq!(compiled(&config).patients, Patients::default());
 }
 
+//= C3
+#[test]
+fn what_a_device_retrieves_comes_back_in_the_classes_of_its_rule() {
+    let mut config = clinic();
+    config.devices.get_mut(&name("us")).unwrap().dicom_port = Some(11112);
+    let mut returning = |classes: &[&str]| {
+        let rule = config.rules.get_mut(&name("images")).unwrap();
+        let said = rule.dicom.as_mut().unwrap();
+        said.allow = ["C-MOVE".to_owned()].into();
+        said.move_destinations = ["device".to_owned()].into();
+        said.sop_classes = classes.iter().map(|class| (*class).to_owned()).collect();
+        let wall = NOON.parse().unwrap();
+        let policy = compile_inward(&config, &name("us"), &name("pacs"), wall).unwrap();
+        match policy.protocol {
+            ProtocolPolicy::Dicom(dicom) => dicom.rules,
+            ProtocolPolicy::Hl7(_) => panic!("not DICOM"),
+        }
+    };
+    let moves = "1.2.840.10008.5.1.4.1.2.2.2";
+    let (ultrasound, private) = ("1.2.840.10008.5.1.4.1.1.6.1", "1.3.12.2.1107.5.9.1");
+    let [rule] = &returning(&[moves, ultrasound, private])[..] else {
+        panic!("one rule")
+    };
+    assert_eq!(rule.sop_classes, [ultrasound, private]);
+    assert_eq!(returning(&[])[0].sop_classes, [""; 0], "any");
+    // None to be stored is not any.
+    assert!(returning(&[moves]).is_empty());
+}
+
 #[test]
 fn profiles_of_a_dicom_service_and_rule_hold_together() {
     let table =
