@@ -444,14 +444,14 @@ to = ["console"]
         Config::from_sources(directory.path(), &[source]).unwrap()
     }
 
-    struct World {
+    pub(in crate::daemon) struct World {
         config: Config,
         registry: Registry,
-        connections: Connections,
+        pub(in crate::daemon) connections: Connections,
     }
 
     impl World {
-        fn new() -> Self {
+        pub(in crate::daemon) fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             Self {
                 config: config(),
@@ -460,7 +460,11 @@ to = ["console"]
             }
         }
 
-        fn admit(&mut self, from: &str, to: &str) -> Result<ConnectionId, Unwelcome> {
+        pub(in crate::daemon) fn admit(
+            &mut self,
+            from: &str,
+            to: &str,
+        ) -> Result<ConnectionId, Unwelcome> {
             let flow = Flow {
                 source: from.parse().unwrap(),
                 destination: to.parse().unwrap(),
@@ -478,7 +482,7 @@ to = ["console"]
         }
     }
 
-    const HIS: &str = "10.20.2.10:2575";
+    pub(in crate::daemon) const HIS: &str = "10.20.2.10:2575";
 
     //= C3
     //= C5

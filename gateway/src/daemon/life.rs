@@ -1,18 +1,19 @@
 //! The life of workers: start, restart with back-off, orderly end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use super::connections::Connection;
 use super::enforce;
 use super::supervisor::{Input, Supervisor};
 use super::worker::{Kind, Worker};
 use crate::audit::event::Event;
 use crate::audit::message::ToAudit;
 use crate::control::message::{Standing, WorkerStatus};
-use crate::flow::{Clock, DeviceName};
+use crate::flow::{Clock, DeviceName, Side};
 use crate::forward::message::ToRelay;
 use crate::tunnel::message::ToTunnel;
 
@@ -288,12 +289,7 @@ impl Supervisor {
     /// Its sockets died with it. A device that was there at every crash is put into quarantine.
     fn relay_died(&mut self, kind: Kind, now: Instant) {
         let lost = self.connections.take_of(kind);
-        let mut suspects: Vec<DeviceName> = lost
-            .iter()
-            .map(|(_, connection)| connection.device.clone())
-            .collect();
-        suspects.sort_unstable();
-        suspects.dedup();
+        let suspects = suspects(lost.iter().map(|(_, connection)| connection));
         for (id, connection) in lost {
             self.record_closed(id, &connection, 0, 0);
         }
@@ -347,6 +343,13 @@ impl Supervisor {
     }
 }
 
+/// The devices that may have killed a relay: not those that a service dialled, whose bytes came from the hospital.
+fn suspects<'c>(lost: impl Iterator<Item = &'c Connection>) -> Vec<DeviceName> {
+    let dialled = lost.filter(|connection| connection.policy.opener == Side::Device);
+    let suspects: BTreeSet<DeviceName> = dialled.map(|one| one.device.clone()).collect();
+    suspects.into_iter().collect()
+}
+
 const ALL: [Kind; 4] = [
     Kind::TunnelWireguard,
     Kind::RelayHl7,
@@ -367,6 +370,7 @@ const BLAME_WINDOW: Duration = Duration::from_mins(10);
 #[allow(clippy::disallowed_methods, reason = "tests make up their time")]
 mod tests {
     use super::*;
+    use crate::daemon::connections::tests::{HIS, World};
 
     fn names(text: &str) -> Vec<DeviceName> {
         text.split(' ').map(|name| name.parse().unwrap()).collect()
@@ -393,6 +397,17 @@ mod tests {
     fn nobody_is_blamed_where_two_may_have_done_it() {
         let blamed = crashes(&[(0, "a b"), (1, "a b"), (2, "a b"), (3, "a c")]);
         assert_eq!(blamed, [None, None, None, Some("a".to_owned())]);
+    }
+
+    #[test]
+    fn who_was_dialled_by_a_service_is_no_suspect() {
+        let mut world = World::new();
+        let dialling = world.admit("10.64.0.1", HIS).unwrap();
+        let dialled = world.admit("10.64.0.2", HIS).unwrap();
+        let connection = world.connections.get_mut(dialled).unwrap();
+        connection.policy.opener = Side::Hospital;
+        let all = [dialling, dialling, dialled].map(|id| world.connections.get(id).unwrap());
+        assert_eq!(suspects(all.into_iter()), names("ecg-1"));
     }
 
     #[test]
