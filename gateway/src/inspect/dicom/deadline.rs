@@ -41,6 +41,10 @@ impl DicomSession {
         });
         let timing = self.timing;
         let phase = match &self.phase {
+            // Who is held back is not late, but does not stay for ever.
+            Phase::Request(_) if self.holds(self.opener) => {
+                Some((after(self.last_activity, timing.idle_ms), Late::Artim))
+            }
             Phase::Request(since) | Phase::Empty(since) => {
                 Some((after(*since, timing.receive_ms), Late::Artim))
             }

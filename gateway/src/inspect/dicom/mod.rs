@@ -61,7 +61,7 @@ pub struct DicomSession {
     /// Whose message is in the spool.
     spool: Option<Side>,
     last_activity: Instant,
-    /// The device's next messages must wait.
+    /// The opener's request for an association, or its next messages, must wait.
     held_back: bool,
     steps: VecDeque<Step>,
 }
@@ -161,10 +161,22 @@ impl DicomSession {
             | Phase::Established
             | Phase::Releasing(_) => false,
         };
-        // What the destination says, and the end of an association, need no place that is not taken already.
-        let held = self.held_back && side == Side::Device;
-        let held = held && matches!(self.phase, Phase::Established);
-        end.is_open() && end.is_reading() && !busy && !held && !self.is_unspooling()
+        end.is_open() && end.is_reading() && !busy && !self.holds(side) && !self.is_unspooling()
+    }
+
+    /// Whether this end must wait with something new: an association or a message.
+    /// What it began, what the destination says and the end of an association need no place that is not taken already.
+    fn holds(&self, side: Side) -> bool {
+        let begins = match self.phase {
+            Phase::Request(_) => true,
+            Phase::Established => self.end_at(side).message.since.is_none(),
+            Phase::Connecting(..)
+            | Phase::Accepting(..)
+            | Phase::Empty(_)
+            | Phase::Releasing(_)
+            | Phase::Over => false,
+        };
+        self.held_back && side == self.opener && begins
     }
 
     fn pdu(&mut self, side: Side, pdu: Pdu, now: Instant) -> Result<(), Violation> {
@@ -521,7 +533,10 @@ impl Session for DicomSession {
     fn hold(&mut self, held: bool, now: Instant, _wall: Timestamp) {
         self.held_back = held;
         if !held {
-            self.resume(Side::Device, now);
+            self.resume(self.opener, now);
+            if let Phase::Request(since) = &mut self.phase {
+                *since = now;
+            }
             self.advance(now);
         }
     }

@@ -123,3 +123,27 @@ fn a_device_that_does_not_answer_is_the_destination() {
         (Side::Hospital, Outcome::Unanswered)
     );
 }
+
+//= C8
+#[test]
+fn who_opened_the_association_is_held_back_and_the_device_is_not() {
+    let mut s = inward(false);
+    moves(&s);
+    s.hospital(&asked("PACS1", "US07"));
+    s.connected();
+    s.device(&ac_of("US07", "PACS1", &[3]));
+    let set = instance("1.2.3.4", 10);
+    s.hospital(&moved(1, "1.2.3.4", ("US07", 7), &set));
+    s.hold(true);
+    assert!(!s.session.wants(Side::Hospital) && s.session.wants(Side::Device));
+    s.device(&store_rsp(1, 0)).later(20_000).hold(false);
+    s.hospital(&moved(2, "1.2.3.4", ("US07", 7), &set));
+    s.device(&store_rsp(2, 0));
+    let stored = s.decisions.iter().filter(|one| one.from == Side::Hospital);
+    assert_eq!(
+        stored
+            .filter(|one| one.outcome == Outcome::Forwarded)
+            .count(),
+        3
+    );
+}

@@ -339,11 +339,38 @@ fn a_request_that_is_held_back_waits_and_its_sender_is_not_late() {
     assert_eq!(s.decisions.len(), 1, "what was under way is finished");
     let sent = s.to_hospital.len();
     let second = store(2, "1.2.3.4", &set, 700);
-    let (begun, rest) = second.split_at(50);
+    let (begun, rest) = second.split_at(5);
     s.hold(false).device(begun).hold(true).later(100_000);
     assert_eq!((s.to_hospital.len(), s.decisions.len()), (sent, 1));
     s.hold(false).device(rest).hospital(&store_rsp(2, 0));
     assert_eq!((s.to_hospital.len(), s.decisions.len()), (2 * sent, 2));
+}
+
+//= C8
+#[test]
+fn a_message_whose_first_fragment_came_is_finished_while_its_sender_is_held_back() {
+    let mut s = Script::established();
+    let set = instance("1.2.3.4", 10);
+    let message = store(1, "1.2.3.4", &set, 700);
+    let first = 6 + u32::from_be_bytes(message[2..6].try_into().unwrap());
+    let (begun, rest) = message.split_at(first.try_into().unwrap());
+    s.device(begun).hold(true);
+    s.device(rest).hospital(&store_rsp(1, 0));
+    assert_eq!(s.decisions.last().unwrap().outcome, Outcome::Forwarded);
+    assert!(!s.session.wants(Side::Device), "and nothing after it");
+}
+
+//= C8
+#[test]
+fn an_association_is_not_asked_for_while_its_opener_is_held_back() {
+    let mut s = Script::new();
+    s.hold(true).later(100_000);
+    assert!(!s.session.wants(Side::Device), "and it is not late");
+    s.hold(false).device(&rq()).connected().hospital(&ac(&[1]));
+    assert_eq!(s.decisions.last().unwrap().outcome, Outcome::Forwarded);
+    s = Script::new();
+    s.later(100_000);
+    assert!(s.session.deadline().is_none(), "who is not held back is");
 }
 
 //= C7
