@@ -232,6 +232,7 @@ impl DicomSession {
     fn leave(&mut self, reason: &Refusal, now: Instant) {
         self.dialogue = None;
         self.end_retrieval();
+        self.keep_begun();
         let not_sent = match reason.reason {
             Reason::Destination => Outcome::Undelivered,
             Reason::Framing

@@ -173,7 +173,7 @@ impl Outstanding {
         live.any(|entry| matches!(entry.state, State::Asked(_) | State::Reported(_)))
     }
 
-    /// Storage commitment is asked for. The same request may be asked again.
+    /// Whether storage commitment may be asked for. The same request may be asked again.
     //= C7
     pub(super) fn asks(
         &mut self,
@@ -181,7 +181,7 @@ impl Outstanding {
         instances: Digest,
         now: Timestamp,
         lifetime: i64,
-    ) -> Result<Entry, Conflict> {
+    ) -> Result<(), Conflict> {
         let known = self.live(id, now, lifetime);
         if let Some(Entry { state, .. }) = known {
             match state {
@@ -192,7 +192,10 @@ impl Outstanding {
                 }
             }
         }
-        self.insert(id, State::Asked(instances), now, lifetime)
+        if self.entries.contains_key(&id) {
+            return Ok(());
+        }
+        self.room(now, lifetime)
     }
 
     /// A result of storage commitment comes: is it one that was asked for?
@@ -318,20 +321,31 @@ mod tests {
         all
     }
 
+    fn ask(all: &mut Outstanding, id: Digest, set: Digest, at: Timestamp) -> Result<(), Conflict> {
+        all.asks(id, set, at, WEEK)?;
+        all.insert(id, State::Asked(set), at, WEEK).map(drop)
+    }
+
     #[test]
     fn a_result_is_of_what_was_asked_and_of_nothing_else() {
         let mut all = made();
         let (id, set) = (all.digest("t", b"1.2"), all.digest("i", b"ab"));
         let other = all.digest("t", b"1.3");
         assert_eq!(all.reports(id, set, at(0), WEEK), Err(Conflict::Unknown));
-        let _ = all.asks(id, set, at(0), WEEK).unwrap();
+        all.asks(id, set, at(0), WEEK).unwrap();
+        assert_eq!(
+            all.reports(id, set, at(0), WEEK),
+            Err(Conflict::Unknown),
+            "it did not go up"
+        );
+        ask(&mut all, id, set, at(0)).unwrap();
         assert_eq!(all.reports(id, set, at(5), WEEK), Ok(()));
         assert_eq!(all.reports(id, other, at(5), WEEK), Err(Conflict::Other));
         assert_eq!(all.reports(other, set, at(5), WEEK), Err(Conflict::Unknown));
         // Told twice, and asked twice.
         let told = all.advance(id, |_| State::Reported(set)).unwrap();
         assert_eq!(all.reports(id, set, at(6), WEEK), Ok(()));
-        assert!(all.asks(id, set, at(7), WEEK).is_ok());
+        assert!(ask(&mut all, id, set, at(7)).is_ok());
         assert_eq!(all.asks(id, other, at(7), WEEK), Err(Conflict::Other));
         // Not for ever, and not by another process without the supervisor's help.
         let late = at(7 + WEEK);
@@ -363,7 +377,7 @@ mod tests {
             .map(|i| all.digest("t", i.to_string().as_bytes()))
             .collect();
         for id in &ids[..MOST_ENTRIES] {
-            all.asks(*id, set, at(0), WEEK).unwrap();
+            ask(&mut all, *id, set, at(0)).unwrap();
         }
         let more = ids[MOST_ENTRIES];
         assert_eq!(all.asks(more, set, at(0), WEEK), Err(Conflict::Full));

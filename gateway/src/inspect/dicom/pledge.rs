@@ -78,8 +78,7 @@ impl DicomSession {
         let mut outstanding = self.outstanding();
         let lifetime = self.lifetime();
         match outstanding.asks(id, instances, self.wall, lifetime) {
-            // It counts when it goes on; until then it holds its place.
-            Ok(_) => Ok(Pledge::Asks { id, instances }),
+            Ok(()) => Ok(Pledge::Asks { id, instances }),
             Err(Conflict::Full) => Err(full()),
             Err(Conflict::Other | Conflict::Unknown | Conflict::Over) => Err(unfit(
                 status::INVALID_ARGUMENT,
@@ -207,9 +206,12 @@ impl DicomSession {
                 self.retrieves = Some(number);
                 Pledge::Retrieval(Some(number))
             }
-            Pledge::Asks { id, .. } => {
-                let entry = self.outstanding().advance(id, |state| state);
-                self.keep(entry);
+            // Not before: what never went up must open nothing.
+            //= C3
+            Pledge::Asks { id, instances } => {
+                let (state, lifetime) = (State::Asked(instances), self.lifetime());
+                let entry = (self.outstanding()).insert(id, state, self.wall, lifetime);
+                self.keep(entry.ok());
                 pledge
             }
             Pledge::None | Pledge::Reports(_) | Pledge::Begins(_) | Pledge::Changes { .. } => {
@@ -253,12 +255,34 @@ impl DicomSession {
                     begun.ok()
                 })
             }
+            Pledge::Begins(Some(id)) if response.status() == Some(DUPLICATE) => self.begun(id),
             Pledge::Changes { id, ends: true } if done => {
                 self.outstanding().advance(id, |_| State::Ended)
             }
             Pledge::Reports(_) | Pledge::Begins(_) | Pledge::Changes { .. } => None,
         };
         self.keep(entry);
+    }
+
+    /// A step that was begun without a word of the destination that it is: it may be, and its changes must go up.
+    fn begun(&self, id: Digest) -> Option<Entry> {
+        let (mut outstanding, lifetime) = (self.outstanding(), self.lifetime());
+        match outstanding.changes(id, self.wall, lifetime) {
+            Err(Conflict::Unknown) => {
+                let begun = outstanding.insert(id, State::InProgress, self.wall, lifetime);
+                begun.ok()
+            }
+            Ok(()) | Err(Conflict::Over | Conflict::Other | Conflict::Full) => None,
+        }
+    }
+
+    /// Nobody will answer any more. A device that does not hear whether its step began goes on with it.
+    pub(super) fn keep_begun(&mut self) {
+        let request = self.device.request.as_ref();
+        if let Some(Pledge::Begins(Some(id))) = request.map(|request| request.pledge) {
+            let entry = self.begun(id);
+            self.keep(entry);
+        }
     }
 
     /// The C-MOVE of this association brings nothing any more.
@@ -385,6 +409,8 @@ const REQUEST: u16 = 1;
 const SUCCESS: u16 = 1;
 /// Event type: some are not.
 const FAILURES: u16 = 2;
+/// Duplicate SOP instance: it was there before (PS3.7 C.4.7).
+const DUPLICATE: u16 = 0x0111;
 const WELL_KNOWN: &str = "1.2.840.10008.1.20.1.1";
 const TRANSACTION: &str = "(0008,1195)";
 const FAILED: &str = "(0008,1198)";

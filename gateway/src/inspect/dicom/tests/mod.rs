@@ -7,6 +7,7 @@
 mod association;
 mod inward;
 mod message;
+mod pledge;
 mod script;
 mod streaming;
 mod words;

@@ -249,7 +249,7 @@ pub(super) fn explicit(group: u16, element: u16, vr: &[u8; 2], value: &[u8]) -> 
     out
 }
 
-fn command(field: u16, elements: &[(u16, Vec<u8>)], has_data: bool) -> Vec<u8> {
+pub(super) fn command(field: u16, elements: &[(u16, Vec<u8>)], has_data: bool) -> Vec<u8> {
     let mut all = elements.to_vec();
     all.push(us(0x100, field));
     all.push(us(0x800, if has_data { 1 } else { 0x101 }));
@@ -270,15 +270,15 @@ fn implicit(element: u16, value: &[u8]) -> Vec<u8> {
     out
 }
 
-fn uid(element: u16, value: &str) -> (u16, Vec<u8>) {
+pub(super) fn uid(element: u16, value: &str) -> (u16, Vec<u8>) {
     (element, padded(value))
 }
 
-fn us(element: u16, value: u16) -> (u16, Vec<u8>) {
+pub(super) fn us(element: u16, value: u16) -> (u16, Vec<u8>) {
     (element, value.to_le_bytes().to_vec())
 }
 
-fn padded(uid: &str) -> Vec<u8> {
+pub(super) fn padded(uid: &str) -> Vec<u8> {
     let mut value = uid.as_bytes().to_vec();
     value.resize(value.len().next_multiple_of(2), 0);
     value
