@@ -374,7 +374,8 @@ impl Supervisor {
                 }
             }
         }
-        self.transactions.write(&self.config, self.clock.wall());
+        let wall = self.clock.wall();
+        self.transactions.write_at_last(&self.config, wall).await;
         self.close_journal(queue).await;
     }
 

@@ -10,9 +10,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use lazaret_config::Config;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use crate::flow::{DeviceName, ServiceName};
 use crate::inspect::dicom::outstanding::{Entry, MOST_ENTRIES, Recall, State};
@@ -24,6 +26,8 @@ pub(super) struct Transactions {
     of: BTreeMap<(DeviceName, ServiceName), Vec<Entry>>,
     count: usize,
     unwritten: bool,
+    /// The write under way, or one of which nobody has asked yet how it went.
+    writing: Option<JoinHandle<io::Result<()>>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,10 +53,11 @@ impl Transactions {
     pub(super) fn open(state_dir: &Path) -> io::Result<Self> {
         let mut all = Self {
             directory: state_dir.to_owned(),
-            key: key(&state_dir.join(KEY))?,
+            key: key(state_dir)?,
             of: BTreeMap::new(),
             count: 0,
             unwritten: false,
+            writing: None,
         };
         let path = state_dir.join(FILE);
         match read(&path) {
@@ -90,10 +95,46 @@ impl Transactions {
         }
     }
 
-    /// Writes what changed, without what expired or is of nobody any more.
+    /// Writes what changed, without what expired or is of nobody any more. The disk is waited for by another thread,
+    /// one write at a time: whoever calls this has others to serve.
     pub(super) fn write(&mut self, config: &Config, now: Timestamp) {
+        if let Some(task) = &mut self.writing {
+            let Some(result) = task.now_or_never() else {
+                return;
+            };
+            self.writing = None;
+            self.wrote(result.unwrap_or_else(|error| Err(io::Error::other(error))));
+        }
+        if let Some(stored) = self.changed(config, now) {
+            let directory = self.directory.clone();
+            let save = move || replace(&directory, FILE, &serde_json::to_vec(&stored)?);
+            self.writing = Some(tokio::task::spawn_blocking(save));
+        }
+    }
+
+    /// As [`Self::write`], and waits until it is on the disk: nothing comes after it.
+    pub(super) async fn write_at_last(&mut self, config: &Config, now: Timestamp) {
+        for _ in 0..2 {
+            if let Some(task) = self.writing.take() {
+                let result = task.await;
+                self.wrote(result.unwrap_or_else(|error| Err(io::Error::other(error))));
+            }
+            self.write(config, now);
+        }
+    }
+
+    fn wrote(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            // The next tick tries again.
+            self.unwritten = true;
+            tracing::error!(%error, "outstanding transactions cannot be remembered beyond a restart");
+        }
+    }
+
+    /// What is to be written, if anything changed.
+    fn changed(&mut self, config: &Config, now: Timestamp) -> Option<Stored> {
         if !std::mem::take(&mut self.unwritten) {
-            return;
+            return None;
         }
         let lifetime = config.limits.transaction_timeout.as_secs();
         let lifetime = i64::try_from(lifetime).unwrap_or(i64::MAX);
@@ -104,11 +145,17 @@ impl Transactions {
             known && !entries.is_empty()
         });
         self.count = self.of.values().map(Vec::len).sum();
-        if let Err(error) = self.save() {
-            // The next tick tries again.
-            self.unwritten = true;
-            tracing::error!(%error, "outstanding transactions cannot be remembered beyond a restart");
-        }
+        let lines = self.of.iter().flat_map(|((device, service), entries)| {
+            entries.iter().map(|entry| Line {
+                device: device.clone(),
+                service: service.clone(),
+                entry: *entry,
+            })
+        });
+        Some(Stored {
+            version: VERSION,
+            transactions: lines.collect(),
+        })
     }
 
     fn insert(&mut self, device: DeviceName, service: ServiceName, entry: Entry) {
@@ -127,30 +174,6 @@ impl Transactions {
         }
         self.count = others + entries.len();
     }
-
-    fn save(&self) -> io::Result<()> {
-        let lines = self.of.iter().flat_map(|((device, service), entries)| {
-            entries.iter().map(|entry| Line {
-                device: device.clone(),
-                service: service.clone(),
-                entry: *entry,
-            })
-        });
-        let stored = Stored {
-            version: VERSION,
-            transactions: lines.collect(),
-        };
-        let new = self.directory.join("transactions.json.new");
-        match std::fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = private(&new)?;
-        file.write_all(&serde_json::to_vec(&stored)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, self.directory.join(FILE))?;
-        File::open(&self.directory)?.sync_all()
-    }
 }
 
 fn read(path: &Path) -> io::Result<Vec<Line>> {
@@ -163,25 +186,41 @@ fn read(path: &Path) -> io::Result<Vec<Line>> {
     Ok(stored.transactions)
 }
 
-/// The key of the digests, made once.
-fn key(path: &Path) -> io::Result<[u8; 32]> {
-    match std::fs::read(path) {
-        Ok(bytes) => bytes
-            .try_into()
-            .map_err(|_| io::Error::other(format!("{} is damaged: remove it", path.display()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut key = [0; 32];
-            getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
-            if let Some(directory) = path.parent() {
-                std::fs::create_dir_all(directory)?;
+/// The key of the digests, made once. A damaged one is set aside: what was remembered under it is of no use.
+fn key(directory: &Path) -> io::Result<[u8; 32]> {
+    let path = directory.join(KEY);
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            if let Ok(key) = bytes.try_into() {
+                return Ok(key);
             }
-            let mut file = private(path)?;
-            file.write_all(&key)?;
-            file.sync_all()?;
-            Ok(key)
+            tracing::error!(
+                "the key of outstanding transactions is damaged: their results will be refused"
+            );
+            std::fs::rename(&path, directory.join(DAMAGED_KEY))?;
         }
-        Err(error) => Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+    std::fs::create_dir_all(directory)?;
+    replace(directory, KEY, &key)?;
+    Ok(key)
+}
+
+/// Writes a file of ours as a whole: after a crash there is the old one or the new one.
+fn replace(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let new = directory.join(format!("{name}.new"));
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = private(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&new, directory.join(name))?;
+    File::open(directory)?.sync_all()
 }
 
 fn private(path: &Path) -> io::Result<File> {
@@ -192,6 +231,7 @@ fn private(path: &Path) -> io::Result<File> {
 const FILE: &str = "transactions.json";
 const DAMAGED: &str = "transactions.json.damaged";
 const KEY: &str = "transactions.key";
+const DAMAGED_KEY: &str = "transactions.key.damaged";
 const VERSION: u64 = 1;
 /// Transactions of all devices together; a line takes about 300 bytes.
 const MOST: usize = 65_536;
@@ -215,8 +255,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_kept_outlives_the_process_and_what_expired_does_not() {
+    #[tokio::test]
+    async fn what_is_kept_outlives_the_process_and_what_expired_does_not() {
         let directory = tempfile::tempdir().unwrap();
         let config = config();
         let names = ("ecg-1".parse().unwrap(), "his".parse().unwrap());
@@ -229,7 +269,10 @@ mod tests {
         let mut gone = entry(2, 1_000_000);
         gone.state = State::Withdrawn;
         all.keep(&names.0, &names.1, gone);
-        all.write(&config, Timestamp::from_second(1_000_001).unwrap());
+        let now = Timestamp::from_second(1_000_001).unwrap();
+        all.write(&config, now);
+        all.keep(&names.0, &names.1, entry(5, 0));
+        all.write_at_last(&config, now).await;
         let again = Transactions::open(directory.path()).unwrap();
         assert_eq!(again.key, all.key);
         assert_eq!(
@@ -251,7 +294,10 @@ mod tests {
         let all = Transactions::open(directory.path()).unwrap();
         assert!(all.of.is_empty() && directory.path().join(DAMAGED).exists());
         std::fs::write(directory.path().join(KEY), "short").unwrap();
-        assert!(Transactions::open(directory.path()).is_err());
+        let next = Transactions::open(directory.path()).unwrap();
+        assert!(next.key != all.key && directory.path().join(DAMAGED_KEY).exists());
+        let again = Transactions::open(directory.path()).unwrap();
+        assert_eq!(again.key, next.key, "a whole one stays");
     }
 
     #[test]
