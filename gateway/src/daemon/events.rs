@@ -25,6 +25,16 @@ impl Supervisor {
     pub(super) fn record(&mut self, event: Event) {
         self.outbox.put(event);
         self.outbox.deliver(to_audit(self.workers.audit.as_ref()));
+        self.pace_listeners();
+    }
+
+    /// Takes no new connections while too much waits for the journal: each would put more on record.
+    /// Where the journal cannot be written at all, the policies of the connections say whether they may be.
+    //= C8
+    fn pace_listeners(&self) -> bool {
+        let may = !self.outbox.is_long() || self.outbox.failure().is_some();
+        (self.taking).send_if_modified(|taking| std::mem::replace(taking, may) != may);
+        may
     }
 
     /// Hands over what waits for the audit process, and asks what is on the disk.
@@ -39,7 +49,7 @@ impl Supervisor {
     /// Where the journal cannot be written at all they are told so, and what still goes on must not wait for it.
     //= C8
     fn relieve_relays(&mut self) {
-        if self.outbox.is_long() && self.outbox.failure().is_none() {
+        if !self.pace_listeners() {
             return;
         }
         for (kind, decisions) in self.credit.due() {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use lazaret_config::{Config, Source};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
 use super::clock::SystemClock;
@@ -82,6 +82,8 @@ pub(super) struct Supervisor {
     pub(super) transactions: Transactions,
     pub(super) denied: Denied,
     pub(super) refusals: Allowance,
+    /// Whether new connections are taken from the listeners.
+    pub(super) taking: watch::Sender<bool>,
     pub(super) questions: Questions,
     pub(super) plan: Plan,
     pub(super) drift: Option<String>,
@@ -206,6 +208,7 @@ impl Supervisor {
             transactions,
             denied: Denied::default(),
             refusals: Allowance::default(),
+            taking: watch::Sender::new(true),
             questions: Questions::default(),
             plan,
             drift: None,
@@ -247,7 +250,11 @@ impl Supervisor {
     ) -> Result<(), DaemonError> {
         let system = |step| move |cause| DaemonError::System { step, cause };
         for listener in listeners {
-            tokio::spawn(accept(listener, self.inputs.clone()));
+            tokio::spawn(accept(
+                listener,
+                self.inputs.clone(),
+                self.taking.subscribe(),
+            ));
         }
         tokio::spawn(listen_to_operators(control, self.inputs.clone()));
         match DeniedWatch::open() {
@@ -426,7 +433,13 @@ fn bind_control(config: &Config) -> Result<UnixListener, DaemonError> {
     })
 }
 
-async fn accept(listener: TcpListener, inputs: mpsc::Sender<Input>) {
+/// Brings connections while they are taken; the others wait where the kernel keeps them.
+//= C8
+async fn accept(
+    listener: TcpListener,
+    inputs: mpsc::Sender<Input>,
+    mut taking: watch::Receiver<bool>,
+) {
     loop {
         match listener
             .accept()
@@ -434,7 +447,8 @@ async fn accept(listener: TcpListener, inputs: mpsc::Sender<Input>) {
             .and_then(|(stream, _)| stream.into_std())
         {
             Ok(stream) => {
-                if inputs.send(Input::Accepted(stream)).await.is_err() {
+                let taken = taking.wait_for(|taking| *taking).await.is_ok();
+                if !taken || inputs.send(Input::Accepted(stream)).await.is_err() {
                     return;
                 }
             }
@@ -505,3 +519,29 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Between attempts while the table is known to be wrong.
 const REPAIR_EVERY: Duration = Duration::from_secs(5);
 const VERIFY_EVERY: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= C8
+    #[tokio::test]
+    async fn connections_wait_until_they_are_taken_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (inputs, mut queue) = mpsc::channel(8);
+        let taking = watch::Sender::new(false);
+        tokio::spawn(accept(listener, inputs, taking.subscribe()));
+        let _device = tokio::net::TcpStream::connect(address).await.unwrap();
+        let _other = tokio::net::TcpStream::connect(address).await.unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(queue.try_recv().is_err());
+        taking.send_replace(true);
+        for _ in 0..2 {
+            let next = tokio::time::timeout(DRAIN, queue.recv()).await.unwrap();
+            assert!(matches!(next, Some(Input::Accepted(_))));
+        }
+    }
+}
