@@ -103,11 +103,11 @@ impl Supervisor {
             // What services say does not count against the device; exchanges and subjects share no numbers.
             Side::Hospital => exchange,
         };
-        if relay == Kind::RelayDicom {
-            let recall = self.transactions.recall(&device, &service);
-            if let Some(worker) = self.workers.relay(relay) {
-                worker.send(ToRelay::Recall { exchange, recall }, Vec::new());
-            }
+        if let Some(worker) = self.workers.relay(relay)
+            && relay == Kind::RelayDicom
+            && let Some(recall) = self.transactions.remind(exchange, &device, &service)
+        {
+            worker.send(ToRelay::Recall { exchange, recall }, Vec::new());
         }
         let open = ToRelay::Open {
             id,

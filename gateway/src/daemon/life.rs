@@ -194,6 +194,9 @@ impl Supervisor {
         };
         let worker = Worker::start(kind, generation, &self.inputs, wrap)?;
         self.credit.begin(kind);
+        if kind == Kind::RelayDicom {
+            self.transactions.forget_reminders();
+        }
         let connections = usize::try_from(self.config.limits.connections).unwrap_or(usize::MAX);
         worker.send(
             ToRelay::Start {

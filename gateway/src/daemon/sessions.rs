@@ -39,4 +39,4 @@ pub(super) fn sessions() -> Sessions {
 
 /// Devices and services whose messages are remembered, each pair with at most a megabyte.
 //= C7
-const EXCHANGES: usize = 1024;
+pub(super) const EXCHANGES: usize = 1024;

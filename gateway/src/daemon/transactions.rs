@@ -4,7 +4,7 @@
 //! `transactions.json` is replaced as a whole, at most once a tick. A file that cannot be understood is set aside:
 //! without it results are refused, so that damage lets nothing in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,6 +16,7 @@ use lazaret_config::Config;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
+use super::sessions::EXCHANGES;
 use crate::flow::{DeviceName, ServiceName};
 use crate::inspect::dicom::outstanding::{Entry, MOST_ENTRIES, Recall, State};
 
@@ -26,6 +27,8 @@ pub(super) struct Transactions {
     of: BTreeMap<(DeviceName, ServiceName), Vec<Entry>>,
     count: usize,
     unwritten: bool,
+    /// The exchanges of which the relay that lives was told.
+    reminded: BTreeSet<u64>,
     /// The write under way, or one of which nobody has asked yet how it went.
     writing: Option<JoinHandle<io::Result<()>>>,
 }
@@ -57,6 +60,7 @@ impl Transactions {
             of: BTreeMap::new(),
             count: 0,
             unwritten: false,
+            reminded: BTreeSet::new(),
             writing: None,
         };
         let path = state_dir.join(FILE);
@@ -86,8 +90,28 @@ impl Transactions {
         self.unwritten = true;
     }
 
-    /// For a relay that begins a connection between the two.
-    pub(super) fn recall(&self, device: &DeviceName, service: &ServiceName) -> Recall {
+    /// A relay begins that knows nothing.
+    pub(super) fn forget_reminders(&mut self) {
+        self.reminded.clear();
+    }
+
+    /// For the relay that begins a connection between the two, if it may not know: what it was told once it keeps,
+    /// and knows more than we do. Only where there are too many exchanges it may have forgotten any of them.
+    pub(super) fn remind(
+        &mut self,
+        exchange: u64,
+        device: &DeviceName,
+        service: &ServiceName,
+    ) -> Option<Recall> {
+        let is_known = self.reminded.contains(&exchange);
+        let may_forget = self.reminded.len() >= EXCHANGES;
+        if !is_known && !may_forget {
+            self.reminded.insert(exchange);
+        }
+        (!is_known || may_forget).then(|| self.recall(device, service))
+    }
+
+    fn recall(&self, device: &DeviceName, service: &ServiceName) -> Recall {
         let key = (device.clone(), service.clone());
         Recall {
             key: self.key,
@@ -285,6 +309,25 @@ mod tests {
             std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777,
             0o600
         );
+    }
+
+    #[test]
+    fn a_relay_is_told_once_of_what_it_does_not_forget() {
+        let directory = tempfile::tempdir().unwrap();
+        let (device, service) = ("ecg-1".parse().unwrap(), "his".parse().unwrap());
+        let mut all = Transactions::open(directory.path()).unwrap();
+        let told = |all: &mut Transactions, n| all.remind(n, &device, &service).is_some();
+        assert_eq!(
+            [1, 1, 2, 1].map(|n| told(&mut all, n)),
+            [true, false, true, false]
+        );
+        all.forget_reminders();
+        assert!(told(&mut all, 1) && !told(&mut all, 1), "another relay");
+        let most = u64::try_from(EXCHANGES).unwrap();
+        for n in 2..=most {
+            assert!(told(&mut all, n));
+        }
+        assert!(told(&mut all, 1), "it may have made room for another");
     }
 
     #[test]
