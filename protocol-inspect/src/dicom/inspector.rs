@@ -164,7 +164,7 @@ impl MessageInspector {
                 self.events.push_back(Event::Command(head.clone()));
                 self.approve(
                     head,
-                    brief.rule,
+                    (brief.policy, brief.rule),
                     Warnings::default(),
                     (0, Transaction::None),
                     None,
@@ -244,8 +244,9 @@ impl MessageInspector {
             ..
         } = *data;
         warnings.append(walker.take_warnings());
-        let rule = walker.candidates().first();
-        self.approve(head, rule, warnings, (length, transaction), out);
+        let candidates = walker.candidates();
+        let by = (candidates.shared_policy(), candidates.first());
+        self.approve(head, by, warnings, (length, transaction), out);
     }
 
     /// Also holds when the walk has ended in shadow.
@@ -285,16 +286,17 @@ impl MessageInspector {
         }
     }
 
+    /// By a rule of the policy that the message was judged by, which may have changed since.
     fn approve(
         &mut self,
         mut head: Arc<Head>,
-        rule: Option<usize>,
+        (policy, rule): (Arc<Policy>, Option<usize>),
         warnings: Warnings,
         (length, transaction): (u64, Transaction),
         out: Option<Outbound>,
     ) {
         if head.command.direction() == Direction::Request {
-            let rule = rule.and_then(|index| Asked::by(&self.policy, index, &head.command));
+            let rule = rule.and_then(|index| Asked::by(&policy, index, &head.command));
             let name = rule.as_ref().map(|asked| asked.name().to_owned());
             if head.rule != name {
                 // The most lenient did not accept it, and this one does.

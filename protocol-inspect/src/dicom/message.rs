@@ -218,7 +218,7 @@ impl Dialogue {
         of_requestor.saturating_add(self.of_acceptor.held())
     }
 
-    /// The policy changed; it holds from the next message on.
+    /// The policy changed. A message under way, and what comes back for a request, is judged by the one that it began with.
     pub fn update(&mut self, policy: &Arc<Policy>) {
         self.of_requestor.policy = policy.clone();
         self.of_acceptor.policy = policy.clone();

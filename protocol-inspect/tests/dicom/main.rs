@@ -9,6 +9,7 @@
     reason = "tests are tables, fail by panicking and say what they skip"
 )]
 
+mod bounds;
 mod build;
 mod association;
 mod command;

@@ -11,10 +11,10 @@ use super::build::{CT, EXPLICIT, FIND, IMPLICIT, INSTANCE, JPEG, MOVE, Rq, VERIF
 use super::build::{ac, command, delimiter, element, established, item, parsed_ac, pdv, policy};
 use super::build::{response, role, store_rq, text, us, user};
 
-const GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
-const MPPS: &str = "1.2.840.10008.3.1.2.3.3";
+pub(super) const GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
+pub(super) const MPPS: &str = "1.2.840.10008.3.1.2.3.3";
 const BIG: &str = "1.2.840.10008.1.2.2";
-const CONTEXTS: [(u8, &str, &str); 6] = [
+pub(super) const CONTEXTS: [(u8, &str, &str); 6] = [
     (1, VERIFICATION, IMPLICIT),
     (3, CT, EXPLICIT),
     (5, GET, EXPLICIT),
@@ -22,10 +22,10 @@ const CONTEXTS: [(u8, &str, &str); 6] = [
     (9, MOVE, EXPLICIT),
     (11, MPPS, EXPLICIT),
 ];
-const ALL: [&str; 6] = ["C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE", "N-CREATE"];
+pub(super) const ALL: [&str; 6] = ["C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE", "N-CREATE"];
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-type Elements = Vec<Vec<u8>>;
+pub(super) type Elements = Vec<Vec<u8>>;
 
 #[test]
 fn modalities() {
@@ -578,13 +578,13 @@ fn transfer_syntaxes_roles_and_users() {
     assert_eq!(rejected.reason.codes(), (1, 1, 1));
 }
 
-fn with(change: impl Fn(&mut Rule)) -> Rule {
+pub(super) fn with(change: impl Fn(&mut Rule)) -> Rule {
     let mut rule = policy(&ALL, &[]).rules.remove(0);
     change(&mut rule);
     rule
 }
 
-fn rules<const N: usize>(rules: [Rule; N]) -> Policy {
+pub(super) fn rules<const N: usize>(rules: [Rule; N]) -> Policy {
     let own = [
         (["", "", ""], "4711"),
         (["NORD", "", ""], "0815"),
@@ -599,7 +599,13 @@ fn rules<const N: usize>(rules: [Rule; N]) -> Policy {
 }
 
 /// The elements with one more, or another in the place of its namesake.
-fn put(mut elements: Elements, group: u16, number: u16, vr: &str, value: &[u8]) -> Elements {
+pub(super) fn put(
+    mut elements: Elements,
+    group: u16,
+    number: u16,
+    vr: &str,
+    value: &[u8],
+) -> Elements {
     let tag = |e: &[u8]| {
         (
             u16::from_le_bytes([e[0], e[1]]),
@@ -613,7 +619,7 @@ fn put(mut elements: Elements, group: u16, number: u16, vr: &str, value: &[u8]) 
 }
 
 /// A CT instance element by element, without its modality.
-fn ct() -> Elements {
+pub(super) fn ct() -> Elements {
     let whole = super::build::ct().concat();
     let mut rest = whole.as_slice();
     let mut elements = Elements::new();
@@ -632,7 +638,7 @@ fn ct() -> Elements {
     elements
 }
 
-fn items(entries: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn items(entries: &[Vec<u8>]) -> Vec<u8> {
     let item = |inner: &Vec<u8>| {
         let length = u32::try_from(inner.len()).unwrap();
         [delimiter(0xe000, length), inner.clone()].concat()
@@ -640,13 +646,18 @@ fn items(entries: &[Vec<u8>]) -> Vec<u8> {
     entries.iter().flat_map(item).collect()
 }
 
-fn dialogue(rules: &Policy) -> Dialogue {
+pub(super) fn dialogue(rules: &Policy) -> Dialogue {
     let open = policy(&ALL, &[]);
     Dialogue::new(established(&open, &CONTEXTS), &Arc::new(rules.clone()))
 }
 
 /// The rule that accepts the message, or the status and why.
-fn said(dialogue: &mut Dialogue, id: u8, set: &[u8], body: &[u8]) -> Result<String, String> {
+pub(super) fn said(
+    dialogue: &mut Dialogue,
+    id: u8,
+    set: &[u8],
+    body: &[u8],
+) -> Result<String, String> {
     dialogue
         .receive(Peer::Requestor, pdv(id, true, true, set))
         .unwrap();
@@ -667,36 +678,36 @@ fn said(dialogue: &mut Dialogue, id: u8, set: &[u8], body: &[u8]) -> Result<Stri
     }
 }
 
-fn store(rules: &Policy, elements: &Elements) -> Result<String, String> {
+pub(super) fn store(rules: &Policy, elements: &Elements) -> Result<String, String> {
     let set = command(&store_rq(CT, INSTANCE));
     said(&mut dialogue(rules), 3, &set, &elements.concat())
 }
 
-fn accepts(rules: &Policy, elements: &Elements) {
+pub(super) fn accepts(rules: &Policy, elements: &Elements) {
     assert_eq!(store(rules, elements), Ok("images".to_owned()));
 }
 
-fn refuses(rules: &Policy, elements: &Elements, status: u16, detail: &str) {
+pub(super) fn refuses(rules: &Policy, elements: &Elements, status: u16, detail: &str) {
     let refused = store(rules, elements).unwrap_err();
     let wanted = refused.starts_with(&format!("{status:04X} ")) && refused.contains(detail);
     assert!(wanted, "{refused}");
     assert!(!refused.contains("471"), "{refused}");
 }
 
-fn find_rq() -> Vec<u8> {
+pub(super) fn find_rq() -> Vec<u8> {
     let mut find = store_rq(FIND, INSTANCE);
     find.remove(5);
     find[1] = (0x0100, us(0x20));
     command(&find)
 }
 
-fn asks(rules: &Policy, keys: &[Vec<u8>], wanted: &str) {
+pub(super) fn asks(rules: &Policy, keys: &[Vec<u8>], wanted: &str) {
     let answer = said(&mut dialogue(rules), 7, &find_rq(), &keys.concat());
     let answer = answer.unwrap_or_else(|refused| refused);
     assert!(answer.starts_with(wanted), "{answer}");
 }
 
-fn identifier() -> Vec<u8> {
+pub(super) fn identifier() -> Vec<u8> {
     [
         element(0x0008, 0x0052, "CS", b"STUDY "),
         element(0x0010, 0x0020, "LO", b"4711"),
@@ -705,13 +716,13 @@ fn identifier() -> Vec<u8> {
 }
 
 /// What becomes of a result of an accepted query.
-fn found(rules: &Policy, result: &[Vec<u8>]) -> Event {
+pub(super) fn found(rules: &Policy, result: &[Vec<u8>]) -> Event {
     let mut dialogue = dialogue(rules);
     said(&mut dialogue, 7, &find_rq(), &identifier()).unwrap();
     respond(&mut dialogue, 0xff00, &result.concat())
 }
 
-fn respond(dialogue: &mut Dialogue, status: u16, body: &[u8]) -> Event {
+pub(super) fn respond(dialogue: &mut Dialogue, status: u16, body: &[u8]) -> Event {
     let pending = matches!(status, 0xff00 | 0xff01);
     let mut elements = response(0x8020, 7, status);
     if pending {

@@ -91,6 +91,11 @@ impl Candidates {
         &self.policy
     }
 
+    /// As [`Self::policy`], to keep.
+    pub(in super::super) fn shared_policy(&self) -> Arc<Policy> {
+        self.policy.clone()
+    }
+
     /// What a finding leads to. Who refuses it is no candidate any more, unless all do.
     pub(super) fn found(&mut self, level: Level, weight: Weight) -> Severity {
         let first = self
