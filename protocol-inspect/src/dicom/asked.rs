@@ -6,11 +6,13 @@
 use std::sync::Arc;
 
 use super::approved::{Approved, RefusedMessage};
+use super::claim::is_store;
 use super::dataset::{Candidates, Subject};
-use super::dimse::{Command, Denied, Direction, Service, cancel, status};
+use super::dimse::{Command, Denied, Service, cancel, status};
+use super::fault::refusal;
 use super::message::{Event, Head};
 use super::policy::Policy;
-use crate::{LimitReached, Refusal};
+use crate::{LimitReached, Reason, Refusal};
 
 /// An accepted request, as far as what comes back is bound by its rule.
 #[derive(Clone, Debug)]
@@ -54,12 +56,37 @@ impl Asked {
         (Candidates::answer(&self.policy, self.rule), subject)
     }
 
+    /// What judges a sub-operation of this C-GET: the policy that it was asked under.
+    pub(super) fn policy_of_part(&self, command: &Command) -> Option<&Arc<Policy>> {
+        self.is_part(command).then_some(&self.policy)
+    }
+
+    /// Of the rules that allow a sub-operation of this C-GET, only the one that let it be asked may accept it.
+    ///
+    /// # Errors
+    /// It is not among them.
+    pub(super) fn only(&self, command: &Command, rules: Vec<usize>) -> Result<Vec<usize>, Denied> {
+        if !self.is_part(command) {
+            return Ok(rules);
+        }
+        if rules.contains(&self.rule) {
+            return Ok(vec![self.rule]);
+        }
+        let detail = "the rule that let the C-GET does not allow what it brings";
+        Err(Denied {
+            status: status::NOT_AUTHORIZED,
+            refusal: refusal(Reason::Forbidden, "(0000,0100)", detail),
+        })
+    }
+
+    fn is_part(&self, command: &Command) -> bool {
+        self.service == Service::CGet && is_store(command)
+    }
+
     /// Counts an instance that C-GET brings. Each beyond the bound is refused, and its sender counts it as failed.
     //= C7
     pub(super) fn brings(&mut self, command: &Command) -> Option<Denied> {
-        let stores = command.service() == Service::CStore;
-        let brought = stores && command.direction() == Direction::Request;
-        if !brought || self.service != Service::CGet {
+        if !self.is_part(command) {
             return None;
         }
         let refusal = self.count()?;

@@ -138,7 +138,15 @@ impl MessageInspector {
             return;
         };
         let calling = &self.established.calling_ae;
-        let (rules, denied) = match allowed(&command, context, self.from, calling, &self.policy) {
+        let asked = self.asked.as_ref();
+        let policy = asked.and_then(|asked| asked.policy_of_part(&command));
+        let policy = policy.unwrap_or(&self.policy).clone();
+        let rules = allowed(&command, context, self.from, calling, &policy);
+        let rules = match asked {
+            Some(asked) => rules.and_then(|rules| asked.only(&command, rules)),
+            None => rules,
+        };
+        let (rules, denied) = match rules {
             Ok(rules) => (rules, None),
             Err(denied) => (Vec::new(), Some(denied)),
         };
@@ -146,13 +154,13 @@ impl MessageInspector {
         let has_data_set = command.has_data_set();
         let brief = Brief {
             content: content_of(&command),
-            policy: self.policy.clone(),
+            policy,
             rule: rules.first().copied(),
         };
         let head = Arc::new(Head {
             context_id,
             rule: brief.rule().map(|rule| rule.name.clone()),
-            streamed: is_store(&command) && self.streams(&rules),
+            streamed: is_store(&command) && streams(&brief.policy, &rules),
             command,
         });
         match (denied, has_data_set) {
@@ -197,15 +205,6 @@ impl MessageInspector {
                 }));
             }
         }
-    }
-
-    /// Whether all rules that may still accept a message release it as it is verified.
-    fn streams(&self, rules: &[usize]) -> bool {
-        let streams = |index: &usize| {
-            let rule = self.policy.rules.get(*index);
-            rule.is_some_and(|rule| rule.streaming)
-        };
-        !rules.is_empty() && rules.iter().all(streams)
     }
 
     fn data(&mut self, mut data: Box<Data>, pdv: Pdv) {
@@ -442,6 +441,15 @@ impl Data {
         self.warnings.warn(fault);
         Ok(())
     }
+}
+
+/// Whether all rules that may still accept a message release it as it is verified.
+fn streams(policy: &Policy, rules: &[usize]) -> bool {
+    let streams = |index: &usize| {
+        let rule = policy.rules.get(*index);
+        rule.is_some_and(|rule| rule.streaming)
+    };
+    !rules.is_empty() && rules.iter().all(streams)
 }
 
 /// Fragments come in order: all of the command, then all of the data set, in one context.

@@ -148,10 +148,15 @@ impl Dialogue {
             }
             Direction::Response => {
                 let lengths = [from, from.other()].map(|to| self.established.max_length(to));
-                match (&mut self.inspector(from).asked, request) {
+                let asked = &mut self.inspector(from).asked;
+                let event = match (&mut *asked, request) {
                     (Some(asked), Some(request)) => asked.answered(approved, request, lengths),
                     (Some(_) | None, _) => Event::Complete(approved),
+                };
+                if !command.is_pending() {
+                    *asked = None;
                 }
+                event
             }
         }
     }
