@@ -131,7 +131,7 @@ const FIND: [&str; 4] = [
 ];
 /// What normalized SOP classes, and those that mix both, are used with (PS3.4 F, H, J, R, S, V, CC).
 /// Notifications of print classes belong to the classes themselves.
-const NORMALIZED: [(&str, &[&str]); 32] = [
+const NORMALIZED: [(&str, &[&str]); 35] = [
     (
         uids::STORAGE_COMMITMENT_PUSH_MODEL,
         &["N-ACTION", "N-EVENT-REPORT"],
@@ -191,6 +191,18 @@ const NORMALIZED: [(&str, &[&str]); 32] = [
         &["N-CREATE", "N-GET", "N-ACTION", "N-EVENT-REPORT"],
     ),
     (uids::REPOSITORY_QUERY, &["C-FIND", "C-CANCEL"]),
+    (
+        uids::PROTOCOL_APPROVAL_INFORMATION_MODEL_FIND,
+        &["C-FIND", "C-CANCEL"],
+    ),
+    (
+        uids::PROTOCOL_APPROVAL_INFORMATION_MODEL_MOVE,
+        &["C-MOVE", "C-CANCEL"],
+    ),
+    (
+        uids::PROTOCOL_APPROVAL_INFORMATION_MODEL_GET,
+        &["C-GET", "C-CANCEL"],
+    ),
     (uids::INVENTORY_FIND, &["C-FIND", "C-CANCEL"]),
     (uids::INVENTORY_MOVE, &["C-MOVE", "C-CANCEL"]),
     (uids::INVENTORY_GET, &["C-GET", "C-CANCEL"]),
@@ -256,6 +268,10 @@ mod tests {
             ("1.2.840.10008.1.20.1", "N-ACTION", true),
             ("1.2.840.10008.1.20.1", "N-CREATE", false),
             ("1.2.3.4", "N-CREATE", true),
+            ("1.2.3.4", "C-STORE", true),
+            ("1.2.840.10008.1.20.1", "C-STORE", false),
+            ("1.2.840.10008.5.1.4.1.1.200.4", "C-STORE", false),
+            ("1.2.840.10008.5.1.4.1.1.200.4", "C-FIND", true),
             ("1.2.3.4", "C-ECHO", false),
         ] {
             assert_eq!(serves(uid, service), uses, "{uid} {service}");

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use protocol_inspect::dicom::{Dialogue, Event, Peer, Policy, answer, filter};
 
-use super::build::{CT, EXPLICIT, INSTANCE, Rq, ac, command, element, parsed_ac, pdv};
+use super::build::{
+    CT, EXPLICIT, INSTANCE, Rq, ac, command, element, established, parsed_ac, pdv, policy,
+};
 use super::build::{role, store_rq, text, us, user};
-use super::rules::{GET, ct, dialogue, find_rq, identifier, put, respond, rules, said, with};
+use super::rules::{GET, MPPS, ct, dialogue, find_rq, identifier, put, respond, rules, said, with};
 
 #[test]
 fn a_reload_within_a_message_changes_nothing_for_it() {
@@ -78,6 +80,23 @@ fn what_a_retrieval_brings_is_bound_by_its_rule() {
     assert_eq!(brought("4711", false), Ok("bound".into()));
     assert_eq!(brought("4712", false), Err(0x0124));
     assert_eq!(brought("4712", true), Ok("free".into()));
+}
+
+#[test]
+fn normalized_classes_are_not_stored() {
+    let stores = |class: &str| {
+        let open = policy(&["C-STORE", "N-CREATE"], &[]);
+        let established = established(&open, &[(1, class, EXPLICIT)]);
+        let mut dialogue = Dialogue::new(established, &Arc::new(open));
+        let set = command(&store_rq(class, INSTANCE));
+        let value = pdv(1, true, true, &set);
+        dialogue.receive(Peer::Requestor, value).unwrap();
+        let first = dialogue.poll().unwrap().1;
+        matches!(first, Event::Command(_))
+    };
+    assert!(!stores(MPPS));
+    assert!(stores("1.2.3.4"));
+    assert!(stores(CT));
 }
 
 /// An association on which the requestor takes what C-GET brings.

@@ -107,9 +107,9 @@ fn check_context(command: &Command, context: &Context) -> Result<(), Denied> {
             let class = command.sop_class.as_ref();
             class.is_some_and(|class| Kind::of(class.as_str()) == Kind::Verification)
         }
-        Service::CStore => matches!(kind, Kind::Storage | Kind::Other),
         Service::CCancel => matches!(kind, Kind::Find | Kind::Move | Kind::Get | Kind::Other),
-        Service::CFind
+        Service::CStore
+        | Service::CFind
         | Service::CMove
         | Service::CGet
         | Service::NEventReport
