@@ -81,6 +81,10 @@ fn command_sets() {
         set(set(store(), 0x1030, text("PACS1")), 0x1031, us(4)),
     );
     with(
+        "originator without values",
+        set(set(store(), 0x1030, vec![]), 0x1031, vec![]),
+    );
+    with(
         "originator with escape",
         set(store(), 0x1030, text("\x1b[2J")),
     );

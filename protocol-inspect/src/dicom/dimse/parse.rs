@@ -24,9 +24,10 @@ impl Command {
     /// The place and kind of the first fault.
     pub fn parse(bytes: &Bytes, base: Base) -> Result<Self, Refusal> {
         let mut warnings = Warnings::default();
-        let set = Elements::read(bytes)?;
+        let mut set = Elements::read(bytes)?;
         let (service, direction) = set.command_field()?;
         set.check_presence(service, direction, base, &mut warnings)?;
+        set.drop_empty(service, direction, base, &mut warnings)?;
         set.check_values(service, direction, base, &mut warnings)?;
         let has_data_set = set.number(DATA_SET_TYPE)? != NO_DATA_SET;
         let expected = match (data_set(service, direction), has_data_set) {
@@ -217,6 +218,29 @@ impl<'a> Elements<'a> {
                 warnings.doubt(base, refusal(Reason::Structure, at(element), detail))?;
             }
         }
+        Ok(())
+    }
+
+    /// Titles and numbers that need not be there, and are there without a value, are absent.
+    fn drop_empty(
+        &mut self,
+        service: Service,
+        direction: Direction,
+        base: Base,
+        warnings: &mut Warnings,
+    ) -> Result<(), Refusal> {
+        let is_absent = |element: u16, value: &[u8]| {
+            let kind = matches!(vr(element), Some(CommandVr::Ae | CommandVr::Us));
+            let optional = presence(service, direction, element) != Presence::Required;
+            value.is_empty() && kind && optional
+        };
+        for (element, value) in &self.0 {
+            if is_absent(*element, value) {
+                let detail = "is there without a value";
+                warnings.doubt(base, refusal(Reason::Encoding, at(*element), detail))?;
+            }
+        }
+        self.0.retain(|element, value| !is_absent(*element, value));
         Ok(())
     }
 
