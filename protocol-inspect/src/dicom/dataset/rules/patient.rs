@@ -146,7 +146,8 @@ impl People {
             (None, _, ISSUER) => 0,
             (Some((QUALIFIERS, 1)), None, UNIVERSAL) => 1,
             (Some((QUALIFIERS, 1)), None, UNIVERSAL_TYPE) => 2,
-            (Some((QUALIFIERS, _)), _, _) => {
+            // What is deeper qualifies something else.
+            (Some((QUALIFIERS, _)), None, _) => {
                 name.doubtful = true;
                 return;
             }
