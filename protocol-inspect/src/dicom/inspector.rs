@@ -219,7 +219,7 @@ impl MessageInspector {
         if let Err(fault) = verdict {
             let begun = data.has_begun();
             let asks = is_query(data.head.command.service());
-            let status = if asks && fault.reason == Reason::Forbidden {
+            let status = if asks && matches!(fault.reason, Reason::Forbidden | Reason::Identity) {
                 // An identifier that no rule lets ask (PS3.4 C.4.1.1.4).
                 status::DATA_SET_MISMATCH
             } else {

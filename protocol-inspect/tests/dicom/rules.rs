@@ -379,12 +379,20 @@ fn required_keys_levels_and_wildcards() {
         let inner = element(0x0040, 0x0001, "AE", &text(title));
         element(0x0040, 0x0100, "SQ", &items(&[inner]))
     };
-    asks(&station, &[step("US07")], "images");
-    asks(
-        &station,
-        &[step("*")],
-        "A900 (0040,0001): has no value to match",
-    );
+    let worklist = |title: &str| {
+        let class = "1.2.840.10008.5.1.4.31";
+        let established = established(&policy(&ALL, &[]), &[(7, class, EXPLICIT)]);
+        let mut find = store_rq(class, INSTANCE);
+        find.remove(5);
+        find[1] = (0x0100, us(0x20));
+        let mut dialogue = Dialogue::new(established, &Arc::new(station.clone()));
+        said(&mut dialogue, 7, &command(&find), &step(title))
+    };
+    let missing = "A900 (0040,0001): has no value to match";
+    assert_eq!(worklist("US07"), Ok("images".into()));
+    assert!(worklist("*").unwrap_err().starts_with(missing));
+    // Query/retrieve does not match by it.
+    asks(&station, &[step("US07")], missing);
 }
 
 #[test]
@@ -396,21 +404,21 @@ fn queries_name_a_patient_of_the_device() {
     asks(
         &bound,
         &[level.clone(), id("4712")],
-        "0124 (0010,0020): is none of",
+        "A900 (0010,0020): is none of",
     );
     for many in ["*", "47*", "471?", "4711\\4712"] {
         asks(
             &bound,
             &[level.clone(), id(many)],
-            "0124 (0010,0020): names more than one",
+            "A900 (0010,0020): names more than one",
         );
     }
     asks(
         &bound,
         &[level.clone(), id("")],
-        "0124 (0010,0020): has no value",
+        "A900 (0010,0020): has no value",
     );
-    asks(&bound, &[level], "0124 (0010,0020): has no value");
+    asks(&bound, &[level], "A900 (0010,0020): has no value");
 }
 
 #[test]

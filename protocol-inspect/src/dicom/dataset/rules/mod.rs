@@ -57,7 +57,7 @@ impl RuleJudge {
             subject,
             modality: (instance && any(|rule| !rule.modalities.is_empty())).then(Modality::default),
             people: any(|rule| rule.bind_patient).then(|| Box::new(People::new(is_query))),
-            keys: query.then(Box::default),
+            keys: query.then(|| Box::new(Keys::new(subject.level))),
             creators: own && any(|rule| rule.private_creators.is_some()),
         }
     }
@@ -100,7 +100,7 @@ impl RuleJudge {
             tell.narrow(MODALITY, keep, Reason::Forbidden, detail)?;
         }
         if let Some(keys) = &self.keys {
-            keys.finish(self.subject.level, tell)?;
+            keys.finish(tell)?;
         }
         Ok(())
     }
