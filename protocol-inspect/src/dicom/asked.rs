@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::approved::{Approved, RefusedMessage};
 use super::claim::is_store;
-use super::dataset::{Candidates, Subject};
+use super::dataset::{Brief, Candidates, Content, Subject};
 use super::dimse::{Command, Denied, Service, cancel, status};
 use super::fault::refusal;
 use super::message::{Event, Head};
@@ -53,7 +53,12 @@ impl Asked {
             answer: true,
             ..Subject::default()
         };
-        (Candidates::answer(&self.policy, self.rule), subject)
+        let brief = Brief {
+            content: Content::QueryResult,
+            policy: self.policy.clone(),
+            rule: Some(self.rule),
+        };
+        (Candidates::of(&brief), subject)
     }
 
     /// What judges a sub-operation of this C-GET: the policy that it was asked under.

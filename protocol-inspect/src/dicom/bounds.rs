@@ -13,7 +13,7 @@ use crate::Base;
 /// What the identifier of C-FIND, C-GET and C-MOVE must be like (PS3.4 C.2.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
-    /// Keys that must have a value other than a wildcard: of each group one. The first number of a tag is its high half.
+    /// Keys that must have a value without wildcards and open ranges: of each group one. A key is a tag, its group in the high half.
     pub require: Vec<Vec<u32>>,
     /// Allowed values of Query/Retrieve Level; empty allows all.
     pub levels: Vec<String>,
@@ -108,13 +108,17 @@ impl Rule {
         self.max_object.is_none_or(|most| length <= most)
     }
 
-    /// Whether there is something that only a whole walk can tell: then no fault of the content is tolerated in its place.
-    pub(super) fn needs_walk(&self) -> bool {
+    /// Whether there is something that only a whole walk can tell, of a query or of other content: then no fault of the
+    /// content is tolerated in its place.
+    pub(super) fn needs_walk(&self, is_query: bool) -> bool {
         let Query {
-            require, levels, ..
+            require,
+            levels,
+            selective,
+            ..
         } = &self.query;
-        let query = !require.is_empty() || !levels.is_empty();
-        self.bind_patient || !self.modalities.is_empty() || query
+        let asks = *selective || !require.is_empty() || !levels.is_empty();
+        self.bind_patient || !self.modalities.is_empty() || (is_query && asks)
     }
 }
 

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::super::policy::{Level, Policy, Rule, Strictness};
-use super::brief::Brief;
+use super::brief::{Brief, Content};
 use crate::severity::{Severity, Weight};
 
 /// The rules that may still accept a data set, the most lenient first. Never empty.
@@ -17,6 +17,10 @@ use crate::severity::{Severity, Weight};
 pub(in super::super) struct Candidates {
     policy: Arc<Policy>,
     list: Vec<Candidate>,
+    /// The data set is the identifier of a query.
+    is_query: bool,
+    /// Something was found that no rule tolerates.
+    is_firm: bool,
     /// Findings of which weights at which levels were seen: only the first of a kind can take a candidate away.
     seen: [bool; KINDS],
 }
@@ -56,20 +60,8 @@ impl Candidates {
         Self {
             policy: brief.policy.clone(),
             list,
-            seen: [false; KINDS],
-        }
-    }
-
-    /// An answer to what a rule allowed: its content is judged by the most lenient base and never in shadow.
-    pub(in super::super) fn answer(policy: &Arc<Policy>, rule: usize) -> Self {
-        let candidate = Candidate {
-            rule: Some(rule),
-            strictness: Strictness::of_base(policy.base()),
-            shadow: false,
-        };
-        Self {
-            policy: policy.clone(),
-            list: vec![candidate],
+            is_query: brief.content == Content::Query,
+            is_firm: false,
             seen: [false; KINDS],
         }
     }
@@ -98,6 +90,7 @@ impl Candidates {
 
     /// What a finding leads to. Who refuses it is no candidate any more, unless all do.
     pub(super) fn found(&mut self, level: Level, weight: Weight) -> Severity {
+        self.is_firm |= weight == Weight::Firm;
         let first = self
             .seen
             .get_mut(kind(level, weight))
@@ -150,15 +143,15 @@ impl Candidates {
         true
     }
 
-    /// Leaves only those that tolerate any fault of the content, being in shadow. False, and nothing changes, if that is none.
+    /// Leaves only those that tolerate any fault of the content but a firm one, being in shadow. False, and nothing changes, if that is none.
     /// With `partial` the walk could not go on: then those go too that only a whole walk can satisfy.
     pub(in super::super) fn in_shadow(&mut self, partial: bool) -> bool {
         let rules = &self.policy.rules;
         let tolerates = |candidate: &Candidate| {
             let rule = candidate.rule.and_then(|index| rules.get(index));
-            candidate.shadow && !(partial && rule.is_none_or(Rule::needs_walk))
+            candidate.shadow && !(partial && rule.is_none_or(|rule| rule.needs_walk(self.is_query)))
         };
-        if !self.list.iter().any(tolerates) {
+        if self.is_firm || !self.list.iter().any(tolerates) {
             return false;
         }
         self.list.retain(tolerates);
