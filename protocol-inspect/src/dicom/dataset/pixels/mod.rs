@@ -83,6 +83,11 @@ impl Pixels {
             self.chunk(value, tell)?;
         }
         self.reads = None;
+        let wanted = exact_length(tag).filter(|_| element.length > 0);
+        if wanted.is_some_and(|wanted| wanted != element.length) {
+            // Readers take the first of several values: it must not switch off what is checked with it.
+            content(tell, tag, "is not exactly one value of its type")?;
+        }
         let level = self.level(element.depth);
         match tag.group() {
             0x0028 => {
@@ -296,6 +301,18 @@ fn describes(tag: Tag) -> bool {
         // Odd groups are private.
         group @ 0x6000..=0x60ff => group.is_multiple_of(2),
         _ => false,
+    }
+}
+
+/// How long an element that says how long bulk data is must be, if it is not empty.
+fn exact_length(tag: Tag) -> Option<u32> {
+    match tag {
+        Tag(0x0028, 0x0002 | 0x0010 | 0x0011 | 0x0100..=0x0103)
+        | Tag(0x003a, 0x0005)
+        | Tag(0x5400, 0x1004)
+        | Tag(0x6000..=0x60ff, 0x0010 | 0x0011) => Some(2),
+        Tag(0x003a, 0x0010) => Some(4),
+        _ => None,
     }
 }
 
