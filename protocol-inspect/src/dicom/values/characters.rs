@@ -13,7 +13,7 @@ use super::text::{Kind, Text};
 use crate::charset::{decodes, is_direction, is_hidden_structure, is_iso_8859};
 
 /// Text of a declared repertoire, as it streams by.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Characters {
     repertoire: Repertoire,
     text: Text,
@@ -245,11 +245,17 @@ impl Characters {
     /// How many values there are, and all flaws.
     pub(super) fn end(mut self) -> (u32, Flaws) {
         if self.carried > 0 {
-            self.text.flaw(Flaw::Malformed);
+            // Some cut text at a number of bytes.
+            let cut = self.repertoire == Repertoire::Utf8;
+            self.text.flaw(if cut {
+                Flaw::Truncated
+            } else {
+                Flaw::Malformed
+            });
             self.text.character();
         }
         if is_double(self.active.lower) {
-            self.text.flaw(Flaw::Unreset);
+            self.text.flaw(Flaw::UnresetEnd);
         }
         self.text.end()
     }

@@ -53,10 +53,17 @@ pub(in crate::dicom) enum Flaw {
     Wildcard,
     Partial,
     Multiplicity,
+    UnsetDate,
+    Midnight,
+    OpenRange,
+    Tab,
+    LineEnd,
+    Truncated,
+    UnresetEnd,
 }
 
 impl Flaw {
-    const ALL: [Self; 44] = [
+    const ALL: [Self; 51] = [
         Self::Control,
         Self::InnerNul,
         Self::Escape,
@@ -101,6 +108,13 @@ impl Flaw {
         Self::Wildcard,
         Self::Partial,
         Self::Multiplicity,
+        Self::UnsetDate,
+        Self::Midnight,
+        Self::OpenRange,
+        Self::Tab,
+        Self::LineEnd,
+        Self::Truncated,
+        Self::UnresetEnd,
     ];
 
     /// What it is about, and what it weighs.
@@ -138,6 +152,8 @@ impl Flaw {
                 | Self::UndeclaredRoman
                 | Self::Unassigned
                 | Self::Hidden
+                | Self::Truncated
+                | Self::UnresetEnd
         )
     }
 
@@ -188,6 +204,13 @@ impl Flaw {
             Self::Wildcard => "is a wildcard, which its type cannot be",
             Self::Partial => "is not a whole number of values",
             Self::Multiplicity => "has more or fewer values than it may have",
+            Self::UnsetDate => "is a date without its month or day",
+            Self::Midnight => "is a time of 24 hours",
+            Self::OpenRange => "is a range without bounds",
+            Self::Tab => "has a tabulator, which its type does not allow",
+            Self::LineEnd => "ends with a line end, which its type does not allow",
+            Self::Truncated => "ends within a character",
+            Self::UnresetEnd => "ends while another character set is switched to",
         }
     }
 
@@ -240,6 +263,6 @@ mod tests {
         for (at, flaw) in Flaw::ALL.into_iter().enumerate() {
             assert_eq!(flaw.bit(), 1 << at, "{flaw:?}");
         }
-        assert_eq!(Flaw::Multiplicity.bit(), 1 << (Flaw::ALL.len() - 1));
+        assert_eq!(Flaw::UnresetEnd.bit(), 1 << (Flaw::ALL.len() - 1));
     }
 }

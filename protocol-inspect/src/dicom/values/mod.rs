@@ -90,13 +90,13 @@ pub(in crate::dicom) fn long_binary(vr: VR, width: u32, length: u32) -> Judged {
 
 /// A value that streams by. Its size does not depend on that of the value.
 //= C7
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(in crate::dicom) struct Long {
     case: Case,
     state: State,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum State {
     Text(Characters),
     Pieces(Pieces),
@@ -295,7 +295,7 @@ impl Piece {
 }
 
 /// Several of them as they stream by.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Pieces {
     piece: Piece,
     /// The beginning of the one that is not complete.

@@ -27,6 +27,10 @@ pub(super) fn moment(kind: Kind, value: &[u8], query: bool) -> Flaws {
         flaws.add(flaw);
         return flaws;
     }
+    if text == b"-" {
+        flaws.add(Flaw::OpenRange);
+        return flaws;
+    }
     let range = range(kind, text).unwrap_or(Some(flaw));
     if let Some(flaw) = range {
         flaws.add(flaw);
@@ -69,15 +73,32 @@ fn date(text: &[u8]) -> Option<Flaw> {
     let (year, month, day, form) = match *text {
         [a, b, c, d, e, f, g, h] => ([a, b, c, d], [e, f], [g, h], None),
         [a, b, c, d, b'.', e, f, b'.', g, h] => ([a, b, c, d], [e, f], [g, h], Some(Flaw::OldDate)),
+        // As much of it as is known.
+        [a, b, c, d] => return partial([a, b, c, d], *b"01"),
+        [a, b, c, d, e, f] => return partial([a, b, c, d], [e, f]),
         _ => return Some(Flaw::NotDate),
     };
     let (Some(year), Some(month), Some(day)) = (four(year), two(month), two(day)) else {
         return Some(Flaw::NotDate);
     };
+    // What is not known is often written as 0.
+    if day == 0 && month <= 12 {
+        return Some(Flaw::UnsetDate);
+    }
     if day == 0 || day > days(year, month) {
         return Some(Flaw::ImpossibleDate);
     }
     form
+}
+
+/// YYYY or YYYYMM, which a DA cannot be.
+fn partial(year: [u8; 4], month: [u8; 2]) -> Option<Flaw> {
+    let right = four(year).is_some() && two(month).is_some_and(|month| (1..=12).contains(&month));
+    Some(if right {
+        Flaw::UnsetDate
+    } else {
+        Flaw::NotDate
+    })
 }
 
 /// HH, HHMM, HHMMSS or HHMMSS.F to HHMMSS.FFFFFF.
@@ -104,6 +125,15 @@ fn time(text: &[u8]) -> Option<Flaw> {
         Some(0..=6) => form,
         Some(_) => form.or(Some(Flaw::TooLong)),
     };
+    let is_zero = |part: Option<[u8; 2]>| part.is_none_or(|part| part == *b"00");
+    let none = fraction.is_none_or(|rest| rest.iter().all(|b| matches!(b, b'.' | b'0')));
+    if let [Some([b'2', b'4']), minutes, seconds] = parts
+        && is_zero(minutes)
+        && is_zero(seconds)
+        && none
+    {
+        return Some(Flaw::Midnight);
+    }
     // The second 60 is a leap second.
     for (part, most) in parts.into_iter().flatten().zip([23, 59, 60]) {
         match two(part) {
@@ -142,7 +172,11 @@ fn date_time(text: &[u8]) -> Option<Flaw> {
     let flaw = flaw?;
     let told = matches!(
         flaw,
-        Flaw::ImpossibleDate | Flaw::ImpossibleTime | Flaw::TooLong
+        Flaw::ImpossibleDate
+            | Flaw::ImpossibleTime
+            | Flaw::TooLong
+            | Flaw::UnsetDate
+            | Flaw::Midnight
     );
     Some(if told { flaw } else { Flaw::NotDateTime })
 }

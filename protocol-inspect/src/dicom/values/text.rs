@@ -92,6 +92,8 @@ pub(super) struct Text {
     significant: u32,
     /// Padding began.
     nul: bool,
+    /// A line ended where there is only one.
+    broken: bool,
     flaws: Flaws,
 }
 
@@ -105,6 +107,7 @@ impl Text {
             characters: 0,
             significant: 0,
             nul: false,
+            broken: false,
             flaws: Flaws::default(),
         }
     }
@@ -124,6 +127,7 @@ impl Text {
             return;
         }
         let clean = !self.nul
+            && !self.broken
             && match self.kind {
                 Kind::Line(_) => is_line(bytes),
                 Kind::Name => false,
@@ -181,9 +185,16 @@ impl Text {
             0 => self.nul = true,
             b' ' => self.characters = self.characters.saturating_add(1),
             _ if self.kind.separates(byte) => self.separator(byte),
+            b'\r' | b'\n' if !matches!(self.kind, Kind::Lines(_)) && !self.nul => {
+                self.broken = true;
+            }
             _ => {
                 self.character();
                 let lines = matches!(self.kind, Kind::Lines(_));
+                if byte == b'\t' && !lines {
+                    self.flaw(Flaw::Tab);
+                    return;
+                }
                 if byte == ESCAPE {
                     self.flaw(Flaw::Escape);
                 } else if is_control(byte) && !(lines && is_line_control(byte)) {
@@ -212,12 +223,16 @@ impl Text {
         self.end_group();
     }
 
-    /// What follows a NUL makes it no padding.
+    /// What follows a NUL makes it no padding, and what follows the end of a line a second one.
     fn inner(&mut self) {
         self.values = self.values.max(1);
         if self.nul {
             self.nul = false;
             self.flaw(Flaw::InnerNul);
+        }
+        if self.broken {
+            self.broken = false;
+            self.flaw(Flaw::Control);
         }
     }
 
@@ -243,6 +258,9 @@ impl Text {
         self.end_group();
         if self.nul {
             self.flaw(Flaw::NulPadding);
+        }
+        if self.broken {
+            self.flaw(Flaw::LineEnd);
         }
         (self.values, self.flaws)
     }

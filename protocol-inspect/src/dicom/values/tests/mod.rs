@@ -215,6 +215,7 @@ fn numbers() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn dates_and_times() {
     insta::assert_snapshot!(table(
         false,
@@ -235,7 +236,13 @@ fn dates_and_times() {
                     b"2024.01.31",
                     b"2024.02.31",
                     b"2024-01-31",
+                    b"20240000",
+                    b"20241300",
+                    b"2024",
                     b"202401",
+                    b"202413",
+                    b"-",
+                    b"--",
                     b" 20240101",
                     b"20240101-",
                     b"20240101-20240201",
@@ -257,6 +264,8 @@ fn dates_and_times() {
                     b"23:59:59.1234567",
                     b"235961",
                     b"240000",
+                    b"240000.0",
+                    b"240001",
                     b"2360",
                     b"12:30",
                     b"12:30:15.5",
@@ -358,7 +367,12 @@ fn text() {
         false,
         Repertoire::Utf8,
         &[
-            (VR::SH, &[&a16, &a17, b" A ", b"A\\B", b"A\tB "]),
+            (
+                VR::SH,
+                &[
+                    &a16, &a17, b" A ", b"A\\B", b"A\tB ", b"A\r\n ", b"A\r\nB", b"A\n\\B"
+                ]
+            ),
             (
                 VR::LO,
                 &[
