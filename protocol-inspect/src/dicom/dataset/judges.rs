@@ -26,7 +26,7 @@ use crate::severity::{Severity, Weight};
 use crate::{Reason, Refusal};
 
 /// An element whose value is complete. Sequences and fragments are not elements here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Element<'v> {
     pub(super) tag: Tag,
     /// As encoded; in implicit encoding, as the dictionary says.

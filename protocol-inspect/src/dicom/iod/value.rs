@@ -9,7 +9,7 @@ use dicom_core::header::VR;
 use super::tables::{Atom, AttributeRule};
 
 /// The value of an attribute, or the first bytes of a longer one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(in super::super) struct Value<'v> {
     pub(in super::super) tag: Tag,
     pub(in super::super) vr: VR,
