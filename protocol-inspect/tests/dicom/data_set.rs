@@ -109,10 +109,37 @@ fn explicit_little_endian() {
                 "patient id as path",
                 element(0x0010, 0x0020, "LO", b"../../x."),
             ),
+            ("patient id above", element(0x0010, 0x0020, "LO", b" a/.. ")),
+            (
+                "patient id behind a space",
+                element(0x0010, 0x0020, "LO", b" /etc/a "),
+            ),
+            (
+                "patient id on a drive",
+                element(0x0010, 0x0020, "LO", b"C:/x"),
+            ),
+            (
+                "patient id with a slash",
+                element(0x0010, 0x0020, "LO", b"17/2024 "),
+            ),
+            (
+                "patient id with two dots",
+                element(0x0010, 0x0020, "LO", b"17..2024"),
+            ),
             (
                 "control character",
-                element(0x0010, 0x0020, "LO", b"AB\r\n"),
+                element(0x0010, 0x0020, "LO", b"A\r\nB"),
             ),
+            ("line end", element(0x0010, 0x0020, "LO", b"AB\r\n")),
+            (
+                "UID with several NULs",
+                element(0x0008, 0x0018, "UI", b"1.2\0\0\0"),
+            ),
+            (
+                "UID with an inner NUL",
+                element(0x0008, 0x0018, "UI", b"1\0.2\0\0"),
+            ),
+            ("UID of NULs", element(0x0008, 0x0018, "UI", &[0; 4])),
             (
                 "escape of ISO 2022, not declared",
                 element(0x0010, 0x0010, "PN", b"\x1b$B;3\x1b(B"),

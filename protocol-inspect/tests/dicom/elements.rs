@@ -280,14 +280,14 @@ fn private_blocks() {
         (
             "below the creators",
             private(0x0001),
-            Warns("that can be"),
-            Refuses("that can be"),
+            Warns(nobody),
+            Refuses(nobody),
         ),
         (
             "between creators and blocks",
             private(0x0100),
-            Warns("that can be"),
-            Refuses("that can be"),
+            Warns(nobody),
+            Refuses(nobody),
         ),
     ]);
 }

@@ -235,6 +235,12 @@ fn private_creators() {
         0xc000,
         "(0009,1001): is private, but has no private creator",
     );
+    // Nobody can reserve these.
+    for number in [0x0001, 0x0101] {
+        let odd = put(ct(), 0x0009, number, "LO", b"X ");
+        accepts(&rules([with(|_| {})]), &odd);
+        refuses(&listed(&[]), &odd, 0xc000, "has no private creator");
+    }
     // It is content: a profile may say otherwise, and shadow only warns.
     let mut warns = listed(&[]);
     warns.rules[0].profiles[0].levels = [(Level::Private, Severity::Warn)].into();

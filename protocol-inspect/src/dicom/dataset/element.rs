@@ -159,20 +159,15 @@ impl Walker {
             0x0000 => self.remark(tag, None),
             // Creators are noted once their value is there.
             0x0010..=0x00ff => Ok(()),
-            0x1000..=0xffff => {
+            // Below 0x1000 nobody can reserve any.
+            element @ (0x0001..=0x000f | 0x0100..=0xffff) => {
                 let level = self.levels.last();
-                if level.is_some_and(|level| self.creators.has(level, tag)) {
+                if element >= 0x1000 && level.is_some_and(|level| self.creators.has(level, tag)) {
                     return Ok(());
                 }
                 let (_, mut tell) = self.judging();
                 rules::without_creator(tag, &mut tell)
             }
-            _ => self.doubt(
-                tag,
-                Level::Private,
-                Reason::Structure,
-                "is not a private element that can be",
-            ),
         }
     }
 
@@ -182,9 +177,10 @@ impl Walker {
             Written::Nothing => Ok(vr::implied(entry)),
             Written::As(vr) if entry.is_some_and(|entry| entry.vrs.first() == Some(&vr)) => Ok(vr),
             Written::As(vr) => self.compare(header.tag, vr, entry),
-            Written::Reserved(_) => {
+            Written::Reserved(vr) => {
                 let detail = "has reserved bytes that are not zero";
-                Err(self.fault(header.tag, Reason::Encoding, detail))
+                self.doubt(header.tag, Level::Elements, Reason::Encoding, detail)?;
+                self.compare(header.tag, vr, entry)
             }
             Written::Unknown => {
                 let detail = "has an unknown value representation";
@@ -206,6 +202,12 @@ impl Walker {
                 self.doubt(tag, Level::Elements, Reason::Encoding, detail)?;
                 Ok(vr)
             }
+            // Once US or SS, now OW (PS3.3 C.7.9); the bytes are the same.
+            Fit::Wrong if is_palette(tag) && matches!(vr, VR::US | VR::SS) => {
+                let detail = "has another value representation than in the dictionary";
+                self.doubt(tag, Level::Elements, Reason::Encoding, detail)?;
+                Ok(vr)
+            }
             Fit::Wrong => {
                 let detail = "has a value representation that its element cannot have";
                 Err(self.fault(tag, Reason::Encoding, detail))
@@ -219,6 +221,11 @@ impl Walker {
         }
         self.end_of(header.tag, header.length)
     }
+}
+
+/// Red, Green and Blue Palette Color Lookup Table Data.
+fn is_palette(tag: Tag) -> bool {
+    matches!(tag, Tag(0x0028, 0x1201..=0x1203))
 }
 
 /// The first group that a data set can begin with, media directories apart.

@@ -56,7 +56,21 @@ pub(super) fn element(
 
 fn uid(element: &Element<'_>, tell: &mut Tell<'_>) -> Result<Uid, Refusal> {
     let wrong = |detail| tell.refuse(element.tag, Reason::Encoding, detail);
-    let (uid, doubts) = Uid::read(element.value).map_err(wrong)?;
+    let mut value = element.value;
+    // Some fill up fields of their own with NUL.
+    while let [rest @ .., 0, 0] = value {
+        value = rest;
+    }
+    let mut several = value.len() < element.value.len();
+    if several && value.is_empty() {
+        value = element.value;
+        several = false;
+    }
+    let (uid, doubts) = Uid::read(value).map_err(wrong)?;
+    if several {
+        let strict = (Level::Values, Weight::Strict);
+        tell.finding(element.tag, strict, Reason::Encoding, MANY_NULS)?;
+    }
     for doubt in doubts.into_iter().flatten() {
         let strict = (Level::Values, Weight::Strict);
         tell.finding(element.tag, strict, Reason::Encoding, doubt)?;
@@ -66,13 +80,25 @@ fn uid(element: &Element<'_>, tell: &mut Tell<'_>) -> Result<Uid, Refusal> {
 
 /// Identifiers become file names in more than one archive.
 fn looks_like_path(value: &[u8]) -> bool {
-    let starts = value.starts_with(b"/") || value.get(1..3) == Some(b":\\");
-    starts
+    let padding = |byte: &u8| matches!(byte, b' ' | 0);
+    let begin = value.iter().position(|byte| !padding(byte));
+    let end = value.iter().rposition(|byte| !padding(byte));
+    let (Some(begin), Some(end)) = (begin, end) else {
+        return false;
+    };
+    let value = value.get(begin..=end).unwrap_or_default();
+    let is_divider = |byte: &u8| matches!(byte, b'/' | b'\\');
+    let has_drive =
+        matches!(value, [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+    value.starts_with(b"/")
+        || value.starts_with(b"\\\\")
+        || has_drive
         || value
-            .windows(3)
-            .any(|part| matches!(part, b"../" | b"..\\"))
+            .split(is_divider)
+            .any(|part| part.trim_ascii() == b"..")
 }
 
+const MANY_NULS: &str = "is not padded with one NUL";
 const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
 const SOP_INSTANCE: Tag = Tag(0x0008, 0x0018);
 const CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
