@@ -8,6 +8,9 @@ use super::kind::Kind;
 /// Bytes of a document that are enough to recognise it, but for disk images.
 pub(crate) const HEAD: usize = 1024;
 
+/// Where the header of a Windows program begins at most; Windows itself knows no bound.
+const MOST_AHEAD: u32 = 0x1000_0000;
+
 /// Where a disk image (ISO 9660) has its sign.
 pub(crate) const ISO_AT: usize = 0x8001;
 
@@ -66,8 +69,10 @@ fn is_program(head: &[u8]) -> bool {
 /// Whether a kind was recognised by more than two bytes, which chance can make.
 pub(crate) fn is_certain(head: &[u8], kind: Kind) -> bool {
     match (kind, head) {
-        // The header of a Windows program is within the first 64 KiB.
-        (Kind::Exe, _) => head.get(62..64) == Some(&[0; 2]),
+        (Kind::Exe, _) => head
+            .get(60..)
+            .and_then(|rest| rest.first_chunk())
+            .is_some_and(|at| u32::from_le_bytes(*at) < MOST_AHEAD),
         (Kind::Gzip, _) => matches!(head, [_, _, 8, 0..32, ..]),
         (Kind::Postscript | Kind::Script, _) => head.iter().all(|b| is_text(*b)),
         (kind, _) => kind != Kind::Mp3,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol_inspect::dicom::{Brief, DocumentKind, Policy, Rule, TransferSyntax, Walker};
 use protocol_inspect::{Base, Limits, Refusal};
 
-use super::build::{ct, deflated, element, text, ui};
+use super::build::{ct, deflated, element, header, text, ui};
 use super::data_set::{brief, encoding_alone, walk};
 use super::pixels::table;
 
@@ -131,6 +131,17 @@ fn programs_and_archives_anywhere() {
         bytes.resize(length, 0);
         bytes
     };
+    let numbers = |bytes: &[u8]| {
+        let creator = element(0x0029, 0x0010, "LO", b"ACME");
+        let length = u32::try_from(bytes.len()).unwrap();
+        [&creator, &header(0x0029, 0x1001, "OL", length), bytes].concat()
+    };
+    // Its own header is behind a megabyte of anything.
+    let far_program = || {
+        let mut bytes = program(128);
+        bytes[60..64].copy_from_slice(&0x0010_0000_u32.to_le_bytes());
+        bytes
+    };
     let pixels = |start: &[u8]| {
         let mut set = ct();
         let mut bytes = start.to_vec();
@@ -144,6 +155,9 @@ fn programs_and_archives_anywhere() {
         &[
             ("program", private("OB", &program(128))),
             ("long program", private("UN", &program(100_000))),
+            ("program in numbers", numbers(&program(128))),
+            ("program far behind", private("OB", &far_program())),
+            ("two letters as pixels", pixels(b"MZ\x90\0")),
             ("twins of letters", private("OB", b"MZ twins")),
             ("archive", private("OB", b"PK\x03\x04\x14\0\0\0")),
             (
@@ -258,7 +272,7 @@ fn bombs_are_refused_early() {
     let pixels = 64 << 20;
     let mut set = ct();
     set.truncate(10);
-    set.push(super::build::header(0x7fe0, 0x0010, "OW", pixels));
+    set.push(header(0x7fe0, 0x0010, "OW", pixels));
     let mut bytes = set.concat();
     // So that the length is right and only the bomb is wrong.
     bytes.resize(bytes.len() + usize::try_from(pixels).unwrap(), 0);
@@ -290,7 +304,7 @@ fn bombs_are_refused_early() {
     );
     // Where nothing says how long a value must be, only the bounds are left.
     let bytes = [
-        super::build::header(0x7fe1, 0x1001, "OB", pixels),
+        header(0x7fe1, 0x1001, "OB", pixels),
         vec![0; usize::try_from(pixels).unwrap()],
     ]
     .concat();

@@ -18,17 +18,20 @@ use crate::{LimitReached, Reason, Refusal};
 
 /// What a value begins with that has no business in a data set, if it is certain; `is_bulk` of pixels,
 /// which can be letters by chance.
-pub(super) fn smuggled(head: &[u8], is_bulk: bool) -> Option<&'static str> {
+pub(super) fn smuggled(head: &[u8], is_bulk: bool) -> Option<(Weight, &'static str)> {
     match suspect(head, is_bulk)?.group() {
-        Group::Executable => Some("begins like a program"),
-        Group::Archive => Some("begins like an archive"),
+        Group::Executable => Some((Weight::Firm, "begins like a program")),
+        Group::Archive => Some((Weight::Content, "begins like an archive")),
         Group::Harmless | Group::Active | Group::Unknown => None,
     }
 }
 
 fn suspect(head: &[u8], is_bulk: bool) -> Option<Kind> {
     let kind = embedded::recognise(head);
-    let by_chance = is_bulk && kind == Kind::Script && !head.is_ascii();
+    // The header of a Windows program is nearly always within the first 64 KiB.
+    let is_chance = (kind == Kind::Script && !head.is_ascii())
+        || (kind == Kind::Exe && head.get(62..64) != Some(&[0; 2]));
+    let by_chance = is_bulk && is_chance;
     (!by_chance && embedded::is_certain(head, kind)).then_some(kind)
 }
 
@@ -212,7 +215,12 @@ impl Documents {
             !harmless && !rule.documents.contains(&kind)
         };
         if group != Group::Unknown {
-            return finding_of(tell, tag, Weight::Content, unlisted, kind.complaint());
+            let weight = if group == Group::Executable {
+                Weight::Firm
+            } else {
+                Weight::Content
+            };
+            return finding_of(tell, tag, weight, unlisted, kind.complaint());
         }
         let strictly = |rule: &Rule| by_default(rule);
         finding_of(tell, tag, Weight::Strict, strictly, kind.complaint())?;
@@ -380,17 +388,20 @@ fn markup_kind(kind: Kind, markup: &[u8], tag: Tag, tell: &mut Tell<'_>) -> Resu
 /// Programs and archives are refused at once, so that nothing more of them goes on.
 fn judge_head(tag: Tag, head: &[u8], tell: &mut Tell<'_>) -> Result<(), Refusal> {
     let is_bulk = tag.group() == PIXELS;
-    let Some(detail) = smuggled(head, is_bulk) else {
+    let Some((weight, detail)) = smuggled(head, is_bulk) else {
         return Ok(());
     };
     let kind = suspect(head, is_bulk);
     let unlisted = |rule: &Rule| kind.is_none_or(|kind| !rule.documents.contains(&kind));
-    finding_of(tell, tag, Weight::Content, unlisted, detail)
+    finding_of(tell, tag, weight, unlisted, detail)
 }
 
 /// Values in which anything can be.
 fn holds_bytes(vr: VR) -> bool {
-    matches!(vr, VR::OB | VR::OW | VR::UN | VR::UT)
+    matches!(
+        vr,
+        VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN | VR::UT
+    )
 }
 
 fn is_document(tag: Tag, depth: usize) -> bool {

@@ -238,8 +238,8 @@ impl Frames {
 
     fn judge_head(&mut self, head: &[u8], tell: &mut Tell<'_>) -> Result<(), Refusal> {
         self.is_judged = true;
-        if let Some(detail) = documents::smuggled(head, true) {
-            let severity = (Level::Documents, Weight::Content);
+        if let Some((weight, detail)) = documents::smuggled(head, true) {
+            let severity = (Level::Documents, weight);
             tell.finding(FRAGMENT, severity, Reason::Embedded, detail)?;
         }
         let doubt = match self.starts {
