@@ -125,6 +125,26 @@ fn native_images() {
             ("longer than kept", image().us(0x0010, 400).native(2400)),
             ("2 frames", image().frames("2").native(48)),
             ("2 frames, one came", image().frames("2").native(24)),
+            (
+                "rows twice",
+                image().with(0x0028, 0x0010, "US", &[4, 0, 4, 0]).native(24),
+            ),
+            (
+                "rows of four unknown bytes",
+                image().with(0x0028, 0x0010, "UN", &[4, 0, 0, 0]).native(24),
+            ),
+            (
+                "rows of two unknown bytes",
+                image().with(0x0028, 0x0010, "UN", &[4, 0]).native(24),
+            ),
+            (
+                "halved colours with all samples",
+                Image::colour().cs(0x0004, "YBR_FULL_422").native(36),
+            ),
+            (
+                "halved colours, longer still",
+                Image::colour().cs(0x0004, "YBR_FULL_422").native(38),
+            ),
             ("no frames", image().frames("0").native(0)),
             ("frames in words", image().frames("two").native(24)),
             (
@@ -215,6 +235,11 @@ fn palettes_overlays_and_tables() {
         }
         image
     };
+    let numbers = |entries: usize| {
+        palette(256, 16, 512)
+            .with(0x0028, 0x1201, "US", &vec![0; entries * 2])
+            .native(12)
+    };
     let overlay = |rows: u16, frames: &str, length: usize| {
         let mut image = Image::new().with(0x6002, 0x0010, "US", &us(rows));
         if !frames.is_empty() {
@@ -262,6 +287,12 @@ fn palettes_overlays_and_tables() {
             ("palette of 256", palette(256, 16, 512).native(12)),
             ("palette of 65536", palette(0, 8, 65536).native(12)),
             ("palette of bytes", palette(256, 8, 256).native(12)),
+            (
+                "palette of bytes said to be words",
+                palette(256, 16, 256).native(12),
+            ),
+            ("palette of numbers", numbers(256)),
+            ("palette of numbers, too short", numbers(255)),
             ("palette too short", palette(256, 16, 510).native(12)),
             ("palette of 4 bits", palette(256, 4, 256).native(12)),
             (
@@ -289,6 +320,12 @@ fn palettes_overlays_and_tables() {
             ("lookup table in an item, too long", voi(34)),
             ("waveform", waveform(2, 4000)),
             ("waveform, too short", waveform(2, 3998)),
+            (
+                "overlay of two numbers of rows",
+                Image::new()
+                    .with(0x6002, 0x0010, "US", &[10, 0, 10, 0])
+                    .native(24),
+            ),
             ("icon", icon(12)),
             ("icon, too long", icon(14)),
         ],
@@ -303,6 +340,17 @@ pub(crate) fn jpeg(process: u8, rows: u16, columns: u16) -> Vec<u8> {
     bytes.extend([1, 1, 0x11, 0, 0xff, 0xd9, 0]);
     bytes
 }
+
+/// With a comment of this length before all other segments.
+fn commented(length: u16, frame: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0xff, 0xd8, 0xff, 0xfe];
+    bytes.extend((length + 2).to_be_bytes());
+    bytes.resize(bytes.len() + usize::from(length), b'x');
+    bytes.extend(frame.iter().skip(2));
+    bytes
+}
+
+const JP2: &[u8] = b"\0\0\0\x0cjP  \r\n\x87\n";
 
 fn jpeg_2000(rows: u32, columns: u32) -> Vec<u8> {
     let mut bytes = vec![0xff, 0x4f, 0xff, 0x51, 0, 41, 0, 0];
@@ -387,6 +435,10 @@ fn offset_tables() {
                 image("2").encapsulated(&[0], &both),
             ),
             (
+                "first frame only, three fragments",
+                image("2").encapsulated(&[0], &[&frame, &frame, &frame]),
+            ),
+            (
                 "three offsets for two frames",
                 image("2").encapsulated(&[0, one, one + 18], &[&frame, &frame, rest]),
             ),
@@ -461,6 +513,31 @@ fn code_streams() {
             "JPEG 2000 of another size",
             Jpeg2000,
             with(&jpeg_2000(3, 3)),
+        ),
+        (
+            "JPEG with a long comment",
+            Jpeg,
+            with(&commented(60_000, &jpeg(0xc0, 4, 3))),
+        ),
+        (
+            "JPEG of another size with a long comment",
+            Jpeg,
+            with(&commented(60_000, &jpeg(0xc0, 4, 300))),
+        ),
+        (
+            "JPEG with too long a comment",
+            Jpeg,
+            with(&commented(65_532, &jpeg(0xc0, 4, 3))),
+        ),
+        (
+            "JPEG 2000 of this size in a file",
+            Jpeg2000,
+            with(&[JP2, b"\0\0\0\x08ftyp\0\0\0\0jp2c", &jpeg_2000(4, 3)].concat()),
+        ),
+        (
+            "JPEG 2000 of another size in a file",
+            Jpeg2000,
+            with(&[JP2, b"\0\0\0\x08ftyp\0\0\0\0jp2c", &jpeg_2000(3, 3)].concat()),
         ),
         (
             "JPEG 2000 in a file",

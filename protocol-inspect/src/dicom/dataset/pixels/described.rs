@@ -13,6 +13,8 @@ pub(super) enum Length {
     Exactly(u128),
     /// Entries of 8 bits may be written as they are or as 16 bits.
     Either(u128, u128),
+    /// The second is of entries of 8 bits that are said to have 16.
+    Doubtful(u128, u128),
 }
 
 impl Length {
@@ -20,7 +22,19 @@ impl Length {
         let length = u128::from(length);
         match self {
             Self::Exactly(expected) => padded(expected) == length,
-            Self::Either(one, other) => padded(one) == length || padded(other) == length,
+            Self::Either(one, other) | Self::Doubtful(one, other) => {
+                padded(one) == length || padded(other) == length
+            }
+        }
+    }
+}
+
+impl Length {
+    /// Whether it fits, but only as what is written by mistake.
+    pub(super) fn is_doubtful(self, length: u32) -> bool {
+        match self {
+            Self::Exactly(_) | Self::Either(..) => false,
+            Self::Doubtful(expected, _) => padded(expected) != u128::from(length),
         }
     }
 }
@@ -113,6 +127,16 @@ impl Lut {
     }
 }
 
+impl Lut {
+    /// Palettes of 8 bits are often said to be of 16.
+    fn palette_length(self) -> Length {
+        match self.length() {
+            Length::Exactly(wide) => Length::Doubtful(wide, u128::from(self.entries)),
+            length @ (Length::Either(..) | Length::Doubtful(..)) => length,
+        }
+    }
+}
+
 /// Lookup tables of a data set or item.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Luts {
@@ -149,7 +173,8 @@ impl Luts {
             element @ 0x1201..=0x1204 => {
                 let index = usize::from(element.saturating_sub(0x1201));
                 self.note(index);
-                self.palette.get(index).copied().flatten().map(Lut::length)
+                let descriptor = self.palette.get(index).copied().flatten();
+                descriptor.map(Lut::palette_length)
             }
             element @ 0x1221..=0x1224 => {
                 self.note(usize::from(element.saturating_sub(0x1221)));

@@ -8,7 +8,7 @@ use super::super::super::transfer::Compression;
 use super::super::documents;
 use super::super::judges::Tell;
 use super::super::nesting::Kind;
-use super::code::{self, HEAD};
+use super::code::{self, HEAD, Start, WIDE_HEAD};
 use super::geometry::Image;
 use super::offsets::{Cursor, Table};
 use super::{FRAGMENT, PIXEL_DATA};
@@ -38,12 +38,16 @@ pub(super) struct Frames {
     /// Its first bytes, as far as they came in pieces, and whether they are judged.
     head: Vec<u8>,
     is_judged: bool,
+    /// Whether more than [`HEAD`] bytes are needed to see how it begins.
+    is_wide: bool,
     /// Whether the fragment under way begins a frame: unknown without a table.
     starts: Option<bool>,
     /// What was wrong with a fragment that begins a frame only if each does.
     postponed: Option<super::Doubt>,
     /// The table is known to be wrong: no more is said of it.
     is_lost: bool,
+    /// The basic table had the first of several frames only: it is left out.
+    has_first_only: bool,
 }
 
 impl Frames {
@@ -59,9 +63,11 @@ impl Frames {
             length: 0,
             head: Vec::new(),
             is_judged: true,
+            is_wide: false,
             starts: None,
             postponed: None,
             is_lost: false,
+            has_first_only: false,
         }
     }
 
@@ -87,6 +93,7 @@ impl Frames {
         self.length = length;
         self.head.clear();
         self.is_judged = false;
+        self.is_wide = false;
         let begins = self.next;
         self.next = begins
             .saturating_add(ITEM_HEADER)
@@ -104,10 +111,16 @@ impl Frames {
         if self.is_judged {
             return Ok(());
         }
-        let wanted = usize::try_from(self.length).map_or(HEAD, |length| length.min(HEAD));
+        let most = if self.is_wide { WIDE_HEAD } else { HEAD };
+        let wanted = usize::try_from(self.length).map_or(most, |length| length.min(most));
         let whole = bytes.get(..wanted).filter(|_| self.head.is_empty());
         if let Some(head) = whole {
-            return self.judge_head(head, tell);
+            self.judge_head(head, tell)?;
+            if self.is_judged {
+                return Ok(());
+            }
+            self.head.extend_from_slice(head);
+            return self.chunk(bytes.get(wanted..).unwrap_or_default(), tell);
         }
         let room = wanted.saturating_sub(self.head.len());
         self.head.extend(bytes.iter().take(room));
@@ -117,7 +130,12 @@ impl Frames {
         let head = std::mem::take(&mut self.head);
         let verdict = self.judge_head(&head, tell);
         self.head = head;
-        verdict
+        verdict?;
+        if self.is_judged {
+            return Ok(());
+        }
+        // Once more at most, as the head is wide now.
+        self.chunk(bytes.get(room..).unwrap_or_default(), tell)
     }
 
     /// The sequence of items is over.
@@ -129,6 +147,15 @@ impl Frames {
             return Ok(());
         }
         let fragments = self.items.saturating_sub(1);
+        if self.has_first_only {
+            let plain = self.image.frames().map(u64::from) == Some(fragments);
+            let weight = if plain {
+                Weight::Strict
+            } else {
+                Weight::Content
+            };
+            finding(tell, weight, OTHER_NUMBER)?;
+        }
         let Some(frames) = self.image.frames().map(u64::from) else {
             return Ok(());
         };
@@ -178,8 +205,13 @@ impl Frames {
         }
         let one_stream = sharing(self.compression) == Sharing::OneStream;
         if frames.is_some_and(|frames| frames != count) && !(one_stream && count == 1) {
-            let detail = "has an offset table of another number of frames";
-            finding(tell, Weight::Content, detail)?;
+            if ascends && count == 1 && self.extended.offsets.is_none() {
+                // What it weighs depends on the number of fragments.
+                self.has_first_only = true;
+                self.basic = Table::default();
+                return Ok(());
+            }
+            finding(tell, Weight::Content, OTHER_NUMBER)?;
         }
         let lengths = self.extended.lengths.as_ref().map(Table::len);
         if self.extended.offsets.is_some() && lengths != Some(count) {
@@ -238,13 +270,25 @@ impl Frames {
 
     fn judge_head(&mut self, head: &[u8], tell: &mut Tell<'_>) -> Result<(), Refusal> {
         self.is_judged = true;
-        if let Some((weight, detail)) = documents::smuggled(head, true) {
+        if !self.is_wide
+            && let Some((weight, detail)) = documents::smuggled(head, true)
+        {
             let severity = (Level::Documents, weight);
             tell.finding(FRAGMENT, severity, Reason::Embedded, detail)?;
         }
-        let doubt = match self.starts {
+        let start = match self.starts {
             Some(false) => return Ok(()),
             Some(true) | None => code::start(self.compression, head, self.length, &self.image),
+        };
+        let is_all = u32::try_from(head.len()).is_ok_and(|length| length == self.length);
+        let doubt = match start {
+            Start::Seen(doubt) => doubt,
+            Start::Unclear(_) if !self.is_wide && !is_all => {
+                self.is_wide = true;
+                self.is_judged = false;
+                return Ok(());
+            }
+            Start::Unclear(doubt) => Some(doubt),
         };
         match (self.starts, doubt) {
             (Some(true), Some(doubt)) => finding_in_fragment(tell, doubt.weight, doubt.detail),
@@ -315,6 +359,7 @@ fn finding_in_fragment(
     tell.finding(FRAGMENT, (Level::Pixels, weight), Reason::Encoding, detail)
 }
 
+const OTHER_NUMBER: &str = "has an offset table of another number of frames";
 const POINTS_AT_NOTHING: &str = "has an offset table that points where no fragment begins";
 /// Tag and length of an item.
 const ITEM_HEADER: u64 = 8;

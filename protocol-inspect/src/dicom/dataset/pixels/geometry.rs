@@ -67,6 +67,15 @@ impl Image {
         self.length_of(self.frames()?, self.allocated?)
     }
 
+    /// The length of native pixel data whose colours are said to be subsampled, but are not: what decompression leaves.
+    pub(super) fn unsubsampled_length(&self) -> Option<u128> {
+        let mut image = *self;
+        image
+            .photometric
+            .take_if(|one| matches!(one, Photometric::YbrFull422 | Photometric::YbrPartial422))?;
+        image.native_length()
+    }
+
     /// The length of one frame, padded to even.
     pub(super) fn frame_length(&self) -> Option<u128> {
         self.length_of(1, self.allocated?)

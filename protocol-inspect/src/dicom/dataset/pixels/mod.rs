@@ -216,6 +216,10 @@ impl Pixels {
             Tag(0x6000..=0x60ff, 0x3000) => level.overlay.length(tag.group()),
             _ => None,
         };
+        if expected.is_some_and(|expected| expected.fits(length) && expected.is_doubtful(length)) {
+            let detail = "has entries of 8 bits, but its descriptor says more";
+            return tell.finding(tag, (Level::Pixels, Weight::Strict), Reason::Field, detail);
+        }
         if expected.is_none_or(|expected: Length| expected.fits(length)) {
             return Ok(());
         }
@@ -243,6 +247,12 @@ impl Pixels {
         };
         match expected {
             Some(expected) if expected == u128::from(length) => Ok(()),
+            Some(_)
+                if tag == PIXEL_DATA && image.unsubsampled_length() == Some(u128::from(length)) =>
+            {
+                let detail = "has all samples, though its photometric interpretation halves two";
+                tell.finding(tag, (Level::Pixels, Weight::Strict), Reason::Field, detail)
+            }
             // PS3.5 8.1.1 knows no padding but to even length.
             Some(_) => content(tell, tag, "is not as long as the image needs"),
             // Else leaving out Rows would leave out every check of the length.
