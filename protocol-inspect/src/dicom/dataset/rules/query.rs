@@ -13,7 +13,7 @@ use super::trimmed;
 use crate::{Reason, Refusal};
 
 /// The keys of an identifier, as far as rules ask for them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Keys {
     /// Whether it asks at a Query/Retrieve Level.
     has_level: bool,
@@ -84,12 +84,8 @@ impl Keys {
 
 /// Whether a value leaves something out: more than wildcards, and signs that mean nothing alone (PS3.4 C.2.2.2).
 fn is_selective(element: &Element<'_>) -> bool {
-    let text = !matches!(
-        element.vr,
-        VR::AT | VR::FD | VR::FL | VR::SL | VR::SS | VR::SV | VR::UL | VR::US | VR::UV
-    );
     let mut value = element.value.iter();
-    if !text {
+    if is_binary(element.vr) {
         return value.len() > 0;
     }
     value.any(|byte| !matches!(byte, 0..=b' ' | b'*' | b'?' | b'\\' | b'^' | b'=' | b'-'))
@@ -99,16 +95,24 @@ fn is_selective(element: &Element<'_>) -> bool {
 /// (PS3.4 C.2.2.2).
 fn is_exact(element: &Element<'_>) -> bool {
     let value = trimmed(element.value);
-    match element.vr {
-        VR::AT | VR::FD | VR::FL | VR::SL | VR::SS | VR::SV | VR::UL | VR::US | VR::UV => true,
-        VR::UI => !value.contains(&b'*') && !value.contains(&b'?'),
-        VR::DA | VR::DT | VR::TM if value.starts_with(b"-") || value.ends_with(b"-") => false,
-        _ => {
-            let whole = usize::try_from(element.length).is_ok_and(|length| length <= MAX_KEPT);
-            let many = |byte: &u8| matches!(byte, b'*' | b'?' | b'\\');
-            whole && !value.iter().any(many)
-        }
+    if is_binary(element.vr) {
+        return true;
     }
+    let is_wild = value.iter().any(|byte| matches!(byte, b'*' | b'?'));
+    if element.vr == VR::UI {
+        return !is_wild;
+    }
+    let is_moment = matches!(element.vr, VR::DA | VR::DT | VR::TM);
+    let is_open = is_moment && (value.starts_with(b"-") || value.ends_with(b"-"));
+    let is_whole = usize::try_from(element.length).is_ok_and(|length| length <= MAX_KEPT);
+    is_whole && !is_wild && !is_open && !value.contains(&b'\\')
+}
+
+fn is_binary(vr: VR) -> bool {
+    matches!(
+        vr,
+        VR::AT | VR::FD | VR::FL | VR::SL | VR::SS | VR::SV | VR::UL | VR::US | VR::UV
+    )
 }
 
 /// Scheduled Procedure Step Sequence.
