@@ -2,7 +2,7 @@
 //!
 //! In: every element with its place. Out: candidates that go, or the refusal when the last would go.
 //! These are bounds of the rule and not of the content, so they hold in shadow too; private creators alone are content.
-//! Knows nothing of headers and commands.
+//! Knows nothing of headers, and of commands only the [`Subject`].
 
 mod patient;
 mod query;
@@ -29,8 +29,8 @@ pub(in super::super) struct Subject {
     pub(in super::super) answer: bool,
 }
 
-/// Judges what rules ask for. Costs nothing where no rule asks; the default is about nothing.
-#[derive(Debug, Default)]
+/// Judges what rules ask for. Without `Debug`, since it holds values. Costs nothing where no rule asks; the default is about nothing.
+#[derive(Default)]
 pub(super) struct RuleJudge {
     subject: Subject,
     modality: Option<Modality>,
@@ -40,7 +40,7 @@ pub(super) struct RuleJudge {
 }
 
 /// Of an instance, so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Modality(Option<Vec<u8>>);
 
 impl RuleJudge {

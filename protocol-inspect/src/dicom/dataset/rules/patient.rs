@@ -14,7 +14,6 @@ use super::trimmed;
 use crate::{Reason, Refusal};
 
 /// The patients of a data set, so far.
-#[derive(Debug)]
 pub(super) struct People {
     /// An identifier of a query, of which wildcards and lists name many.
     is_query: bool,
@@ -27,7 +26,7 @@ pub(super) struct People {
 }
 
 /// An identifier whose authority may still come.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Name {
     /// Its item: the open sequences with the numbers of their items.
     item: Vec<(Tag, u64)>,
@@ -76,11 +75,6 @@ impl People {
             OTHER_IDS => {
                 self.readable(element, tell)?;
                 self.others(element, tell)?;
-            }
-            // As bytes of unknown kind nobody sees who is in them.
-            OTHERS | REFERENCED if !value.is_empty() => {
-                let place = nesting::path(tell.nesting, element.tag);
-                refuse(&place, "cannot be read, and the rule binds patients", tell)?;
             }
             ISSUER | UNIVERSAL | UNIVERSAL_TYPE if !value.is_empty() => {
                 self.readable(element, tell)?;
@@ -201,11 +195,9 @@ fn item(levels: &[Nesting]) -> impl Iterator<Item = (Tag, u64)> {
 const STRANGER: &str = "is none of the device's patients";
 const UTF_8: &[u8] = b"ISO_IR 192";
 const CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
-const REFERENCED: Tag = Tag(0x0008, 0x1120);
 const ID: Tag = Tag(0x0010, 0x0020);
 const ISSUER: Tag = Tag(0x0010, 0x0021);
 const QUALIFIERS: Tag = Tag(0x0010, 0x0024);
 const OTHER_IDS: Tag = Tag(0x0010, 0x1000);
-const OTHERS: Tag = Tag(0x0010, 0x1002);
 const UNIVERSAL: Tag = Tag(0x0040, 0x0032);
 const UNIVERSAL_TYPE: Tag = Tag(0x0040, 0x0033);
