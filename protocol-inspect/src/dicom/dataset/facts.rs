@@ -16,12 +16,6 @@ pub struct Facts {
     pub sop_class: Option<Uid>,
     /// (0008,0018).
     pub sop_instance: Option<Uid>,
-    /// (0008,0052).
-    pub query_level: Option<String>,
-    /// Whether (0010,0020) is there.
-    pub has_patient_id: bool,
-    /// Whether (0008,0005) is there.
-    pub has_character_set: bool,
     /// What it says of storage commitment or a performed procedure step.
     pub transaction: Transaction,
 }
@@ -38,17 +32,9 @@ pub(super) fn element(
     match element.tag {
         SOP_CLASS if !value.is_empty() => facts.sop_class = Some(uid(element, tell)?),
         SOP_INSTANCE if !value.is_empty() => facts.sop_instance = Some(uid(element, tell)?),
-        QUERY_LEVEL => {
-            let text = String::from_utf8_lossy(value.trim_ascii()).into_owned();
-            facts.query_level = Some(text);
+        PATIENT_ID if looks_like_path(value) => {
+            return Err(tell.refuse(PATIENT_ID, Reason::Field, "looks like a path"));
         }
-        PATIENT_ID => {
-            facts.has_patient_id = !value.is_empty();
-            if looks_like_path(value) {
-                return Err(tell.refuse(PATIENT_ID, Reason::Field, "looks like a path"));
-            }
-        }
-        CHARACTER_SET => facts.has_character_set = !value.is_empty(),
         _ => {}
     }
     Ok(())
@@ -101,6 +87,4 @@ fn looks_like_path(value: &[u8]) -> bool {
 const MANY_NULS: &str = "is not padded with one NUL";
 const SOP_CLASS: Tag = Tag(0x0008, 0x0016);
 const SOP_INSTANCE: Tag = Tag(0x0008, 0x0018);
-const CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
-const QUERY_LEVEL: Tag = Tag(0x0008, 0x0052);
 const PATIENT_ID: Tag = Tag(0x0010, 0x0020);
