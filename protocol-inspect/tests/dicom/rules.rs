@@ -77,6 +77,23 @@ fn a_rule_in_shadow_keeps_its_own_bounds() {
 }
 
 #[test]
+fn programs_do_not_pass_in_shadow() {
+    let shadow = rules([with(|rule| {
+        rule.shadow = true;
+        rule.profiles = vec![Profile {
+            levels: [(Level::Documents, Severity::Ignore)].into(),
+            ..Profile::standard()
+        }];
+    })]);
+    let holding = |bytes: &[u8]| put(ct(), 0x0400, 0x0115, "OB", bytes);
+    let program = holding(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+    refuses(&shadow, &program, 0xc000, "(0400,0115)");
+    accepts(&shadow, &holding(b"certificate "));
+    // An archive is content, and only warned of.
+    accepts(&shadow, &holding(b"PK\x03\x04\x14\0\0\0\0\0\0\0"));
+}
+
+#[test]
 fn patients() {
     let bound = rules([with(|rule| rule.bind_patient = true)]);
     let of = |id: &str| put(ct(), 0x0010, 0x0020, "LO", &text(id));

@@ -122,6 +122,7 @@ impl Candidates {
         };
         let refuses = |candidate: &Candidate| severity(candidate) == Severity::Refuse;
         if self.list.iter().all(refuses) {
+            self.is_firm |= weight == Weight::Firm;
             return Severity::Refuse;
         }
         self.list.retain(|candidate| !refuses(candidate));
