@@ -260,6 +260,10 @@ fn queries_ask_for_more_than_values_can_be() {
             element(0x0008, 0x0020, "DA", b"20240101-20240132 "),
         ),
         (
+            "a range from a year to what is no date",
+            element(0x0008, 0x0020, "DA", b"2026-x"),
+        ),
+        (
             "an open range",
             element(0x0008, 0x0020, "DA", b"20240101- "),
         ),

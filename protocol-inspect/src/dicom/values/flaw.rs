@@ -218,7 +218,7 @@ impl Flaw {
         clippy::as_conversions,
         reason = "the position in an enum without fields"
     )]
-    fn bit(self) -> u64 {
+    pub(super) fn bit(self) -> u64 {
         1 << (self as u32)
     }
 }

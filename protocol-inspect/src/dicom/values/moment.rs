@@ -40,7 +40,7 @@ pub(super) fn moment(kind: Kind, value: &[u8], query: bool) -> Flaws {
 
 /// The flaw of the best reading as a range, `None` if there is no reading. The hyphen is also the sign of an offset.
 fn range(kind: Kind, text: &[u8]) -> Option<Option<Flaw>> {
-    let mut best = None;
+    let mut best: Option<Flaw> = None;
     for (at, byte) in text.iter().enumerate() {
         let (from, to) = (text.get(..at)?, text.get(at.saturating_add(1)..)?);
         // A bound on each side, of which one can be missing.
@@ -51,13 +51,15 @@ fn range(kind: Kind, text: &[u8]) -> Option<Option<Flaw>> {
             [] => None,
             text => single(kind, text),
         };
-        let flaw = bound(from).or(bound(to));
-        if flaw.is_none() {
+        // Of the flaws the gravest, which comes first; of the readings the one whose flaw is the slightest.
+        let gravest = [bound(from), bound(to)].into_iter().flatten();
+        let Some(flaw) = gravest.min_by_key(|flaw| flaw.bit()) else {
             return Some(None);
-        }
-        best = best.or(Some(flaw));
+        };
+        let slighter = |best: &Flaw| best.bit() >= flaw.bit();
+        best = best.filter(slighter).or(Some(flaw));
     }
-    best
+    best.map(Some)
 }
 
 fn single(kind: Kind, text: &[u8]) -> Option<Flaw> {
