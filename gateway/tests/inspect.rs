@@ -210,11 +210,18 @@ fn a_profile_of_the_site_is_a_file() {
         let (code, out, err) = folder.run(&format!("inspect hl7 --profile {choice} text.hl7"));
         assert!(code == 3 && out.is_empty() && err.contains(why), "{err}");
     }
-    // DICOM has no such profiles.
-    assert_eq!(
-        folder.run("inspect dicom --profile site.toml text.hl7").0,
-        2
-    );
+}
+
+#[test]
+fn a_profile_judges_dicom_if_it_says_how() {
+    const PROFILES: &str =
+        "[profile.heart]\n[profile.scan]\n[profile.scan.dicom]\nelements = \"refuse\"\n";
+    let folder = Folder::new(&[("no.dcm", "this is no DICOM"), ("site.toml", PROFILES)]);
+    let scan = folder.run("inspect dicom --profile site.toml#scan no.dcm");
+    assert_eq!(scan.0, 5, "{}", scan.2);
+    let (code, out, err) = folder.run("inspect dicom --profile site.toml#heart no.dcm");
+    assert!(code == 3 && out.is_empty(), "{err}");
+    assert!(err.contains("[profile.heart.dicom]"), "{err}");
 }
 
 #[test]
