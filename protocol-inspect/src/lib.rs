@@ -22,6 +22,7 @@
     )
 )]
 
+mod blob;
 mod limits;
 mod patients;
 mod severity;

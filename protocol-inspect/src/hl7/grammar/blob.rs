@@ -3,21 +3,24 @@
 //! In: `tables.bin`. Out: slices of fixed-size records. Knows where a section lies, not what its records mean.
 //! A blob whose header does not fit gives empty sections; the tests refuse such a blob.
 
+pub(super) use crate::blob::slice;
+use crate::blob::{records, word};
+
 pub(super) const BLOB: &[u8] = include_bytes!("tables.bin");
 
-pub(super) static VERSIONS: &[[u8; 28]] = records(0);
-pub(super) static STRUCTURES: &[[u8; 12]] = records(1);
-pub(super) static EVENTS: &[[u8; 12]] = records(2);
-pub(super) static SEGMENTS: &[[u8; 6]] = records(3);
-pub(super) static TYPES: &[[u8; 6]] = records(4);
-pub(super) static TABLES: &[[u8; 6]] = records(5);
-pub(super) static NODES: &[[u8; 12]] = records(6);
-static LAYOUTS: &[[u8; 2]] = records(7);
-static FIELDS: &[[u8; 12]] = records(8);
-static SPANS: &[[u8; 6]] = records(9);
-static CODES: &[[u8; 2]] = records(10);
-static STRINGS: &[[u8; 4]] = records(11);
-static BYTES: &[[u8; 1]] = records(12);
+pub(super) static VERSIONS: &[[u8; 28]] = records(BLOB, 0);
+pub(super) static STRUCTURES: &[[u8; 12]] = records(BLOB, 1);
+pub(super) static EVENTS: &[[u8; 12]] = records(BLOB, 2);
+pub(super) static SEGMENTS: &[[u8; 6]] = records(BLOB, 3);
+pub(super) static TYPES: &[[u8; 6]] = records(BLOB, 4);
+pub(super) static TABLES: &[[u8; 6]] = records(BLOB, 5);
+pub(super) static NODES: &[[u8; 12]] = records(BLOB, 6);
+static LAYOUTS: &[[u8; 2]] = records(BLOB, 7);
+static FIELDS: &[[u8; 12]] = records(BLOB, 8);
+static SPANS: &[[u8; 6]] = records(BLOB, 9);
+static CODES: &[[u8; 2]] = records(BLOB, 10);
+static STRINGS: &[[u8; 4]] = records(BLOB, 11);
+static BYTES: &[[u8; 1]] = records(BLOB, 12);
 
 /// The text of a number; unknown numbers have none.
 pub(super) fn string(number: u16) -> &'static str {
@@ -60,17 +63,6 @@ pub(super) fn field(number: u16) -> Option<&'static [u8; 12]> {
     FIELDS.get(usize::from(number))
 }
 
-/// `count` records of a section, from `start` on.
-pub(super) fn slice<const N: usize>(
-    section: &'static [[u8; N]],
-    start: u16,
-    count: u16,
-) -> &'static [[u8; N]] {
-    let start = usize::from(start);
-    let end = start.saturating_add(usize::from(count));
-    section.get(start..end).unwrap_or_default()
-}
-
 fn run(pool: &'static [[u8; 2]], span: u16) -> &'static [[u8; 2]] {
     let Some([a, b, c, d, e, f]) = SPANS.get(usize::from(span)) else {
         return &[];
@@ -79,32 +71,3 @@ fn run(pool: &'static [[u8; 2]], span: u16) -> &'static [[u8; 2]] {
     let end = start.saturating_add(usize::from(u16::from_le_bytes([*e, *f])));
     pool.get(start..end).unwrap_or_default()
 }
-
-#[expect(
-    clippy::as_conversions,
-    reason = "TryFrom is not const; no target of ours has fewer than 32 bits"
-)]
-const fn word(bytes: [u8; 4]) -> usize {
-    u32::from_le_bytes(bytes) as usize
-}
-
-/// The records of a section: its entry in the header is its offset and the number of records.
-const fn records<const N: usize>(section: usize) -> &'static [[u8; N]] {
-    let entry = section.saturating_mul(8).saturating_add(HEADER);
-    let Some((_, rest)) = BLOB.split_at_checked(entry) else {
-        return &[];
-    };
-    let Some((&[a, b, c, d, e, f, g, h], _)) = rest.split_first_chunk::<8>() else {
-        return &[];
-    };
-    let Some((_, rest)) = BLOB.split_at_checked(word([a, b, c, d])) else {
-        return &[];
-    };
-    let length = word([e, f, g, h]).saturating_mul(N);
-    let Some((section, _)) = rest.split_at_checked(length) else {
-        return &[];
-    };
-    section.as_chunks::<N>().0
-}
-
-const HEADER: usize = 16;
