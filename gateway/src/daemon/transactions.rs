@@ -1,6 +1,7 @@
 //! Transactions that outlive connections, on the disk: storage commitment that was asked for, procedure steps in progress.
 //!
 //! In: entries of relays, in keyed digests. Out: the same, for the next relay. Knows no UID.
+//! A relay gets a key for each device and service, never the one that they come from.
 //! `transactions.json` is replaced as a whole, at most once a tick. A file that cannot be understood is set aside:
 //! without it results are refused, so that damage lets nothing in.
 
@@ -11,9 +12,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use futures_util::FutureExt;
+use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use lazaret_config::Config;
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use tokio::task::JoinHandle;
 
 use super::sessions::EXCHANGES;
@@ -23,6 +26,7 @@ use crate::inspect::dicom::outstanding::{Entry, MOST_ENTRIES, Recall, State};
 /// What is remembered.
 pub(super) struct Transactions {
     directory: PathBuf,
+    /// Never leaves this process.
     key: [u8; 32],
     of: BTreeMap<(DeviceName, ServiceName), Vec<Entry>>,
     count: usize,
@@ -114,7 +118,7 @@ impl Transactions {
     fn recall(&self, device: &DeviceName, service: &ServiceName) -> Recall {
         let key = (device.clone(), service.clone());
         Recall {
-            key: self.key,
+            key: derived(&self.key, device, service),
             entries: self.of.get(&key).cloned().unwrap_or_default(),
         }
     }
@@ -210,7 +214,21 @@ fn read(path: &Path) -> io::Result<Vec<Line>> {
     Ok(stored.transactions)
 }
 
-/// The key of the digests, made once. A damaged one is set aside: what was remembered under it is of no use.
+/// The key of what is between a device and a service. Whoever has it cannot tell another, nor where it comes from.
+//= C10
+fn derived(key: &[u8; 32], device: &DeviceName, service: &ServiceName) -> [u8; 32] {
+    // A key of any length is taken.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return [0; 32];
+    };
+    // Names have no NUL: no two pairs are the same text.
+    mac.update(device.as_str().as_bytes());
+    mac.update(b"\0");
+    mac.update(service.as_str().as_bytes());
+    mac.finalize().into_bytes().into()
+}
+
+/// The key from which those of the digests come, made once. A damaged one is set aside: what was remembered under it is of no use.
 fn key(directory: &Path) -> io::Result<[u8; 32]> {
     let path = directory.join(KEY);
     match std::fs::read(&path) {
@@ -256,7 +274,8 @@ const FILE: &str = "transactions.json";
 const DAMAGED: &str = "transactions.json.damaged";
 const KEY: &str = "transactions.key";
 const DAMAGED_KEY: &str = "transactions.key.damaged";
-const VERSION: u64 = 1;
+/// Digests of the first version were under one key for all.
+const VERSION: u64 = 2;
 /// Transactions of all devices together; a line takes about 300 bytes.
 const MOST: usize = 65_536;
 const MAX_SIZE: u64 = 64 << 20;
@@ -330,12 +349,47 @@ mod tests {
         assert!(told(&mut all, 1), "it may have made room for another");
     }
 
+    //= C10
+    #[test]
+    fn every_device_and_service_has_a_key_of_its_own_and_keeps_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let all = Transactions::open(directory.path()).unwrap();
+        let key = |all: &Transactions, (device, service): (&str, &str)| {
+            let (device, service) = (device.parse().unwrap(), service.parse().unwrap());
+            all.recall(&device, &service).key
+        };
+        let pairs = [
+            ("us-1", "pacs"),
+            ("us-2", "pacs"),
+            ("us-1", "ris"),
+            ("us", "1-pacs"),
+        ];
+        let keys: BTreeSet<_> = pairs.iter().map(|pair| key(&all, *pair)).collect();
+        assert_eq!(keys.len(), pairs.len(), "no two are the same");
+        assert!(!keys.contains(&all.key) && !keys.contains(&[0; 32]));
+        let again = Transactions::open(directory.path()).unwrap();
+        for pair in pairs {
+            assert_eq!(
+                key(&again, pair),
+                key(&all, pair),
+                "digests on the disk stay good"
+            );
+        }
+        let elsewhere = tempfile::tempdir().unwrap();
+        let other = Transactions::open(elsewhere.path()).unwrap();
+        assert_ne!(key(&other, pairs[0]), key(&all, pairs[0]));
+    }
+
     #[test]
     fn damage_lets_nothing_in() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(FILE), "{").unwrap();
         let all = Transactions::open(directory.path()).unwrap();
         assert!(all.of.is_empty() && directory.path().join(DAMAGED).exists());
+        let first = r#"{"version":1,"transactions":[]}"#;
+        std::fs::write(directory.path().join(FILE), first).unwrap();
+        Transactions::open(directory.path()).unwrap();
+        assert!(!directory.path().join(FILE).exists(), "of another key");
         std::fs::write(directory.path().join(KEY), "short").unwrap();
         let next = Transactions::open(directory.path()).unwrap();
         assert!(next.key != all.key && directory.path().join(DAMAGED_KEY).exists());

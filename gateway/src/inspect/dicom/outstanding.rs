@@ -25,7 +25,7 @@ pub struct Outstanding {
     version: u64,
 }
 
-/// An HMAC-SHA-256 under a key of the gateway, in hex where it is written.
+/// An HMAC-SHA-256 under a key of this device and service, in hex where it is written.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
@@ -65,7 +65,7 @@ pub enum State {
 /// What the supervisor remembers for a relay.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Recall {
-    /// Of the digests.
+    /// Of the digests of this device and service, and of no other.
     pub key: [u8; 32],
     /// What is outstanding between the device and the service.
     pub entries: Vec<Entry>,
