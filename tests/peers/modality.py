@@ -18,6 +18,8 @@ from pydicom.filebase import DicomBytesIO
 from pynetdicom import AE
 from pynetdicom.dimse_primitives import C_STORE
 
+import told
+
 HOST, PORT, SCRIPT, CALLING, CALLED, FILE = sys.argv[1:7]
 PORT = int(PORT)
 
@@ -140,15 +142,11 @@ def main():
     ae.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
     for uid in OTHERS if SCRIPT == "contexts" else []:
         ae.add_requested_context(uid)
-    assoc = ae.associate(HOST, PORT, ae_title=CALLED)
+    assoc = ae.associate(HOST, PORT, ae_title=CALLED, evt_handlers=told.HANDLERS)
     for context in assoc.accepted_contexts + assoc.rejected_contexts:
         print("context", context.context_id, context.result, context.abstract_syntax.name)
-    if assoc.is_rejected:
-        answer = assoc.acceptor.primitive
-        print("rejected", answer.result, answer.result_source, answer.diagnostic)
-        return
     if not assoc.is_established:
-        print("aborted" if assoc.is_aborted else "no association")
+        print(told.outcome(assoc))
         return
     print("accepted")
     # Answers are ours to read, not the association's own thread's.

@@ -29,6 +29,9 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+import told
+from told import outcome
+
 WELL_KNOWN = "1.2.840.10008.1.20.1.1"
 FOLDER = None
 
@@ -96,13 +99,6 @@ def report(assoc, uid, instances, how):
     return said(status)
 
 
-def outcome(assoc):
-    if assoc.is_rejected:
-        answer = assoc.acceptor.primitive
-        return f"rejected {answer.result} {answer.result_source} {answer.diagnostic}"
-    return "aborted" if assoc.is_aborted else "no association"
-
-
 def reporter(calling):
     ae = patient(AE(calling))
     ae.add_requested_context(StorageCommitmentPushModel)
@@ -157,7 +153,12 @@ def pacs(host, port, folder, device_host, device_port):
             return
         ae, roles = reporter("PACS1")
         new = ae.associate(
-            device_host, int(device_port), ae_title="US07", ext_neg=roles, bind_address=(host, 0)
+            device_host,
+            int(device_port),
+            ae_title="US07",
+            ext_neg=roles,
+            bind_address=(host, 0),
+            evt_handlers=told.HANDLERS,
         )
         if not new.is_established:
             asked(f"brought {outcome(new)}")
@@ -214,7 +215,12 @@ def call(source, calling, called, host, port, what, *more):
         ae.add_requested_context(Verification)
         ae.add_requested_context(UltrasoundImageStorage)
     assoc = ae.associate(
-        host, int(port), ae_title=called, ext_neg=roles, bind_address=(source, 0)
+        host,
+        int(port),
+        ae_title=called,
+        ext_neg=roles,
+        bind_address=(source, 0),
+        evt_handlers=told.HANDLERS,
     )
     if not assoc.is_established:
         print(outcome(assoc))
@@ -244,7 +250,7 @@ def ask(host, port, calling, called, what, *more):
     ae = patient(AE(calling))
     for context in (StorageCommitmentPushModel, ModalityPerformedProcedureStep):
         ae.add_requested_context(context)
-    handlers = [(evt.EVT_N_EVENT_REPORT, on_result)]
+    handlers = [(evt.EVT_N_EVENT_REPORT, on_result), *told.HANDLERS]
     assoc = ae.associate(host, int(port), ae_title=called, evt_handlers=handlers)
     if not assoc.is_established:
         print(outcome(assoc))
