@@ -155,7 +155,7 @@ pub enum Event {
         answer: Option<String>,
         /// Bytes.
         length: u64,
-        /// SHA-256 of the bytes; keyed before it is written.
+        /// BLAKE3-256 of the bytes; keyed before it is written.
         digest: Option<Keyed>,
         /// MSH-10 or SOP instance UID; keyed before it is written.
         identifier: Option<Keyed>,

@@ -3,6 +3,7 @@
 //! In: bytes of either side and the time. Out: [`Step`]s that the pump carries out in order.
 //! Knows nothing of sockets, files, devices or addresses.
 
+mod digest;
 pub mod dicom;
 pub mod hl7;
 
@@ -244,7 +245,7 @@ pub struct Decision {
     pub answer: Option<String>,
     /// Length in bytes.
     pub length: u64,
-    /// SHA-256 of the bytes; the audit process keys it before it is written.
+    /// BLAKE3-256 of the bytes; the audit process keys it before it is written.
     pub digest: Option<[u8; 32]>,
     /// MSH-10 or SOP instance UID; the audit process keys it before it is written.
     pub identifier: Option<Vec<u8>>,

@@ -23,8 +23,8 @@
 //!
 //! # Keyed values
 //!
-//! Digests of messages and identifiers from messages are written as `hmac:` and
-//! HMAC-SHA-256 in hex under the digest key, so that the journal confirms no guesses.
+//! Digests of messages (BLAKE3-256 of their bytes) and identifiers from messages are written as `hmac:` and
+//! HMAC-SHA-256 of them in hex under the digest key, so that the journal confirms no guesses.
 //= C8
 
 use hmac::{Hmac, Mac};

@@ -6,9 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use protocol_inspect::dicom::{AbortReason, Direction, Head};
 use protocol_inspect::{Reason, Refusal, Warning};
-use sha2::{Digest as _, Sha256};
 
 use crate::flow::Side;
+use crate::inspect::digest::Running;
 use crate::inspect::{Decision, Outcome, Subject};
 
 /// The facts that do not depend on what becomes of it.
@@ -116,7 +116,7 @@ impl Trace {
 /// A digest that is behind what went on: nobody waits for it but the record.
 #[derive(Clone, Default)]
 pub(super) struct Digest {
-    digested: Sha256,
+    digested: Running,
     waiting: VecDeque<Bytes>,
     length: usize,
 }
@@ -150,7 +150,7 @@ impl Digest {
         if let Some(first) = self.waiting.front_mut() {
             let some = first.split_to(most.min(first.len()));
             self.length = self.length.saturating_sub(some.len());
-            self.digested.update(&some);
+            self.digested.add(&some);
             if first.is_empty() {
                 self.waiting.pop_front();
             }
@@ -161,7 +161,7 @@ impl Digest {
         while self.is_behind() {
             self.step(usize::MAX);
         }
-        self.digested.finalize().into()
+        self.digested.finish()
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Duplicates {
     order: VecDeque<(Half, Instant)>,
 }
 
-/// The first half of a SHA-256. There is one table for each device and service, thousands of them: every byte counts.
+/// The first half of a hash: SHA-256 for keys, a message's own digest for its bytes. There is one table for each device and service, thousands of them: every byte counts.
 pub(super) type Half = [u8; 16];
 
 /// Where a key is in the table: keys are hashes already. Who finds some that begin alike makes his own table slow,

@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use protocol_inspect::hl7::{Frame, Header};
 use protocol_inspect::{Reason, Refusal, Warning};
-use sha2::{Digest, Sha256};
 
 use crate::flow::Side;
-use crate::inspect::{Decision, Outcome, Subject};
+use crate::inspect::{Decision, Outcome, Subject, digest};
 
 /// The facts about one frame that do not depend on what becomes of it.
 #[derive(Clone)]
@@ -37,7 +36,7 @@ impl Trace {
         let content = frame.content();
         Self {
             length: u64::try_from(content.len()).unwrap_or(u64::MAX),
-            digest: Some(Sha256::digest(content).into()),
+            digest: Some(digest::of(content)),
             received: Some(received),
             ..Self::stream(from, what)
         }

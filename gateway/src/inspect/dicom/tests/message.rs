@@ -1,7 +1,6 @@
 //! Messages: verbatim or not at all.
 
 use proptest::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::script::{Script, limits, rules};
 use super::words::*;
@@ -20,7 +19,7 @@ fn a_store_arrives_byte_for_byte() {
     assert_eq!(s.to_hospital, whole);
     assert_eq!(s.decisions.len(), 1);
     let decision = &s.decisions[0];
-    assert_eq!(decision.digest, Some(Sha256::digest(&whole).into()));
+    assert_eq!(decision.digest, Some(*blake3::hash(&whole).as_bytes()));
     assert_eq!(decision.length, whole.len() as u64);
 }
 
@@ -164,7 +163,10 @@ fn a_large_message_goes_through_the_spool() {
     s.hospital(&store_rsp(1, 0));
     let whole = [store_command(1, ULTRASOUND, "1.2.3.4"), set].concat();
     assert!(s.to_hospital == whole);
-    assert_eq!(s.decisions[0].digest, Some(Sha256::digest(&whole).into()));
+    assert_eq!(
+        s.decisions[0].digest,
+        Some(*blake3::hash(&whole).as_bytes())
+    );
     assert!(s.most < 300 << 10, "{} were held", s.most);
     let told = s.told();
     assert!(told.contains("unspool\n") && told.contains("\ndrop spool"));
