@@ -164,6 +164,7 @@ impl Supervisor {
                 if let Some(connection) = self.own(kind, id) {
                     let (device, service) = (connection.device.clone(), connection.service.clone());
                     self.transactions.keep(&device, &service, entry);
+                    self.tell_tightness();
                 }
             }
             FromRelay::Closed {
@@ -182,6 +183,15 @@ impl Supervisor {
                     self.record_closed(id, &connection, received, sent);
                 }
             }
+        }
+    }
+
+    /// The relay refuses what would have no room.
+    pub(super) fn tell_tightness(&mut self) {
+        if let Some(worker) = self.workers.relay(Kind::RelayDicom)
+            && let Some(tight) = self.transactions.tightness()
+        {
+            worker.send(ToRelay::Tight { tight }, Vec::new());
         }
     }
 

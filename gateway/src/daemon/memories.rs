@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One memory a subject.
 pub(super) struct Memories<T> {
@@ -49,6 +49,13 @@ impl<T: Default> Memories<T> {
         let entry = inner.of.entry(subject).or_default();
         entry.0 = turn;
         Arc::clone(&entry.1)
+    }
+
+    /// Tells all of them something.
+    pub(super) fn each(&self, tell: impl Fn(&mut T)) {
+        for (_, memory) in self.inner.borrow().of.values() {
+            tell(&mut memory.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 }
 

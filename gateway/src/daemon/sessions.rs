@@ -15,6 +15,7 @@ pub(super) fn sessions() -> Sessions {
     let memories = Memories::<Exchange>::new(EXCHANGES);
     let outstanding = Rc::new(Memories::<Outstanding>::new(EXCHANGES));
     let recalled = Rc::clone(&outstanding);
+    let all = Rc::clone(&outstanding);
     let factory: SessionFactory =
         Box::new(move |policy, exchange, now, wall| match &policy.protocol {
             ProtocolPolicy::Hl7(_) => {
@@ -34,6 +35,7 @@ pub(super) fn sessions() -> Sessions {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             memory.recall(&recall);
         }),
+        tighten: Box::new(move |tight| all.each(|memory| memory.tighten(tight))),
     }
 }
 

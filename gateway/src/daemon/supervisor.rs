@@ -312,6 +312,7 @@ impl Supervisor {
         self.undo_unconfirmed(now);
         self.follow_hours();
         self.transactions.write(&self.config, self.clock.wall());
+        self.tell_tightness();
         let wait = if self.drift.is_some() {
             REPAIR_EVERY
         } else {

@@ -21,15 +21,20 @@ use tokio::task::JoinHandle;
 
 use super::sessions::EXCHANGES;
 use crate::flow::{DeviceName, ServiceName};
-use crate::inspect::dicom::outstanding::{Entry, MOST_ENTRIES, Recall, State};
+use crate::inspect::dicom::outstanding::{
+    Digest, Entry, MOST_ENTRIES, Recall, SHARE, State, most_entries, oldest_over,
+};
 
 /// What is remembered.
 pub(super) struct Transactions {
     directory: PathBuf,
     /// Never leaves this process.
     key: [u8; 32],
-    of: BTreeMap<(DeviceName, ServiceName), Vec<Entry>>,
+    of: BTreeMap<(DeviceName, ServiceName), BTreeMap<Digest, Entry>>,
     count: usize,
+    /// There is little room: see [`Self::tightness`]. And what the relay that lives was told of it.
+    tight: bool,
+    told: bool,
     unwritten: bool,
     /// The exchanges of which the relay that lives was told.
     reminded: BTreeSet<u64>,
@@ -63,6 +68,8 @@ impl Transactions {
             key: key(state_dir)?,
             of: BTreeMap::new(),
             count: 0,
+            tight: false,
+            told: false,
             unwritten: false,
             reminded: BTreeSet::new(),
             writing: None,
@@ -97,6 +104,16 @@ impl Transactions {
     /// A relay begins that knows nothing.
     pub(super) fn forget_reminders(&mut self) {
         self.reminded.clear();
+        self.told = false;
+    }
+
+    /// Whether there is little room now, when the relay does not know that yet: it refuses those who hold much,
+    /// so that nobody's transactions are forgotten because others have many.
+    //= C7
+    pub(super) fn tightness(&mut self) -> Option<bool> {
+        let changed = self.told != self.tight;
+        self.told = self.tight;
+        changed.then_some(self.tight)
     }
 
     /// For the relay that begins a connection between the two, if it may not know: what it was told once it keeps,
@@ -119,7 +136,10 @@ impl Transactions {
         let key = (device.clone(), service.clone());
         Recall {
             key: derived(&self.key, device, service),
-            entries: self.of.get(&key).cloned().unwrap_or_default(),
+            entries: (self.of.get(&key))
+                .map(|entries| entries.values().copied().collect())
+                .unwrap_or_default(),
+            tight: self.tight,
         }
     }
 
@@ -167,14 +187,15 @@ impl Transactions {
         let lifetime = config.limits.transaction_timeout.as_secs();
         let lifetime = i64::try_from(lifetime).unwrap_or(i64::MAX);
         self.of.retain(|(device, service), entries| {
-            entries.retain(|entry| entry.lives(now, lifetime));
+            entries.retain(|_, entry| entry.lives(now, lifetime));
             let known =
                 config.devices.contains_key(device) && config.services.contains_key(service);
             known && !entries.is_empty()
         });
-        self.count = self.of.values().map(Vec::len).sum();
+        self.count = self.of.values().map(BTreeMap::len).sum();
+        self.judge_room();
         let lines = self.of.iter().flat_map(|((device, service), entries)| {
-            entries.iter().map(|entry| Line {
+            entries.values().map(|entry| Line {
                 device: device.clone(),
                 service: service.clone(),
                 entry: *entry,
@@ -186,21 +207,33 @@ impl Transactions {
         })
     }
 
+    /// What is over makes room as it does in the relay, which refuses what has none: nothing outstanding is forgotten.
     fn insert(&mut self, device: DeviceName, service: ServiceName, entry: Entry) {
+        let most = most_entries(self.tight);
         let entries = self.of.entry((device, service)).or_default();
         let before = entries.len();
-        entries.retain(|other| other.id != entry.id);
+        entries.remove(&entry.id);
         let others = self.count.saturating_sub(before);
         if entry.state != State::Withdrawn {
-            // The oldest of this device makes room: no other device loses by it.
-            if entries.len() >= MOST_ENTRIES || others + entries.len() >= MOST {
-                entries.drain(..1.min(entries.len()));
+            if entries.len() >= most
+                && let Some(oldest) = oldest_over(entries.values())
+            {
+                entries.remove(&oldest);
             }
-            if others + entries.len() < MOST {
-                entries.push(entry);
+            // What went up before the relay heard that room is little. More is of no relay that works.
+            let late = entries.len() < MOST_ENTRIES && others + entries.len() < MOST + SLACK;
+            if entries.len() < SHARE || late {
+                entries.insert(entry.id, entry);
+            } else {
+                tracing::warn!("a transaction is not remembered: there is no room");
             }
         }
         self.count = others + entries.len();
+        self.judge_room();
+    }
+
+    fn judge_room(&mut self) {
+        self.tight = self.count >= if self.tight { ENOUGH } else { MOST };
     }
 }
 
@@ -276,15 +309,20 @@ const KEY: &str = "transactions.key";
 const DAMAGED_KEY: &str = "transactions.key.damaged";
 /// Digests of the first version were under one key for all.
 const VERSION: u64 = 2;
-/// Transactions of all devices together; a line takes about 300 bytes.
+/// Transactions of all devices together at which room is little: then each device has [`SHARE`] with each service.
+/// A line takes about 300 bytes.
+//= C7
 const MOST: usize = 65_536;
-const MAX_SIZE: u64 = 64 << 20;
+/// And at which it is enough again.
+const ENOUGH: usize = MOST / 8 * 7;
+/// For what is on its way while the relay does not know yet.
+const SLACK: usize = MOST_ENTRIES;
+const MAX_SIZE: u64 = 256 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::daemon::connections::tests::config;
-    use crate::inspect::dicom::outstanding::Digest;
 
     fn digest(n: usize) -> Digest {
         format!("{n:064x}").try_into().unwrap()
@@ -397,8 +435,15 @@ mod tests {
         assert_eq!(again.key, next.key, "a whole one stays");
     }
 
+    fn over(n: usize) -> Entry {
+        Entry {
+            state: State::Ended,
+            ..entry(n, 0)
+        }
+    }
+
     #[test]
-    fn one_device_does_not_fill_the_file() {
+    fn one_device_does_not_fill_the_file_and_forgets_nothing_outstanding() {
         let directory = tempfile::tempdir().unwrap();
         let (device, service) = ("ecg-1".parse().unwrap(), "his".parse().unwrap());
         let mut all = Transactions::open(directory.path()).unwrap();
@@ -407,6 +452,60 @@ mod tests {
         }
         let kept = all.recall(&device, &service).entries;
         assert_eq!((kept.len(), all.count), (MOST_ENTRIES, MOST_ENTRIES));
-        assert_eq!(kept.first().unwrap().id, digest(10));
+        assert_eq!(kept.first().unwrap().id, digest(0));
+        all.keep(&device, &service, over(7));
+        all.keep(&device, &service, entry(MOST_ENTRIES, 0));
+        let kept = all.recall(&device, &service).entries;
+        assert_eq!(
+            (kept.len(), kept.last().unwrap().id),
+            (MOST_ENTRIES, digest(MOST_ENTRIES))
+        );
+        assert!(kept.iter().all(|kept| kept.id != digest(7)), "it was over");
+    }
+
+    //= C7
+    #[test]
+    fn devices_that_hold_much_take_no_room_of_one_that_holds_little() {
+        let directory = tempfile::tempdir().unwrap();
+        let service = "his".parse().unwrap();
+        let mut all = Transactions::open(directory.path()).unwrap();
+        let greedy: Vec<DeviceName> = (0..MOST / MOST_ENTRIES)
+            .map(|n| format!("us-{n}").parse().unwrap())
+            .collect();
+        for device in &greedy {
+            for n in 0..MOST_ENTRIES {
+                assert_eq!(all.tightness(), None);
+                all.keep(device, &service, entry(n, 0));
+            }
+        }
+        assert_eq!((all.tightness(), all.tightness()), (Some(true), None));
+        let late = "ecg-1".parse().unwrap();
+        for n in 0..SHARE {
+            all.keep(&late, &service, entry(n, 0));
+        }
+        let kept = all.recall(&late, &service);
+        assert_eq!((kept.entries.len(), kept.tight), (SHARE, true));
+        for device in &greedy {
+            assert_eq!(all.recall(device, &service).entries.len(), MOST_ENTRIES);
+        }
+        // A relay that begins is told again, until there is room.
+        all.forget_reminders();
+        assert_eq!(all.tightness(), Some(true));
+        let mut gone = entry(0, 0);
+        gone.state = State::Withdrawn;
+        for n in 0..MOST / 8 + SHARE {
+            gone.id = digest(n % MOST_ENTRIES);
+            assert_eq!(all.tightness(), None);
+            all.keep(&greedy[n / MOST_ENTRIES], &service, gone);
+        }
+        all.keep(
+            &greedy[9],
+            &service,
+            Entry {
+                id: digest(1),
+                ..gone
+            },
+        );
+        assert_eq!(all.tightness(), Some(false));
     }
 }

@@ -34,6 +34,11 @@ pub enum ToRelay {
         /// What.
         recall: Recall,
     },
+    /// Whether there is little room to remember transactions of all devices together.
+    Tight {
+        /// Until it is said otherwise.
+        tight: bool,
+    },
     /// Answer to [`FromRelay::Connect`]; one descriptor: the connected socket.
     Upstream {
         /// For which connection.

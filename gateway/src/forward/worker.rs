@@ -35,6 +35,8 @@ pub struct Sessions {
     pub factory: SessionFactory,
     /// Takes what the supervisor remembers of an exchange.
     pub recall: Box<dyn Fn(u64, Recall)>,
+    /// Takes whether there is little room for that.
+    pub tighten: Box<dyn Fn(bool)>,
 }
 
 impl From<SessionFactory> for Sessions {
@@ -43,6 +45,7 @@ impl From<SessionFactory> for Sessions {
         Self {
             factory,
             recall: Box::new(|_, _| {}),
+            tighten: Box::new(|_| {}),
         }
     }
 }
@@ -262,6 +265,7 @@ impl Worker {
                 None => self.not_opened(id),
             },
             ToRelay::Recall { exchange, recall } => (self.sessions.recall)(exchange, recall),
+            ToRelay::Tight { tight } => (self.sessions.tighten)(tight),
             ToRelay::Upstream { id } => self.note(id, Note::Upstream(descriptor)),
             ToRelay::UpstreamFailed { id } => self.note(id, Note::Upstream(None)),
             ToRelay::Spool { id } => self.note(id, Note::Spool(descriptor)),

@@ -23,6 +23,8 @@ pub struct Outstanding {
     entries: BTreeMap<Digest, Entry>,
     /// Changes with the retrievals.
     version: u64,
+    /// There is little room for all devices together.
+    tight: bool,
 }
 
 /// An HMAC-SHA-256 under a key of this device and service, in hex where it is written.
@@ -69,6 +71,8 @@ pub struct Recall {
     pub key: [u8; 32],
     /// What is outstanding between the device and the service.
     pub entries: Vec<Entry>,
+    /// Whether there is little room for all devices together: see [`Outstanding::tighten`].
+    pub tight: bool,
 }
 
 impl std::fmt::Debug for Recall {
@@ -122,9 +126,17 @@ impl Outstanding {
     /// Takes back what the supervisor remembers. What is newer here stays.
     pub fn recall(&mut self, recall: &Recall) {
         self.key = recall.key;
+        self.tight = recall.tight;
         for entry in &recall.entries {
             self.entries.entry(entry.id).or_insert(*entry);
         }
+    }
+
+    /// All devices together have little room left, or enough again. While it is little, those that hold
+    /// [`SHARE`] or more get nothing more; the others still do.
+    //= C7
+    pub fn tighten(&mut self, tight: bool) {
+        self.tight = tight;
     }
 
     /// The digest of a UID or hash.
@@ -233,16 +245,15 @@ impl Outstanding {
 
     /// Whether one more fits; what is over makes room.
     pub(super) fn room(&mut self, now: Timestamp, lifetime: i64) -> Result<(), Conflict> {
-        if self.entries.len() < MOST_ENTRIES {
+        let most = most_entries(self.tight);
+        if self.entries.len() < most {
             return Ok(());
         }
         self.entries.retain(|_, entry| entry.lives(now, lifetime));
-        if self.entries.len() < MOST_ENTRIES {
+        if self.entries.len() < most {
             return Ok(());
         }
-        let over = self.entries.values().filter(|entry| entry.is_over());
-        let oldest = over.min_by_key(|entry| entry.since).map(|entry| entry.id);
-        let oldest = oldest.ok_or(Conflict::Full)?;
+        let oldest = oldest_over(self.entries.values()).ok_or(Conflict::Full)?;
         self.entries.remove(&oldest);
         Ok(())
     }
@@ -298,9 +309,25 @@ impl Entry {
     }
 }
 
+/// Most transactions of one device with one service at once.
+//= C7
+#[must_use]
+pub fn most_entries(tight: bool) -> usize {
+    if tight { SHARE } else { MOST_ENTRIES }
+}
+
+/// Which makes room for another: the oldest of which nothing is expected any more.
+pub fn oldest_over<'a>(entries: impl Iterator<Item = &'a Entry>) -> Option<Digest> {
+    let over = entries.filter(|entry| entry.is_over());
+    over.min_by_key(|entry| entry.since).map(|entry| entry.id)
+}
+
 /// Transactions of one device with one service that are remembered at once.
 //= C7
 pub const MOST_ENTRIES: usize = 4_096;
+/// So many of them always, however many those of other devices are.
+//= C7
+pub const SHARE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -317,6 +344,7 @@ mod tests {
         all.recall(&Recall {
             key: [7; 32],
             entries: Vec::new(),
+            tight: false,
         });
         all
     }
@@ -354,6 +382,7 @@ mod tests {
         next.recall(&Recall {
             key: [7; 32],
             entries: vec![told],
+            tight: false,
         });
         assert_eq!(next.reports(id, set, at(8), WEEK), Ok(()));
     }
@@ -387,6 +416,38 @@ mod tests {
             all.reports(ids[5], set, at(0), WEEK),
             Err(Conflict::Unknown)
         );
+    }
+
+    //= C7
+    #[test]
+    fn where_room_is_little_who_holds_much_gets_no_more_and_who_holds_little_does() {
+        let (mut much, mut little) = (made(), made());
+        let set = much.digest("i", b"x");
+        let ids: Vec<Digest> = (0..SHARE + 9)
+            .map(|i| much.digest("t", i.to_string().as_bytes()))
+            .collect();
+        for id in &ids[..SHARE + 5] {
+            ask(&mut much, *id, set, at(0)).unwrap();
+        }
+        for id in &ids[..SHARE - 1] {
+            ask(&mut little, *id, set, at(0)).unwrap();
+        }
+        for all in [&mut much, &mut little] {
+            all.tighten(true);
+        }
+        let more = ids[SHARE + 5];
+        assert_eq!(ask(&mut much, more, set, at(1)), Err(Conflict::Full));
+        assert!(ask(&mut little, more, set, at(1)).is_ok());
+        assert_eq!(
+            ask(&mut little, ids[SHARE], set, at(1)),
+            Err(Conflict::Full)
+        );
+        // What is outstanding stays; what is over makes room, and so does room.
+        assert_eq!(much.reports(ids[0], set, at(2), WEEK), Ok(()));
+        let _ = much.advance(ids[0], |_| State::Reported(set));
+        assert!(much.asks(more, set, at(2), WEEK).is_ok());
+        much.tighten(false);
+        assert!(ask(&mut much, more, set, at(2)).is_ok());
     }
 
     #[test]
