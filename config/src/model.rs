@@ -459,8 +459,12 @@ pub struct Limits {
     pub spool: u64,
     /// Inspected connections at once. Default 4,096.
     pub connections: u64,
-    /// Inspected connections at once of one device. Default 32.
+    /// Inspected connections at once that one device opens. Default 32.
     pub connections_per_device: u64,
+    /// Inspected connections at once that services open to one device. Default 32.
+    pub connections_to_device: u64,
+    /// Inspected connections at once that services open to all devices together. Default half of `connections`.
+    pub connections_to_devices: u64,
     /// From the first byte of a frame or PDU to its last. Default 30 s.
     pub receive_timeout: Duration,
     /// For a destination to accept. Default 10 s.

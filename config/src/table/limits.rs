@@ -26,6 +26,8 @@ pub(crate) const KEYS: Keys = Keys {
         "spool",
         "connections",
         "connections_per_device",
+        "connections_to_device",
+        "connections_to_devices",
         "receive_timeout",
         "connect_timeout",
         "answer_timeout",
@@ -49,6 +51,7 @@ pub(crate) fn read(section: &Section<'_>) -> Limits {
             .within(key, range)
             .map_or(default, |period| period.0)
     };
+    let connections = count("connections", 1..=65_536, default.connections);
     let limits = Limits {
         hl7_message: size("hl7_message", KIB..=256 * MIB, default.hl7_message),
         hl7_segments: count("hl7_segments", 1..=1_000_000, default.hl7_segments),
@@ -71,11 +74,21 @@ pub(crate) fn read(section: &Section<'_>) -> Limits {
         dicom_pdu: size("dicom_pdu", 4 * KIB..=MIB, default.dicom_pdu),
         dicom_memory: size("dicom_memory", 64 * KIB..=GIB, default.dicom_memory),
         spool: size("spool", MIB..=16 * 1024 * GIB, default.spool),
-        connections: count("connections", 1..=65_536, default.connections),
+        connections,
         connections_per_device: count(
             "connections_per_device",
             1..=65_536,
             default.connections_per_device,
+        ),
+        connections_to_device: count(
+            "connections_to_device",
+            1..=65_536,
+            default.connections_to_device,
+        ),
+        connections_to_devices: count(
+            "connections_to_devices",
+            1..=65_536,
+            (connections / 2).max(1),
         ),
         receive_timeout: period("receive_timeout", HOUR, default.receive_timeout),
         connect_timeout: period("connect_timeout", HOUR, default.connect_timeout),
@@ -88,12 +101,42 @@ pub(crate) fn read(section: &Section<'_>) -> Limits {
             default.transaction_timeout,
         ),
     };
-    if section.has("connections_per_device") && limits.connections_per_device > limits.connections {
-        let fault = Fault::new("more connections for one device than for all of them")
-            .help(format!("`connections` is {}", limits.connections));
-        section.report("connections_per_device", fault);
-    }
+    bounded_by_all(section, &limits);
     limits
+}
+
+/// A bound of a part that is above the bound of the whole would never be reached.
+fn bounded_by_all(section: &Section<'_>, limits: &Limits) {
+    let all = limits.connections;
+    let towards = limits.connections_to_devices;
+    let one = "more connections for one device than for all of them";
+    for (key, is, most, of, says) in [
+        (
+            "connections_per_device",
+            limits.connections_per_device,
+            all,
+            "connections",
+            one,
+        ),
+        (
+            "connections_to_device",
+            limits.connections_to_device,
+            towards,
+            "connections_to_devices",
+            one,
+        ),
+        (
+            "connections_to_devices",
+            towards,
+            all,
+            "connections",
+            "more connections towards devices than there are",
+        ),
+    ] {
+        if section.has(key) && is > most {
+            section.report(key, Fault::new(says).help(format!("`{of}` is {most}")));
+        }
+    }
 }
 
 impl Default for Limits {
@@ -114,6 +157,8 @@ impl Default for Limits {
             spool: 8 * GIB,
             connections: 4096,
             connections_per_device: 32,
+            connections_to_device: 32,
+            connections_to_devices: 2048,
             receive_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(30),

@@ -65,6 +65,10 @@ pub(super) enum Unwelcome {
     NoRule,
     #[error("the device has {0} connections already")]
     TooManyOfDevice(usize),
+    #[error("services have {0} connections to the device already")]
+    TooManyToDevice(usize),
+    #[error("services have {0} connections to devices already")]
+    TooManyToDevices(usize),
     #[error("the gateway has {0} connections already")]
     TooMany(usize),
 }
@@ -111,19 +115,10 @@ impl Connections {
         }
         let ends = ends(config, flow).ok_or(Unwelcome::UnknownService)?;
         let policy = ends.policy(config, wall).ok_or(Unwelcome::NoRule)?;
-        let total = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
-        if self.live.len() >= total {
+        if reached(self.live.len(), config.limits.connections) {
             return Err(Unwelcome::TooMany(self.live.len()));
         }
-        let (of_device, of_service) = self.count(&ends);
-        let per_device =
-            usize::try_from(config.limits.connections_per_device).unwrap_or(usize::MAX);
-        if of_device >= per_device {
-            return Err(Unwelcome::TooManyOfDevice(of_device));
-        }
-        if of_service >= ends.limit(config) {
-            return Err(Unwelcome::TooManyOfDevice(of_service));
-        }
+        self.room(&ends, config)?;
         self.last = self.last.saturating_add(1);
         let id = ConnectionId(self.last);
         let relay = match ends.protocol {
@@ -146,6 +141,27 @@ impl Connections {
         };
         self.live.insert(id, connection);
         Ok(id)
+    }
+
+    /// Whether the end that opens it may have one more. What one end opens uses up nothing of the other's.
+    //= C7
+    fn room(&self, ends: &Ends<'_>, config: &Config) -> Result<(), Unwelcome> {
+        let limits = &config.limits;
+        let (of_all, of_device, of_service) = self.count(ends);
+        let (per_device, too_many): (u64, fn(usize) -> Unwelcome) = match ends.opener {
+            Side::Device => (limits.connections_per_device, Unwelcome::TooManyOfDevice),
+            Side::Hospital if reached(of_all, limits.connections_to_devices) => {
+                return Err(Unwelcome::TooManyToDevices(of_all));
+            }
+            Side::Hospital => (limits.connections_to_device, Unwelcome::TooManyToDevice),
+        };
+        if reached(of_device, per_device) {
+            return Err(too_many(of_device));
+        }
+        if of_service >= ends.limit(config) {
+            return Err(too_many(of_service));
+        }
+        Ok(())
     }
 
     /// The number under which a relay knows the device: equal for equal devices, and nothing more.
@@ -210,16 +226,18 @@ impl Connections {
         self.live.len()
     }
 
-    /// Connections of a device, and those of them with a service that the same end opened.
-    fn count(&self, ends: &Ends<'_>) -> (usize, usize) {
-        let of_device = self
-            .live
-            .values()
-            .filter(|connection| connection.device == *ends.device);
-        of_device.fold((0, 0), |(all, same), connection| {
-            let is_same =
-                connection.service == *ends.service && connection.policy.opener == ends.opener;
-            (all + 1, same + usize::from(is_same))
+    /// Connections that the same end opened: of all devices, of this one, and of those with this service.
+    fn count(&self, ends: &Ends<'_>) -> (usize, usize, usize) {
+        let all = self.live.values();
+        let same = all.filter(|connection| connection.policy.opener == ends.opener);
+        same.fold((0, 0, 0), |(all, device, service), connection| {
+            let is_device = connection.device == *ends.device;
+            let is_service = is_device && connection.service == *ends.service;
+            (
+                all + 1,
+                device + usize::from(is_device),
+                service + usize::from(is_service),
+            )
         })
     }
 
@@ -350,6 +368,10 @@ impl Ends<'_> {
     }
 }
 
+fn reached(count: usize, limit: u64) -> bool {
+    count >= usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 /// Where a service is.
 pub(super) fn address_of(config: &Config, service: &ServiceName) -> Option<SocketAddr> {
     let service = config.services.get(service)?;
@@ -380,216 +402,6 @@ pub(super) fn service_at(
 const DEAF: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
+#[path = "connections_tests.rs"]
 #[allow(clippy::disallowed_methods, reason = "tests make up their time")]
-pub(super) mod tests {
-    use lazaret_config::Source;
-
-    use super::*;
-
-    const TEXT: &str = r#"
-schema = 1
-[gateway]
-name = "test"
-[tunnel.wireguard]
-listen = "[::]:51820"
-interface = "lz0"
-private_key_file = "wireguard.key"
-networks = ["10.64.0.0/16"]
-[hospital]
-interface = "lan0"
-mode = "snat"
-[limits]
-connections = 4
-connections_per_device = 3
-[service.his]
-address = "10.20.2.10:2575"
-protocol = "hl7"
-[service.console]
-address = "10.20.0.5"
-ports = ["tcp/3389"]
-[device.ecg-1]
-wireguard = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-addresses = ["10.64.0.1"]
-roles = ["ecg"]
-hl7_sender = "ECG^CARDIO"
-[device.ecg-2]
-wireguard = "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-addresses = ["10.64.0.2"]
-roles = ["ecg"]
-hl7_sender = "ECG^CARDIO"
-[device.ws-1]
-wireguard = "AwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-addresses = ["10.64.0.3"]
-roles = ["desk"]
-[rule.results]
-from = ["role:ecg"]
-to = ["his"]
-hl7 = { send = ["ORU^R01"] }
-limit = { connections = 2 }
-[rule.consoles]
-from = ["role:desk"]
-to = ["console"]
-"#;
-
-    pub(in crate::daemon) fn config() -> Config {
-        let directory = tempfile::tempdir().unwrap();
-        let key = directory.path().join("wireguard.key");
-        std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=\n").unwrap();
-        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&key, owner_only).unwrap();
-        let source = Source {
-            path: "lazaret.toml".into(),
-            text: TEXT.to_owned(),
-        };
-        Config::from_sources(directory.path(), &[source]).unwrap()
-    }
-
-    pub(in crate::daemon) struct World {
-        config: Config,
-        registry: Registry,
-        pub(in crate::daemon) connections: Connections,
-    }
-
-    impl World {
-        pub(in crate::daemon) fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            Self {
-                config: config(),
-                registry: Registry::open(directory.path()).unwrap(),
-                connections: Connections::default(),
-            }
-        }
-
-        pub(in crate::daemon) fn admit(
-            &mut self,
-            from: &str,
-            to: &str,
-        ) -> Result<ConnectionId, Unwelcome> {
-            let flow = Flow {
-                source: from.parse().unwrap(),
-                destination: to.parse().unwrap(),
-            };
-            let wall = Timestamp::UNIX_EPOCH;
-            let now = Instant::now();
-            self.connections
-                .admit(flow, &self.config, &self.registry, now, wall)
-        }
-
-        fn stand(&mut self, device: &str, standing: Standing) {
-            let device = device.parse().unwrap();
-            self.registry
-                .hold(&device, standing, "", Timestamp::UNIX_EPOCH);
-        }
-    }
-
-    pub(in crate::daemon) const HIS: &str = "10.20.2.10:2575";
-
-    //= C3
-    //= C5
-    #[test]
-    fn only_a_device_with_a_rule_for_an_inspected_service_is_let_in() {
-        let mut world = World::new();
-        let id = world.admit("10.64.0.1", HIS).unwrap();
-        let connection = world.connections.get(id).unwrap();
-        assert_eq!(connection.device.to_string(), "ecg-1");
-        assert_eq!(connection.relay, Kind::RelayHl7);
-        for (from, to, why) in [
-            ("10.64.0.9", HIS, Unwelcome::UnknownSource),
-            ("10.64.0.1", "10.20.2.10:2576", Unwelcome::UnknownService),
-            ("10.64.0.3", "10.20.0.5:3389", Unwelcome::UnknownService),
-            ("10.64.0.3", HIS, Unwelcome::NoRule),
-        ] {
-            assert_eq!(world.admit(from, to), Err(why));
-        }
-        assert_eq!(world.connections.len(), 1);
-    }
-
-    #[test]
-    fn who_was_shut_out_is_let_in_again_when_released() {
-        let mut world = World::new();
-        for standing in [Standing::Quarantined, Standing::Revoked] {
-            world.stand("ecg-1", standing);
-            let refused = Unwelcome::Standing(standing.as_str());
-            assert_eq!(world.admit("10.64.0.1", HIS), Err(refused));
-            assert!(world.admit("10.64.0.2", HIS).is_ok(), "others may");
-            world.stand("ecg-1", Standing::Active);
-            let id = world.admit("10.64.0.1", HIS).unwrap();
-            world.connections.remove(id);
-            world.connections.take_of(Kind::RelayHl7);
-        }
-    }
-
-    //= C7
-    #[test]
-    fn bounds_refuse_one_more_and_take_the_next_when_one_is_gone() {
-        let mut world = World::new();
-        let first = world.admit("10.64.0.1", HIS).unwrap();
-        world.admit("10.64.0.1", HIS).unwrap();
-        // The rule's own bound is stricter than that of a device.
-        let full = Err(Unwelcome::TooManyOfDevice(2));
-        assert_eq!(world.admit("10.64.0.1", HIS), full);
-        world.admit("10.64.0.2", HIS).unwrap();
-        world.admit("10.64.0.2", HIS).unwrap();
-        world.connections.remove(first);
-        let again = world.admit("10.64.0.1", HIS).unwrap();
-        assert!(again > first, "numbers are not used again");
-        world.config.limits.connections = 2;
-        world.connections.remove(again);
-        assert_eq!(
-            world.admit("10.64.0.1", HIS),
-            Err(Unwelcome::TooMany(3)),
-            "the whole gateway's bound comes first"
-        );
-    }
-
-    //= C9
-    #[test]
-    fn a_relay_that_does_not_end_a_connection_is_found() {
-        let mut world = World::new();
-        let id = world.admit("10.64.0.1", HIS).unwrap();
-        world.admit("10.64.0.2", HIS).unwrap();
-        let now = Instant::now();
-        assert!(world.connections.deaf(now + DEAF).is_empty());
-        world.connections.get_mut(id).unwrap().ended = Some(now);
-        assert!(world.connections.deaf(now + DEAF / 2).is_empty());
-        let deaf = world.connections.deaf(now + DEAF);
-        assert_eq!(deaf.into_iter().collect::<Vec<_>>(), [Kind::RelayHl7]);
-        world.connections.remove(id);
-        assert!(world.connections.deaf(now + DEAF).is_empty());
-    }
-
-    #[test]
-    fn subjects_are_never_confused() {
-        let mut world = World::new();
-        let name = |text: &str| -> DeviceName { text.parse().unwrap() };
-        let one = world.connections.subject(&name("ecg-1"));
-        let two = world.connections.subject(&name("ecg-2"));
-        assert_ne!(one, two);
-        assert_eq!(world.connections.subject(&name("ecg-1")), one);
-        let service = |text: &str| -> ServiceName { text.parse().unwrap() };
-        let at: SocketAddr = "10.20.1.10:104".parse().unwrap();
-        let moved: SocketAddr = "10.20.1.11:104".parse().unwrap();
-        let there = world
-            .connections
-            .exchange(&name("ecg-2"), &service("pacs"), at);
-        for other in [(name("ecg-1"), "pacs"), (name("ecg-2"), "his")] {
-            let elsewhere = world.connections.exchange(&other.0, &service(other.1), at);
-            assert_ne!(elsewhere, there);
-        }
-        let elsewhere = world
-            .connections
-            .exchange(&name("ecg-2"), &service("pacs"), moved);
-        assert_ne!(elsewhere, there, "another destination of the same name");
-        assert_eq!(
-            world
-                .connections
-                .exchange(&name("ecg-2"), &service("pacs"), at),
-            there
-        );
-        world.config.devices.remove(&name("ecg-1"));
-        world.connections.keep_subjects(&world.config);
-        assert_eq!(world.connections.subject(&name("ecg-2")), two);
-        let again = world.connections.subject(&name("ecg-1"));
-        assert!(again != one && again != two);
-    }
-}
+pub(super) mod tests;

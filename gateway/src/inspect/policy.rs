@@ -166,7 +166,7 @@ pub fn inward_limit(config: &Config, device: &DeviceName, service: &ServiceName)
     let rules = config.rules_towards(device, service);
     let each = rules.iter().filter_map(|(_, rule)| rule.limit.connections);
     let strictest = each.min().map_or(u64::MAX, u64::from);
-    size(strictest.min(config.limits.connections_per_device))
+    size(strictest.min(config.limits.connections_to_device))
 }
 
 /// Most connections that the device may have to the service at once.
