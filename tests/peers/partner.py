@@ -89,6 +89,76 @@ def result(uid, instances, how):
     return (2 if how == "failures" else 1), dataset
 
 
+def begun(status):
+    """A step as it begins (PS3.4 F.7.2.1)."""
+    dataset = Dataset()
+    for keyword in (
+        "ProcedureCodeSequence",
+        "ReferencedPatientSequence",
+        "PerformedProtocolCodeSequence",
+        "PerformedSeriesSequence",
+    ):
+        setattr(dataset, keyword, [])
+    for keyword in (
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyID",
+        "PerformedStationName",
+        "PerformedLocation",
+        "PerformedProcedureStepEndDate",
+        "PerformedProcedureStepEndTime",
+        "PerformedProcedureStepDescription",
+        "PerformedProcedureTypeDescription",
+    ):
+        setattr(dataset, keyword, "")
+    dataset.Modality = "US"
+    dataset.PerformedStationAETitle = "US07"
+    dataset.PerformedProcedureStepStartDate = "20260102"
+    dataset.PerformedProcedureStepStartTime = "101112"
+    dataset.PerformedProcedureStepStatus = status
+    dataset.PerformedProcedureStepID = "1"
+    scheduled = Dataset()
+    scheduled.ReferencedStudySequence = []
+    scheduled.ScheduledProtocolCodeSequence = []
+    for keyword in (
+        "AccessionNumber",
+        "RequestedProcedureDescription",
+        "ScheduledProcedureStepDescription",
+        "ScheduledProcedureStepID",
+        "RequestedProcedureID",
+    ):
+        setattr(scheduled, keyword, "")
+    scheduled.StudyInstanceUID = "2.25.100"
+    dataset.ScheduledStepAttributesSequence = [scheduled]
+    return dataset
+
+
+def changed(status):
+    """A step as it changes; what has ended says what came of it (PS3.4 F.7.2.2)."""
+    dataset = Dataset()
+    dataset.PerformedProcedureStepStatus = status
+    if status not in ("COMPLETED", "DISCONTINUED"):
+        return dataset
+    dataset.PerformedProcedureStepEndDate = "20260102"
+    dataset.PerformedProcedureStepEndTime = "101212"
+    series = Dataset()
+    for keyword in (
+        "RetrieveAETitle",
+        "SeriesDescription",
+        "PerformingPhysicianName",
+        "OperatorsName",
+    ):
+        setattr(series, keyword, "")
+    series.ReferencedImageSequence = []
+    series.ReferencedNonImageCompositeSOPInstanceSequence = []
+    series.ProtocolName = "ABDOMEN"
+    series.SeriesInstanceUID = "2.25.101"
+    dataset.PerformedSeriesSequence = [series]
+    return dataset
+
+
 def said(status):
     return f"{status.Status:04X}" if "Status" in status else "none"
 
@@ -263,13 +333,12 @@ def ask(host, port, calling, called, what, *more):
         came.wait(2)
     if what == "step":
         instance, first, *rest = more
-        dataset = Dataset()
         if first != "none":
-            dataset.PerformedProcedureStepStatus = first
+            dataset = begun(first)
             status, _ = assoc.send_n_create(dataset, ModalityPerformedProcedureStep, instance)
             print("create", said(status))
         for word in rest:
-            dataset.PerformedProcedureStepStatus = word
+            dataset = changed(word)
             status, _ = assoc.send_n_set(dataset, ModalityPerformedProcedureStep, instance)
             print("set", word, said(status))
     assoc.release()

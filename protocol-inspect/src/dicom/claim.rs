@@ -3,10 +3,11 @@
 //! In: a command, the facts of its data set. Out: what the data set claims to be, a refusal, a status.
 //! Knows nothing of bytes and of rules.
 
-use super::dataset::{Content, Facts, Subject};
+use super::dataset::{Content, Facts, Normalized, Subject};
 use super::dimse::{Command, Direction, Service, status};
 use super::fault::refusal;
 use super::iod;
+use super::normalized;
 use super::sop::{has_level, is_about_a_patient};
 use super::uid::Uid;
 use crate::{Reason, Refusal};
@@ -18,7 +19,7 @@ pub(super) fn content_of(command: &Command) -> Content {
         (_, Direction::Request) if is_query(command.service()) => Content::Query,
         (_, Direction::Response) if is_query(command.service()) => Content::QueryResult,
         (_, Direction::Request | Direction::Response) => {
-            Content::Normalized(command.sop_class().cloned())
+            Content::Normalized(Normalized::of(command))
         }
     }
 }
@@ -81,6 +82,9 @@ pub(super) fn compare(command: &Command, facts: &Facts) -> Result<(), Refusal> {
 
 /// PS3.4 B.2.3: what a storage provider answers; other services translate it.
 pub(super) fn status_of(fault: &Refusal) -> u16 {
+    if let Some(status) = normalized::status_of(&fault.detail) {
+        return status;
+    }
     match fault.reason {
         Reason::Limit | Reason::Rate => status::OUT_OF_RESOURCES,
         Reason::Field if fault.detail == MISMATCH || iod::is_finding(&fault.detail) => {

@@ -18,6 +18,7 @@ mod dimse;
 mod dictionary;
 mod values;
 mod iod;
+mod normalized;
 mod dataset;
 mod exchange;
 mod asked;
@@ -32,7 +33,9 @@ pub use crate::embedded::Kind as DocumentKind;
 pub use approved::{Approved, RefusedMessage};
 pub use association::{Context, Established, Filtered, Peer, Rejection, answer, filter};
 pub use bounds::{IdentityUse, Query};
-pub use dataset::{Brief, Commitment, Content, Facts, StepStatus, Transaction, Walker, tree};
+pub use dataset::{
+    Brief, Commitment, Content, Facts, Normalized, StepStatus, Transaction, Walker, tree,
+};
 pub use dimse::{Command, Denied, Direction, Service, allowed, refusal_response, status};
 pub use fault::Violation;
 pub use message::{Dialogue, Event, Head};

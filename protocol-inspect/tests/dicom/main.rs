@@ -17,6 +17,7 @@ mod data_set;
 mod documents;
 mod elements;
 mod message;
+mod normalized;
 mod pixels;
 mod object;
 mod properties;

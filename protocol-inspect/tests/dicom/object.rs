@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol_inspect::dicom::{
-    Brief, Content, Level, Policy, Profile, Rule, TransferSyntax, Walker,
+    Brief, Content, Direction, Level, Normalized, Policy, Profile, Rule, Service, TransferSyntax,
+    Walker,
 };
 use protocol_inspect::{Base, Severity};
 
@@ -12,7 +13,7 @@ use super::build::{ct, delimiter, element, header, text, ui};
 
 const SR: &str = "1.2.840.10008.5.1.4.1.1.88.33";
 
-fn walk(base: Base, level: Option<Severity>, content: Content, bytes: &[u8]) -> String {
+pub(super) fn walk(base: Base, level: Option<Severity>, content: Content, bytes: &[u8]) -> String {
     let levels = level.map(|severity| (Level::Object, severity));
     let profile = Profile {
         levels: BTreeMap::from_iter(levels),
@@ -93,7 +94,12 @@ fn only_instances_are_judged_and_only_of_known_classes() {
     for content in [
         Content::Query,
         Content::QueryResult,
-        Content::Normalized(None),
+        Content::Normalized(Normalized {
+            service: Service::NCreate,
+            direction: Direction::Request,
+            sop_class: None,
+            type_id: None,
+        }),
     ] {
         assert_eq!(walk(Base::Strict, None, content, &unnamed), "accepts");
     }

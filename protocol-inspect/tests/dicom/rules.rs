@@ -446,7 +446,14 @@ fn queries_name_a_patient_of_the_device() {
 
 #[test]
 fn procedure_steps_name_a_patient_of_the_device() {
-    let bound = rules([with(|rule| rule.bind_patient = true)]);
+    // The steps here have no more than a patient.
+    let bound = rules([with(|rule| {
+        rule.bind_patient = true;
+        rule.profiles = vec![Profile {
+            levels: [(Level::Object, Severity::Ignore)].into(),
+            ..Profile::standard()
+        }];
+    })]);
     let create = |elements: &[Vec<u8>]| {
         let mut set = store_rq(MPPS, INSTANCE);
         set[1] = (0x0100, us(0x0140));

@@ -2,14 +2,24 @@
 
 use std::sync::Arc;
 
-use protocol_inspect::Base;
 use protocol_inspect::dicom::{
-    Brief, Command, Content, StepStatus, Transaction, TransferSyntax, Walker,
+    Brief, Command, Content, Level, Normalized, Policy, Profile, StepStatus, Transaction,
+    TransferSyntax, Walker,
 };
+use protocol_inspect::{Base, Severity};
 
 use super::build::{COMMITMENT, EXPLICIT, US, command, delimiter, element, header, policy, ui, us};
 
 const STEP: &str = "1.2.840.10008.3.1.2.3.3";
+
+/// The data sets here have no more than what is looked at.
+fn unjudged(mut policy: Policy) -> Policy {
+    policy.rules[0].profiles = vec![Profile {
+        levels: [(Level::Object, Severity::Ignore)].into(),
+        ..Profile::of(Base::Standard)
+    }];
+    policy
+}
 
 /// What a data set of this class says; the refusal's place and words if it is refused.
 fn said(class: &str, set: &[u8]) -> Result<Transaction, String> {
@@ -22,8 +32,8 @@ fn said(class: &str, set: &[u8]) -> Result<Transaction, String> {
     ]);
     let request = Command::parse(&request.into(), Base::Standard).unwrap();
     let brief = Brief {
-        content: Content::Normalized(request.sop_class().cloned()),
-        policy: Arc::new(policy(&["N-ACTION"], &[])),
+        content: Content::Normalized(Normalized::of(&request)),
+        policy: Arc::new(unjudged(policy(&["N-ACTION"], &[]))),
         rule: Some(0),
     };
     let mut walker = Walker::new(TransferSyntax::from_uid(EXPLICIT).unwrap(), &brief);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::dimse::{Command, Direction, Service};
 use super::super::policy::{Policy, Rule};
 use super::super::uid::Uid;
 
@@ -14,8 +15,34 @@ pub enum Content {
     Query,
     /// The identifier of an answer to one.
     QueryResult,
-    /// Attributes, actions and events of a normalized instance of this SOP class (PS3.7 10).
-    Normalized(Option<Uid>),
+    /// Attributes, actions and events of a normalized instance (PS3.7 10).
+    Normalized(Normalized),
+}
+
+/// What a data set does to a normalized instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Normalized {
+    /// By which service.
+    pub service: Service,
+    /// Request or response.
+    pub direction: Direction,
+    /// To an instance of which class, if the command says so.
+    pub sop_class: Option<Uid>,
+    /// Event type or action type.
+    pub type_id: Option<u16>,
+}
+
+impl Normalized {
+    /// What the data set of this command does.
+    #[must_use]
+    pub fn of(command: &Command) -> Self {
+        Self {
+            service: command.service(),
+            direction: command.direction(),
+            sop_class: command.sop_class().cloned(),
+            type_id: command.type_id(),
+        }
+    }
 }
 
 /// What a data set is judged by.

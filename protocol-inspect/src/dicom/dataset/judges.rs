@@ -212,10 +212,9 @@ impl Judges {
     pub(super) fn open_sequence(
         &mut self,
         sequence: &Element<'_>,
-        _tell: &mut Tell<'_>,
+        tell: &mut Tell<'_>,
     ) -> Result<(), Refusal> {
-        self.object.open_sequence(sequence.tag);
-        Ok(())
+        self.object.open_sequence(sequence.tag, tell)
     }
 
     /// An item in so many sequences opens.

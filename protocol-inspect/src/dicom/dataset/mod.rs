@@ -42,7 +42,7 @@ use nesting::Nesting;
 use rules::RuleJudge;
 use value::Value;
 
-pub use brief::{Brief, Content};
+pub use brief::{Brief, Content, Normalized};
 pub(super) use candidates::Candidates;
 pub use facts::Facts;
 pub(super) use rules::Subject;

@@ -1,12 +1,14 @@
 //! Which information object a data set is judged as, and by whom (PS3.3).
 //!
 //! In: what the data set claims to be, and what the walk meets. Out: what [`iod::Judge`] finds.
+//! Data sets of normalized instances are judged by what their service asks for (PS3.4), in the same way.
 //! Knows no modules.
 
 use dicom_core::Tag;
 use dicom_core::header::VR;
 
 use super::super::iod;
+use super::super::normalized;
 use super::super::uid::Uid;
 use super::brief::{Brief, Content};
 use super::judges::{Element, Tell};
@@ -23,6 +25,8 @@ pub(super) enum Object {
     Unnamed(Vec<Early>),
     /// Of a known SOP class.
     Judged { class: Uid, judge: Box<iod::Judge> },
+    /// Of a normalized instance, of which a service asks something.
+    Service(Box<normalized::Judge>),
 }
 
 /// An element of the data set before (0008,0016).
@@ -39,7 +43,11 @@ impl Object {
         match &brief.content {
             Content::Instance(Some(class)) => Self::of(class.clone()),
             Content::Instance(None) => Self::Unnamed(Vec::new()),
-            Content::Query | Content::QueryResult | Content::Normalized(_) => Self::None,
+            Content::Normalized(content) => {
+                let judge = normalized::Judge::new(content).map(Box::new);
+                judge.map_or(Self::None, Self::Service)
+            }
+            Content::Query | Content::QueryResult => Self::None,
         }
     }
 
@@ -67,6 +75,9 @@ impl Object {
             }
             self.name(element, tell)?;
         }
+        if let Self::Service(judge) = self {
+            return judge.element(&value(element), tell);
+        }
         let Self::Judged { class, judge } = self else {
             return Ok(());
         };
@@ -74,14 +85,7 @@ impl Object {
             *self = Self::None;
             return Ok(());
         }
-        let value = iod::Value {
-            tag: element.tag,
-            vr: element.vr,
-            length: element.length,
-            bytes: element.value,
-            big_endian: element.big_endian,
-        };
-        judge.element(&value, tell)
+        judge.element(&value(element), tell)
     }
 
     pub(super) fn open_fragments(&mut self, tag: Tag) {
@@ -90,28 +94,36 @@ impl Object {
         }
     }
 
-    pub(super) fn open_sequence(&mut self, tag: Tag) {
-        if let Self::Judged { judge, .. } = self {
-            judge.open_sequence(tag);
+    pub(super) fn open_sequence(&mut self, tag: Tag, tell: &mut Tell<'_>) -> Result<(), Refusal> {
+        match self {
+            Self::Judged { judge, .. } => judge.open_sequence(tag),
+            Self::Service(judge) => judge.open_sequence(tag, tell)?,
+            Self::None | Self::Unknown | Self::Unnamed(_) => {}
         }
+        Ok(())
     }
 
     pub(super) fn open_item(&mut self) {
-        if let Self::Judged { judge, .. } = self {
-            judge.open_item();
+        match self {
+            Self::Judged { judge, .. } => judge.open_item(),
+            Self::Service(judge) => judge.open_item(),
+            Self::None | Self::Unknown | Self::Unnamed(_) => {}
         }
     }
 
     pub(super) fn close_item(&mut self, tell: &mut Tell<'_>) -> Result<(), Refusal> {
         match self {
             Self::Judged { judge, .. } => judge.close_item(tell),
+            Self::Service(judge) => judge.close_item(tell),
             Self::None | Self::Unknown | Self::Unnamed(_) => Ok(()),
         }
     }
 
     pub(super) fn close_sequence(&mut self) {
-        if let Self::Judged { judge, .. } = self {
-            judge.close_sequence();
+        match self {
+            Self::Judged { judge, .. } => judge.close_sequence(),
+            Self::Service(judge) => judge.close_sequence(),
+            Self::None | Self::Unknown | Self::Unnamed(_) => {}
         }
     }
 
@@ -120,6 +132,7 @@ impl Object {
             Self::None | Self::Unnamed(_) => Ok(()),
             Self::Unknown => iod::Tell::finding(tell, SOP_CLASS, Weight::Notice, UNKNOWN),
             Self::Judged { judge, .. } => judge.finish(tell),
+            Self::Service(judge) => judge.finish(tell),
         }
     }
 
@@ -163,6 +176,16 @@ impl Early {
             bytes: &self.value,
             big_endian: self.big_endian,
         }
+    }
+}
+
+fn value<'v>(element: &Element<'v>) -> iod::Value<'v> {
+    iod::Value {
+        tag: element.tag,
+        vr: element.vr,
+        length: element.length,
+        bytes: element.value,
+        big_endian: element.big_endian,
     }
 }
 

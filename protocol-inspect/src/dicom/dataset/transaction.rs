@@ -59,10 +59,10 @@ impl std::fmt::Debug for Commitment {
 impl Transaction {
     /// Nothing is known before the first element.
     pub(super) fn of(brief: &Brief) -> Self {
-        let Content::Normalized(Some(class)) = &brief.content else {
+        let Content::Normalized(content) = &brief.content else {
             return Self::None;
         };
-        match class.as_str() {
+        match content.sop_class.as_ref().map_or("", Uid::as_str) {
             STORAGE_COMMITMENT => Self::Commitment(Box::default()),
             PERFORMED_PROCEDURE_STEP => Self::Step(None),
             _ => Self::None,
@@ -88,7 +88,7 @@ impl Transaction {
 }
 
 impl StepStatus {
-    fn of(value: &[u8]) -> Self {
+    pub(in super::super) fn of(value: &[u8]) -> Self {
         match value.trim_ascii() {
             b"IN PROGRESS" => Self::InProgress,
             b"DISCONTINUED" => Self::Discontinued,

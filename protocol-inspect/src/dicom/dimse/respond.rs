@@ -40,6 +40,8 @@ pub mod status {
     pub const INVALID_ARGUMENT: u16 = 0x0115;
     /// Missing attribute (PS3.7 C.5.9).
     pub const MISSING_ATTRIBUTE: u16 = 0x0120;
+    /// Missing attribute value (PS3.7 C.5.24).
+    pub const MISSING_VALUE: u16 = 0x0121;
     /// No such action type (PS3.7 C.5.10).
     pub const NO_SUCH_ACTION: u16 = 0x0123;
     /// Failure: resource limitation (N-services).
@@ -143,6 +145,10 @@ pub(in super::super) fn for_service(service: Service, wanted: u16) -> u16 {
         Service::CEcho => status::SOP_CLASS_NOT_SUPPORTED,
         // An event report cannot be unauthorized.
         Service::NEventReport if wanted == status::NOT_AUTHORIZED => status::PROCESSING_FAILURE,
+        // Actions and events have arguments where operations have attributes.
+        Service::NAction | Service::NEventReport if wanted == status::INVALID_ATTRIBUTE => {
+            status::INVALID_ARGUMENT
+        }
         Service::NEventReport
         | Service::NGet
         | Service::NSet
