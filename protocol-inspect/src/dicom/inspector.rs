@@ -214,6 +214,7 @@ impl MessageInspector {
         let verdict = self.check_length(data.length).and_then(|()| {
             data.check_room()?;
             data.feed(&pdv.data)?;
+            data.check_room()?;
             if last { data.finish() } else { Ok(()) }
         });
         if let Err(fault) = verdict {
@@ -375,10 +376,10 @@ impl Data {
         self.out.as_ref().is_some_and(|out| !out.is_untouched())
     }
 
-    /// The largest object of a rule is its own bound, in shadow too.
+    /// The largest object of a rule is its own bound, in shadow too. What is deflated is as large as what it inflates to.
     //= C7
     fn check_room(&mut self) -> Result<(), Refusal> {
-        let length = self.length;
+        let length = self.length.max(self.walker.inflated());
         let stores = self.head.command.service() == Service::CStore;
         let candidates = self.walker.candidates();
         if !stores || candidates.narrow(|rule| rule.has_room(length)) {
@@ -433,7 +434,13 @@ impl Data {
             | Reason::Destination
             | Reason::Rate => false,
         };
-        if is_bound || !self.walker.candidates().in_shadow(partial) {
+        // Nobody inflates the rest.
+        let blind = partial && self.walker.is_deflated();
+        let candidates = self.walker.candidates();
+        if is_bound
+            || (blind && !candidates.narrow(|rule| rule.max_object.is_none()))
+            || !candidates.in_shadow(partial)
+        {
             return Err(fault);
         }
         self.is_walking = false;

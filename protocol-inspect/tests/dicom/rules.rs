@@ -7,20 +7,25 @@ use protocol_inspect::dicom::{
 };
 use protocol_inspect::{Base, Patients, Severity, patient_hash};
 
-use super::build::{CT, EXPLICIT, FIND, IMPLICIT, INSTANCE, JPEG, MOVE, Rq, VERIFICATION};
-use super::build::{ac, command, delimiter, element, established, item, parsed_ac, pdv, policy};
+use super::build::{
+    CT, DEFLATED, EXPLICIT, FIND, IMPLICIT, INSTANCE, JPEG, MOVE, Rq, VERIFICATION,
+};
+use super::build::{
+    ac, command, deflated, delimiter, element, established, item, parsed_ac, pdv, policy,
+};
 use super::build::{response, role, store_rq, text, us, user};
 
 pub(super) const GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
 pub(super) const MPPS: &str = "1.2.840.10008.3.1.2.3.3";
 const BIG: &str = "1.2.840.10008.1.2.2";
-pub(super) const CONTEXTS: [(u8, &str, &str); 6] = [
+pub(super) const CONTEXTS: [(u8, &str, &str); 7] = [
     (1, VERIFICATION, IMPLICIT),
     (3, CT, EXPLICIT),
     (5, GET, EXPLICIT),
     (7, FIND, EXPLICIT),
     (9, MOVE, EXPLICIT),
     (11, MPPS, EXPLICIT),
+    (13, CT, DEFLATED),
 ];
 pub(super) const ALL: [&str; 6] = ["C-ECHO", "C-STORE", "C-FIND", "C-GET", "C-MOVE", "N-CREATE"];
 const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -278,6 +283,32 @@ fn the_largest_object() {
     };
     accepts(&most(length), &ct());
     refuses(&most(length - 1), &ct(), 0xa700, "max_object");
+    // What it inflates to counts.
+    let store = |most: u64, bytes: &[u8]| {
+        let set = command(&store_rq(CT, INSTANCE));
+        said(
+            &mut dialogue(&self::rules([with(|rule| {
+                rule.max_object = Some(most);
+                rule.shadow = true;
+            })])),
+            13,
+            &set,
+            bytes,
+        )
+    };
+    let set = put(ct(), 0x0040, 0xa160, "UT", &[b' '; 4096]).concat();
+    let length = u64::try_from(set.len()).unwrap();
+    let small = deflated(&set);
+    assert!(small.len() < 1024);
+    assert_eq!(store(length, &small), Ok("images".to_owned()));
+    let refused = store(length - 1, &small).unwrap_err();
+    assert!(
+        refused.starts_with("A700") && refused.contains("max_object"),
+        "{refused}"
+    );
+    // In shadow a fault ends the walk, and nobody inflates the rest.
+    let cut = &small[..small.len() - 8];
+    assert!(store(length, cut).unwrap_err().starts_with("C000"));
 }
 
 #[test]

@@ -87,6 +87,11 @@ impl Inflater {
         Ok(())
     }
 
+    /// How many bytes came out so far.
+    pub(super) fn inflated(&self) -> u64 {
+        self.inflated
+    }
+
     /// Nothing more comes.
     pub(super) fn finish(&self) -> Result<(), Refusal> {
         if self.ended.is_none() {

@@ -212,6 +212,16 @@ impl Walker {
         self.elements
     }
 
+    /// How many bytes were inflated so far; 0 of what is not deflated.
+    pub(super) fn inflated(&self) -> u64 {
+        self.inflater.as_ref().map_or(0, Inflater::inflated)
+    }
+
+    /// Whether its bytes are deflated.
+    pub(super) fn is_deflated(&self) -> bool {
+        self.syntax == TransferSyntax::Deflated
+    }
+
     /// What is wrong but tolerated, so far.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
