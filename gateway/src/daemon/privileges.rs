@@ -64,10 +64,7 @@ pub(super) fn limit_supervisor() -> Result<(), SealError> {
         });
     }
     limit_bounding_set(held.permitted)?;
-    rustix::thread::set_capabilities_secure_bits(
-        CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED,
-    )
-    .map_err(step("lock NO_ROOT"))?;
+    lock_no_root()?;
     let kept = SUPERVISOR & held.permitted;
     let sets = CapabilitySets {
         effective: kept,
@@ -77,6 +74,16 @@ pub(super) fn limit_supervisor() -> Result<(), SealError> {
     rustix::thread::set_capabilities(None, sets).map_err(step("limit the capabilities"))?;
     rustix::thread::set_no_new_privs(true).map_err(step("set no_new_privs"))?;
     no_core_dumps()
+}
+
+/// A service manager may have done it already, and have kept the power to do it.
+fn lock_no_root() -> Result<(), SealError> {
+    let wanted = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
+    let held = rustix::thread::capabilities_secure_bits().map_err(step("read the secure bits"))?;
+    if held.contains(wanted) {
+        return Ok(());
+    }
+    rustix::thread::set_capabilities_secure_bits(wanted).map_err(step("lock NO_ROOT"))
 }
 
 /// What is not in the bounding set cannot come back by any execution, of a worker or of `nft`.
