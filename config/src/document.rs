@@ -15,6 +15,7 @@ use crate::name::{DeviceName, InvalidName, ProfileName, RoleName, RuleName, Serv
 use crate::problem::{At, Fault, Place, Problems};
 use crate::section::{Keys, Section, place};
 use crate::source::Source;
+use crate::table::appliance::RawAppliance;
 use crate::table::audit::RawAudit;
 use crate::table::device::RawDevice;
 use crate::table::hospital::RawHospital;
@@ -24,7 +25,8 @@ use crate::table::service::RawService;
 use crate::table::test::RawTest;
 use crate::table::wireguard::RawWireGuard;
 use crate::table::{
-    audit, device, gateway, hospital, limits, profile, role, rule, service, test, wireguard,
+    appliance, audit, device, gateway, hospital, limits, profile, role, rule, service, test,
+    wireguard,
 };
 
 /// All tables of all files.
@@ -45,6 +47,7 @@ pub(crate) struct Document {
     pub(crate) rules: BTreeMap<RuleName, RawRule>,
     pub(crate) limits: Limits,
     pub(crate) audit: RawAudit,
+    pub(crate) appliance: Option<RawAppliance>,
     pub(crate) tests: Vec<RawTest>,
 }
 
@@ -52,8 +55,20 @@ pub(crate) struct Document {
 pub(crate) const MAIN: Keys = Keys {
     table: "lazaret.toml",
     known: &[
-        "schema", "gateway", "tunnel", "hospital", "service", "device", "role", "profile", "rule",
-        "limits", "audit", "test",
+        "schema",
+        "gateway",
+        "tunnel",
+        "hospital",
+        "service",
+        "device",
+        "role",
+        "profile",
+        "rule",
+        "limits",
+        "audit",
+        "appliance",
+        "secrets",
+        "test",
     ],
     later: &[],
 };
@@ -140,6 +155,11 @@ impl Document {
             };
             Section::new("this file".to_owned(), top, root, &keys, problems)
         };
+        if let Some(place) = section.place_of_key("secrets") {
+            let fault = Fault::new("secrets do not belong in a configuration that is in force");
+            let help = "`[secrets]` stands only in a file that `lazaret setup import` reads; here keys are in files of their own";
+            problems.report(fault.help(help).at(place));
+        }
         section.named("service", &service::KEYS, &mut self.services, service::read);
         section.named("device", &device::KEYS, &mut self.devices, device::read);
         section.named("role", &role::KEYS, &mut self.roles, |section| At {
@@ -182,6 +202,9 @@ impl Document {
         if let Some(section) = main.optional_table("audit", "[audit]", &audit::KEYS) {
             self.audit = audit::read(&section);
         }
+        self.appliance = main
+            .optional_table("appliance", "[appliance]", &appliance::KEYS)
+            .map(|section| appliance::read(&section));
     }
 }
 
@@ -199,6 +222,28 @@ impl<'a> Section<'a> {
     fn optional_table(&self, key: &str, title: &str, keys: &Keys) -> Option<Self> {
         let (name, value) = self.entry(key)?;
         self.open(name, value, title.to_owned(), keys)
+    }
+
+    /// Tables that have a name each, whatever the names may be; `{}` in the title is for it.
+    pub(crate) fn children(&self, key: &str, title: &str, keys: &Keys) -> Vec<(&'a str, Self)> {
+        let Some((_, value)) = self.entry(key) else {
+            return Vec::new();
+        };
+        let Some(tables) = value.get_ref().as_table() else {
+            let what = format!("expected tables like {}", keys.table);
+            self.report(key, Fault::new(what));
+            return Vec::new();
+        };
+        let mut children = Vec::new();
+        for (name, value) in tables {
+            let text: &'a str = name.get_ref();
+            let title = title.replace("{}", text);
+            children.extend(
+                self.open(name, value, title, keys)
+                    .map(|child| (text, child)),
+            );
+        }
+        children
     }
 
     /// Tables that have a name each.
@@ -318,7 +363,7 @@ impl Header for At<Role> {
 fn misplaced(file: usize, root: &DeTable<'_>, problems: &Problems) {
     for key in root.keys() {
         let name: &str = key.get_ref();
-        if MAIN.known.contains(&name) && !PART.known.contains(&name) {
+        if MAIN.known.contains(&name) && !PART.known.contains(&name) && name != "secrets" {
             let fault = Fault::new(format!("`{name}` belongs in lazaret.toml"))
                 .help("files in conf.d have services, devices, roles, profiles, rules and tests");
             problems.report(fault.at(place(file, key)));
@@ -408,6 +453,9 @@ pub(crate) const TABLES: &[&Keys] = &[
     &rule::LIMIT,
     &limits::KEYS,
     &audit::KEYS,
+    &appliance::KEYS,
+    &appliance::INTERFACE,
+    &appliance::UPDATE,
     &test::KEYS,
 ];
 

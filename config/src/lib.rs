@@ -12,17 +12,23 @@ mod check;
 mod load;
 mod name;
 mod model;
+mod appliance;
 mod dicom;
 mod profile;
 mod decide;
 mod inward;
 mod explain;
 mod secret;
+mod certificate;
 mod problem;
 mod error;
 mod excerpt;
 mod suggest;
 
+pub use appliance::{
+    Addressing, Appliance, ApplianceInterface, InterfaceMatch, TimeServer, Update,
+};
+pub use certificate::{CertificateError, certificates, read_certificates};
 pub use dicom::{DicomLevel, DicomProfile, DicomQuery, OWN_TITLE, UserIdentity};
 pub use error::{ConfigError, ConfigErrors, Remark, Spot};
 pub use explain::{Explanation, TestFailure};

@@ -64,6 +64,9 @@ fn build(
         wireguard: document.wireguard?.into_model(dir)?,
         hospital: document.hospital?.into_model()?,
         audit: document.audit.into_model(&gateway.state_dir),
+        appliance: document
+            .appliance
+            .map(|appliance| appliance.into_model(&gateway.name, dir)),
         gateway,
         patient_key,
         limits: document.limits,

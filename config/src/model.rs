@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::appliance::Appliance;
 use crate::dicom::{DicomQuery, UserIdentity};
 use crate::name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
 use crate::profile::{ProfileChoice, SiteProfile};
@@ -39,6 +40,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[audit]`.
     pub audit: Audit,
+    /// `[appliance]`; `None` on a server that is looked after by somebody else.
+    pub appliance: Option<Appliance>,
     /// `[[test]]`.
     pub tests: Vec<Test>,
     /// What would take long to search for; only the loader makes it, so only the loader makes a `Config`.

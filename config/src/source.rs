@@ -1,4 +1,4 @@
-//! Reads the files of a configuration directory. This and `secret.rs` are the only places that read files.
+//! Reads the files of a configuration directory. This, `secret.rs` and `certificate.rs` are the only places that read files.
 
 use std::fs;
 use std::io::{self, Read};

@@ -56,7 +56,7 @@ fn every_message_belongs_to_a_file() {
 
 #[test]
 fn examples_load_and_their_tests_hold() {
-    for example in ["minimal", "clinic", "hospital"] {
+    for example in ["minimal", "clinic", "hospital", "appliance"] {
         let dir = keys();
         copy(&root("examples").join(example), dir.path());
         let config = Config::load(dir.path()).unwrap_or_else(|errors| panic!("{errors}"));
@@ -213,6 +213,8 @@ fn keys() -> tempfile::TempDir {
         ("dr-martin.psk", KEY, 0o600),
         ("open.key", KEY, 0o644),
         ("short.key", "c2hvcnQ=", 0o600),
+        ("root.pem", ROOT, 0o644),
+        ("hospital-root.pem", ROOT, 0o644),
     ] {
         let path = dir.path().join(name);
         fs::write(&path, contents).unwrap();
@@ -288,5 +290,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// A key like any other, for files.
 const KEY: &str = "aFiEC1rdOSD8G/y+rgmvawrIkFQyJlygWGYebd/qM+s=\n";
+/// What has the shape of a certificate.
+const ROOT: &str = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
 /// The key that some bad files hold where it does not belong.
 const SECRET: &str = "o8acdREAFXWtInzryTMBqAhyIjQu8Mts";

@@ -1,5 +1,6 @@
 //! Checks across tables: what each table says alone is right, but together it may not be.
 
+mod appliance;
 mod devices;
 mod inward;
 mod networks;
@@ -10,6 +11,7 @@ pub(crate) mod secrets;
 mod services;
 mod tests;
 
+pub(crate) use networks::is_reserved;
 pub(crate) use profiles::names as names_of_profiles;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +35,7 @@ pub(crate) fn check(document: &Document, dir: &Path, problems: &Problems) {
     overlap::check(document, problems);
     tests::check(document, &members, problems);
     secrets::check(document, dir, problems);
+    appliance::check(document, dir, problems);
 }
 
 /// Who has which role.

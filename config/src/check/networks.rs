@@ -46,7 +46,7 @@ pub(super) fn check(document: &Document, problems: &Problems) {
 }
 
 /// Whether the address means the whole network or all of its hosts.
-pub(super) fn is_reserved(network: &IpNet, address: IpAddr) -> bool {
+pub(crate) fn is_reserved(network: &IpNet, address: IpAddr) -> bool {
     match network {
         IpNet::V4(v4) if v4.prefix_len() <= 30 => {
             address == network.network() || address == network.broadcast()

@@ -210,7 +210,7 @@ fn bad_times() -> Fault {
         .help("from 00:00 to 24:00, with two digits each")
 }
 
-fn zone_of(name: &str) -> Result<TimeZone, Fault> {
+pub(crate) fn zone_of(name: &str) -> Result<TimeZone, Fault> {
     if let Ok(zone) = TimeZone::get(name) {
         return Ok(zone);
     }

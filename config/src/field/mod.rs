@@ -7,6 +7,7 @@ pub(crate) mod document;
 pub(crate) mod hl7;
 pub(crate) mod hours;
 pub(crate) mod key;
+pub(crate) mod machine;
 pub(crate) mod net;
 pub(crate) mod party;
 pub(crate) mod path;

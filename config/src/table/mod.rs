@@ -1,5 +1,6 @@
 //! One file per table: its keys, and what each of them reads.
 
+pub(crate) mod appliance;
 pub(crate) mod audit;
 pub(crate) mod device;
 pub(crate) mod dicom;
