@@ -119,7 +119,7 @@ pub(crate) fn read_profiles(
 }
 
 /// Whether a file is TOML; says why not.
-fn parse(
+pub(crate) fn parse(
     file: usize,
     source: &Source,
     problems: &Problems,
@@ -456,6 +456,7 @@ pub(crate) const TABLES: &[&Keys] = &[
     &appliance::KEYS,
     &appliance::INTERFACE,
     &appliance::UPDATE,
+    &crate::table::secrets::KEYS,
     &test::KEYS,
 ];
 

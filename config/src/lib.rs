@@ -20,6 +20,7 @@ mod inward;
 mod explain;
 mod secret;
 mod certificate;
+mod import;
 mod problem;
 mod error;
 mod excerpt;
@@ -35,6 +36,7 @@ pub use explain::{Explanation, TestFailure};
 pub use field::document::DOCUMENT_KINDS;
 pub use field::net::InvalidPort;
 pub use field::party::{InvalidParty, InvalidTarget};
+pub use import::{ImportFile, Secrets, check_password};
 pub use inward::{Entrance, Inward, Why};
 pub use model::*;
 pub use name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
@@ -42,5 +44,5 @@ pub use profile::{
     ContentLevel, Decimal, FieldPath, MessageProfile, Observation, ProfileChoice, Severity,
     SiteProfile, profile_from_file,
 };
-pub use secret::{Key, KeyFileError, read_key};
+pub use secret::{Hidden, Key, KeyFileError, read_key};
 pub use source::{Source, patient_key_file, runtime_dir, sources};

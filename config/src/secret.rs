@@ -15,6 +15,10 @@ use base64::engine::general_purpose::STANDARD;
 /// A secret key of 32 bytes.
 pub struct Key([u8; 32]);
 
+/// A text that is wiped when it is dropped and never printed: a password, or the contents of a key file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(Vec<u8>);
+
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
@@ -70,7 +74,8 @@ pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     key
 }
 
-fn decode(text: &[u8]) -> Result<Key, KeyFileError> {
+/// The key of a line of base64.
+pub(crate) fn decode(text: &[u8]) -> Result<Key, KeyFileError> {
     // The decoder wants room for what the length may hold before it looks at the padding.
     let mut bytes = [0; 33];
     let mut key = Key([0; 32]);
@@ -84,6 +89,32 @@ fn decode(text: &[u8]) -> Result<Key, KeyFileError> {
     };
     wipe(&mut bytes);
     good.then_some(key).ok_or(KeyFileError::NotAKey)
+}
+
+impl Hidden {
+    /// Hides a text.
+    #[must_use]
+    pub fn new(text: impl Into<Vec<u8>>) -> Self {
+        Self(text.into())
+    }
+
+    /// What is hidden.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(…)")
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
 }
 
 impl Key {

@@ -48,11 +48,8 @@ fn gateways(interface: &RawInterface, problems: &Problems) {
                 None => problem,
             });
         }
-        let earlier = interface.gateways.iter().take(number);
-        if let Some(first) = earlier
-            .filter(|other| other.value.is_ipv4() == at.value.is_ipv4())
-            .next_back()
-        {
+        let mut earlier = interface.gateways.iter().take(number);
+        if let Some(first) = earlier.rfind(|other| other.value.is_ipv4() == at.value.is_ipv4()) {
             let problem = Fault::new("two gateways of one family").at(at.place);
             problems.report(problem.also(first.place, "the first"));
         }

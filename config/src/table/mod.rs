@@ -10,6 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod profile;
 pub(crate) mod role;
 pub(crate) mod rule;
+pub(crate) mod secrets;
 pub(crate) mod service;
 pub(crate) mod test;
 pub(crate) mod wireguard;
