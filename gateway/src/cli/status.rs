@@ -51,6 +51,10 @@ fn render(status: &Status) -> String {
             &format!("undone in {} unless you run: lazaret confirm", period(left)),
         ]);
     }
+    if let Some(draining) = status.draining {
+        let left = period(draining.seconds);
+        text.row(["", &format!("draining: nothing new is taken, what is left ends in {left}")]);
+    }
     text.row(["tunnel", &format!("{listen} on {interface}")]);
     text.row([
         "table",
@@ -103,7 +107,7 @@ fn render(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::message::{DeviceCounts, WorkerStatus};
+    use crate::control::message::{DeviceCounts, Draining, WorkerStatus};
 
     fn status() -> Status {
         let worker = |name: &str, pid, restarts| WorkerStatus {
@@ -117,6 +121,7 @@ mod tests {
             uptime_seconds: 11_520,
             config: "4f3c9a0b1d2e".repeat(6),
             confirm_seconds: Some(95),
+            draining: None,
             listen: "[::]:51820".parse().unwrap(),
             interface: "lz-wg".to_owned(),
             workers: vec![
@@ -143,6 +148,7 @@ mod tests {
         assert_eq!(exit(&good), Exit::Ok);
         let bad = Status {
             confirm_seconds: None,
+            draining: Some(Draining { seconds: 42 }),
             table: TableStatus::Drifted("chain input is missing".to_owned()),
             journal: JournalStatus::Failed("no space left on device".to_owned()),
             workers: Vec::new(),

@@ -43,6 +43,13 @@ pub enum Request {
     },
     /// Recently denied flows, newest first.
     Denied,
+    /// Try tunnel, table, journal and relays, with exchanges that the gateway plays itself.
+    Probe,
+    /// Take no new connections and let the inspected ones end between two exchanges.
+    Drain {
+        /// End what is left after so many seconds; `None` takes it back.
+        timeout_seconds: Option<u64>,
+    },
 }
 
 /// What to end.
@@ -82,6 +89,11 @@ pub enum Response {
     Denied {
         /// Newest first.
         flows: Vec<DeniedFlow>,
+    },
+    /// To [`Request::Probe`].
+    Probed {
+        /// In a fixed order.
+        parts: Vec<Probed>,
     },
     /// Done.
     Done {
@@ -128,6 +140,9 @@ pub struct Status {
     pub config: String,
     /// Seconds until the last change is undone, if it must be confirmed.
     pub confirm_seconds: Option<u64>,
+    /// Set while no new connections are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Draining>,
     /// Where the tunnel listens.
     pub listen: SocketAddr,
     /// The TUN interface.
@@ -146,6 +161,24 @@ pub struct Status {
     pub forwarded: u64,
     /// Messages refused since the start.
     pub refused: u64,
+}
+
+/// What a part of the gateway did when it was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// `tunnel`, `table`, `journal`, `hl7`, `hl7-refusal`, `dicom`, `dicom-refusal`.
+    pub part: String,
+    /// Microseconds from the beginning of the probe.
+    pub micros: u64,
+    /// Why it is not as it should be; none if it is.
+    pub failed: Option<String>,
+}
+
+/// The gateway takes nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// Until what is under way is ended.
+    pub seconds: u64,
 }
 
 /// How a worker fares.

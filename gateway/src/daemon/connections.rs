@@ -53,6 +53,8 @@ pub(super) struct Connections {
 /// Why an intercepted connection is closed at once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unwelcome {
+    #[error("the gateway takes nothing new before it restarts")]
+    Draining,
     #[error("the connection was not steered here")]
     NotSteered,
     #[error("the source is not the address of a device")]

@@ -78,6 +78,9 @@ impl Supervisor {
                 return reset(&stream);
             }
         };
+        if self.draining.is_some() {
+            return self.unwelcome(&stream, flow, &Unwelcome::Draining);
+        }
         let (now, wall) = (self.clock.now(), self.clock.wall());
         let id = match self
             .connections
@@ -150,6 +153,7 @@ impl Supervisor {
                 self.workers.set_ready(kind);
                 self.announce();
             }
+            FromRelay::Connect { id } if self.probe_connect(kind, id) => {}
             FromRelay::Connect { id } => self.connect(kind, id),
             FromRelay::Spool { id } => self.spool(kind, id),
             FromRelay::Decided(decisions) => {
@@ -379,6 +383,7 @@ impl Supervisor {
                 self.outbox.flushed(request);
                 self.outbox.deliver(to_audit(self.workers.audit.as_ref()));
                 self.relieve_relays();
+                self.probe_journal();
             }
         }
     }

@@ -200,7 +200,8 @@ impl Supervisor {
         let connections = usize::try_from(self.config.limits.connections).unwrap_or(usize::MAX);
         worker.send(
             ToRelay::Start {
-                connections,
+                // Room for the supervisor's own.
+                connections: connections.saturating_add(super::probe::CONNECTIONS),
                 memory: RELAY_MEMORY,
             },
             Vec::new(),

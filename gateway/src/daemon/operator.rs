@@ -35,6 +35,14 @@ struct Question {
     deadline: Option<Instant>,
 }
 
+impl Questions {
+    /// A number under which the tunnel can be asked.
+    pub(super) fn number(&mut self) -> u64 {
+        self.last = self.last.saturating_add(1);
+        self.last
+    }
+}
+
 impl Supervisor {
     /// An operator asks. Whoever reaches the socket is root or the gateway's own user.
     pub(super) fn asked(&mut self, stream: UnixStream, request: Request, uid: u32) {
@@ -50,10 +58,12 @@ impl Supervisor {
                     flows: self.denied.list(self.clock.now()),
                 },
             ),
+            Request::Probe => self.probe(stream, uid),
             Request::Apply { .. }
             | Request::Confirm
             | Request::Standing { .. }
-            | Request::Kill { .. } => {
+            | Request::Kill { .. }
+            | Request::Drain { .. } => {
                 let (command, about) = name(&request);
                 let response = self.change(request, uid);
                 let result = match &response {
@@ -63,6 +73,7 @@ impl Supervisor {
                     | Response::Devices { .. }
                     | Response::Sessions { .. }
                     | Response::Denied { .. }
+                    | Response::Probed { .. }
                     | Response::Done { .. } => "done".to_owned(),
                 };
                 self.record(Event::Command {
@@ -110,9 +121,14 @@ impl Supervisor {
             Request::Kill {
                 target: KillTarget::Device(device),
             } => self.kill_device(&device),
-            Request::Status | Request::Devices { .. } | Request::Sessions | Request::Denied => {
-                failed(Failure::Internal, "this request changes nothing")
+            Request::Drain { timeout_seconds } => {
+                self.drain_for(timeout_seconds.map(Duration::from_secs))
             }
+            Request::Status
+            | Request::Devices { .. }
+            | Request::Sessions
+            | Request::Denied
+            | Request::Probe => failed(Failure::Internal, "this request changes nothing"),
         }
     }
 
@@ -195,8 +211,7 @@ impl Supervisor {
 
     /// Some answers need the tunnel's figures.
     fn ask_tunnel(&mut self, stream: UnixStream, request: Request) {
-        self.questions.last = self.questions.last.saturating_add(1);
-        let number = self.questions.last;
+        let number = self.questions.number();
         let deadline = self.clock.now().checked_add(PATIENCE);
         let question = Question {
             stream,
@@ -215,6 +230,9 @@ impl Supervisor {
     }
 
     pub(super) fn tunnel_status(&mut self, request: u64, peers: Vec<PeerStatus>, _dropped: u64) {
+        if self.probe_tunnel_answered(request) {
+            return;
+        }
         if let Some(question) = self.questions.waiting.remove(&request) {
             self.answer_question(question, &peers);
         }
@@ -240,6 +258,8 @@ impl Supervisor {
             | Request::Standing { .. }
             | Request::Sessions
             | Request::Kill { .. }
+            | Request::Probe
+            | Request::Drain { .. }
             | Request::Denied => Response::Status(Box::new(self.status(peers))),
         };
         answer(question.stream, response);
@@ -330,6 +350,7 @@ impl Supervisor {
                 .unconfirmed
                 .as_ref()
                 .map(|trial| trial.deadline.saturating_duration_since(now).as_secs()),
+            draining: self.draining(),
             listen: self.config.wireguard.listen,
             interface: self.config.wireguard.interface.clone(),
             workers: self.workers.list(),
@@ -373,6 +394,13 @@ fn name(request: &Request) -> (String, String) {
         Request::Devices { .. } => ("device list", String::new()),
         Request::Sessions => ("session list", String::new()),
         Request::Denied => ("flow denied", String::new()),
+        Request::Probe => ("probe", String::new()),
+        Request::Drain {
+            timeout_seconds: Some(seconds),
+        } => ("drain", format!("within {seconds} s")),
+        Request::Drain {
+            timeout_seconds: None,
+        } => ("drain", "no longer".to_owned()),
     };
     (command.to_owned(), about)
 }
@@ -385,7 +413,7 @@ fn failed(kind: Failure, why: &str) -> Response {
 }
 
 /// Answers in a task of its own: an operator who does not read must not hold up the house.
-fn answer(mut stream: UnixStream, response: Response) {
+pub(super) fn answer(mut stream: UnixStream, response: Response) {
     tokio::spawn(async move {
         if let Err(error) = server::respond(&mut stream, &response).await {
             debug!(%error, "an operator did not wait for the answer");

@@ -18,6 +18,8 @@ pub(super) struct Outbox {
     /// The number of the flush that is under way, and how many of `unsynced` it covers.
     flush: Option<(u64, usize)>,
     flushes: u64,
+    /// The last flush that was answered.
+    done: u64,
     /// Deaths of the audit process since it last synced anything.
     deaths: u32,
     lost: u64,
@@ -37,6 +39,7 @@ impl Default for Outbox {
             unsynced: VecDeque::new(),
             flush: None,
             flushes: 0,
+            done: 0,
             deaths: 0,
             lost: 0,
             synced: 0,
@@ -122,9 +125,20 @@ impl Outbox {
     pub(super) fn flushed(&mut self, request: u64) {
         if let Some((_, covered)) = self.flush.take_if(|(asked, _)| *asked == request) {
             self.unsynced.drain(..covered.min(self.unsynced.len()));
+            self.done = request;
             self.deaths = 0;
             self.synced = self.synced.saturating_add(1);
         }
+    }
+
+    /// The number of the first flush that can cover what is put from now on.
+    pub(super) fn next_flush(&self) -> u64 {
+        self.flushes.saturating_add(1)
+    }
+
+    /// Whether the flush of this number, or a later one, is on the disk, and everything before it.
+    pub(super) fn has_flushed(&self, number: u64) -> bool {
+        self.done >= number
     }
 
     /// The audit process died. If the same events were there each time, one of them may be the reason.

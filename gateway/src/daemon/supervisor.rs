@@ -18,6 +18,7 @@ use super::clock::SystemClock;
 use super::connections::Connections;
 use super::credit::Credit;
 use super::denied::{Allowance, Denied};
+use super::drain::Drain;
 use super::enforce::{self, EnforceError};
 use super::ground::Ground;
 use super::life::Workers;
@@ -25,6 +26,7 @@ use super::notify;
 use super::operator::Questions;
 use super::outbox::Outbox;
 use super::privileges::{self, SealError};
+use super::probe::{Part, Probes};
 use super::reload::{self, Checked, Unconfirmed};
 use super::transactions::Transactions;
 use super::worker::{self, Kind};
@@ -63,6 +65,11 @@ pub(super) enum Input {
         uid: u32,
     },
     Denied(Vec<DeniedPacket>),
+    Probed {
+        round: u64,
+        part: Part,
+        result: Result<(), String>,
+    },
 }
 
 /// What the supervisor knows and holds.
@@ -85,6 +92,8 @@ pub(super) struct Supervisor {
     /// Whether new connections are taken from the listeners.
     pub(super) taking: watch::Sender<bool>,
     pub(super) questions: Questions,
+    pub(super) probes: Probes,
+    pub(super) draining: Option<Drain>,
     pub(super) plan: Plan,
     pub(super) drift: Option<String>,
     /// Flows that must end and could not be ended yet.
@@ -210,6 +219,8 @@ impl Supervisor {
             refusals: Allowance::default(),
             taking: watch::Sender::new(true),
             questions: Questions::default(),
+            probes: Probes::default(),
+            draining: None,
             plan,
             drift: None,
             uncut: BTreeSet::new(),
@@ -297,6 +308,11 @@ impl Supervisor {
                 uid,
             } => self.asked(stream, request, uid),
             Input::Denied(packets) => self.packets_denied(&packets),
+            Input::Probed {
+                round,
+                part,
+                result,
+            } => self.probed(round, part, result),
         }
     }
 
@@ -306,6 +322,8 @@ impl Supervisor {
         self.deliver_events();
         self.report_denied(now);
         self.answer_late_questions(now);
+        self.end_late_probe(now);
+        self.cut_undrained(now);
         self.kill_deaf_relays(now);
         self.kill_stuck_audit(now);
         self.restart_due_workers(now);
@@ -367,7 +385,7 @@ impl Supervisor {
         while self.workers.relays_live() {
             tokio::select! {
                 Some(input) = queue.recv() => match input {
-                    Input::Accepted(_) | Input::Asked { .. } | Input::Denied(_) => {}
+                    Input::Accepted(_) | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. } => {}
                     Input::WorkerEnded { kind, generation, .. } => if self.workers.is_current(kind, generation) {
                         self.ended_at_last(kind);
                     },
@@ -415,7 +433,7 @@ impl Supervisor {
                         self.deliver_events();
                     }
                     Input::WorkerEnded { .. } | Input::Accepted(_) | Input::Relay(..) | Input::Tunnel(_)
-                    | Input::Upstream { .. } | Input::Asked { .. } | Input::Denied(_) => {}
+                    | Input::Upstream { .. } | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. } => {}
                 },
                 () = &mut deadline => {
                     error!("the journal was not closed in time");

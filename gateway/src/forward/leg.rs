@@ -97,7 +97,7 @@ impl Leg {
     pub(super) fn new(socket: OwnedFd, patience: Duration) -> io::Result<Self> {
         let stream = std::net::TcpStream::from(socket);
         stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
+        undelayed(&stream)?;
         reset_on_close(&stream)?;
         Ok(Self {
             stream: TcpStream::from_std(stream)?,
@@ -335,6 +335,14 @@ pub(super) fn refuse(socket: OwnedFd) {
 
 fn reset_on_close(stream: &std::net::TcpStream) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(stream, Some(Duration::ZERO))?)
+}
+
+/// What is no TCP socket has no delay either: the supervisor's probes come over socket pairs.
+fn undelayed(stream: &std::net::TcpStream) -> io::Result<()> {
+    match stream.set_nodelay(true) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+        set => set,
+    }
 }
 
 fn is_later(error: &io::Error) -> bool {

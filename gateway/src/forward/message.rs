@@ -79,6 +79,11 @@ pub enum ToRelay {
         /// Of all that were sent.
         decisions: u64,
     },
+    /// End a connection once nothing is under way on it.
+    Finish {
+        /// Which connection.
+        id: ConnectionId,
+    },
     /// Finish what is under way, take nothing new, then exit.
     Drain,
 }
