@@ -354,3 +354,6 @@ const MAX_ASKERS: usize = 16;
 pub(super) const CONNECTIONS: usize = 8;
 /// The number of no device and of no exchange.
 const NOBODY: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests;
