@@ -15,6 +15,7 @@
     reason = "test equipment reads the clock and fails by panicking"
 )]
 
+mod appliance;
 mod lab;
 mod process;
 mod site;
@@ -31,6 +32,7 @@ pub mod modality;
 pub mod tunnel;
 pub mod wait;
 
+pub use appliance::Appliance;
 pub use clinic::Clinic;
 pub use device::{Device, wan4, wan6};
 pub use dicom::{Images, data_set, peer_program};

@@ -1,0 +1,107 @@
+//! Updates that were tampered with, and a disk that was: nothing of them runs.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use e2e::Lab;
+
+use crate::hospital::{Hospital, PASSWORD};
+
+/// Does something to a served update.
+type Damage = fn(&Path);
+
+#[test]
+fn tampered_updates_are_refused_before_anything_is_written() {
+    Lab::run(|lab| {
+        let mut hospital = Hospital::open(lab);
+        let updates = hospital.serve_updates();
+        let mut appliance = hospital.appliance("1");
+        appliance.log_in(PASSWORD);
+        let before = appliance.lazaret("update status");
+
+        let refused: [(&str, Damage); 5] = [
+            ("signature", |served| {
+                turn_a_bit(&served.join("manifest.json.sig"), 10)
+            }),
+            ("signature", |served| {
+                turn_a_bit(&served.join("manifest.json"), 40)
+            }),
+            ("signature", |served| {
+                std::fs::remove_file(served.join("manifest.json.sig")).unwrap()
+            }),
+            ("does not", |served| turn_a_bit(&payload(served), 5 << 20)),
+            ("does not", |served| truncate(&payload(served), 6 << 20)),
+        ];
+        for (word, damage) in refused {
+            damage(&updates.offer("2"));
+            let said = appliance.lazaret("update apply");
+            assert!(said.contains(word), "{said}");
+            assert_eq!(appliance.lazaret("update status"), before);
+        }
+        hospital.work();
+    });
+}
+
+/// A changed block of the root file system is noticed when it is read: the machine stops instead of running it.
+#[test]
+fn a_changed_root_does_not_boot() {
+    Lab::run(|lab| {
+        let hospital = Hospital::open(lab);
+        let mut appliance = hospital.appliance("1");
+        appliance.cut_power();
+        let (start, length) = partition(appliance.disk(), "lazaret_1");
+        let mut disk = File::options().write(true).open(appliance.disk()).unwrap();
+        // The second half of the file system: data, not its first block only.
+        for at in (start + (1 << 20)..start + length / 4).step_by(1 << 16) {
+            disk.seek(SeekFrom::Start(at)).unwrap();
+            disk.write_all(&[0x5a; 4096]).unwrap();
+        }
+        drop(disk);
+        appliance.power_on();
+        let (which, said) = appliance.wait_for_any(&["verity", "panic", "is in service"]);
+        assert_ne!(which, 2, "{said}");
+    });
+}
+
+fn payload(served: &Path) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(served)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .max_by_key(|path| std::fs::metadata(path).unwrap().len())
+        .unwrap()
+}
+
+fn turn_a_bit(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn truncate(path: &Path, length: u64) {
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(length)
+        .unwrap();
+}
+
+/// Where a partition with this name begins and how long it is, in bytes, from the table itself.
+fn partition(disk: &Path, label: &str) -> (u64, u64) {
+    let mut table = vec![0; 34 * 512];
+    File::open(disk).unwrap().read_exact(&mut table).unwrap();
+    let entries = table[1024..].chunks(128);
+    let name: Vec<u8> = label
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .chain([0, 0])
+        .collect();
+    let entry = entries
+        .into_iter()
+        .find(|entry| entry[56..].starts_with(&name))
+        .expect("the partition");
+    let number = |at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().unwrap());
+    (number(32) * 512, (number(40) + 1 - number(32)) * 512)
+}
