@@ -3,12 +3,16 @@
 //! In: bytes, and an unlinked file of the supervisor. Out: the same bytes in the same order, or an error.
 //! The file holds sealed blocks of one size under a random key that never leaves this process;
 //! the last, incomplete block stays in memory. What the blocks mean is not known here.
+//!
+//! Blocks are written over those of the message before, because a file system takes far longer to find new ones:
+//! whoever has a spool gives them back when it was empty for a while.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use rustix::buffer::spare_capacity;
 use zeroize::{Zeroize, Zeroizing};
 
 /// One message's bytes, appended and read back once.
@@ -16,8 +20,10 @@ pub struct Spool {
     file: OwnedFd,
     /// Made anew by [`Self::clear`], so that a nonce is never used twice under a key.
     cipher: LessSafeKey,
-    /// Blocks in the file.
+    /// Blocks in the file that open.
     sealed: u64,
+    /// Blocks in the file, of this message or of earlier ones.
+    written: u64,
     /// The block that is not full yet.
     tail: Zeroizing<Vec<u8>>,
     /// Where reading stands.
@@ -54,6 +60,7 @@ impl Spool {
             file,
             cipher: fresh_cipher()?,
             sealed: 0,
+            written: 0,
             tail: Zeroizing::new(Vec::with_capacity(BLOCK + TAG)),
             reading: None,
         })
@@ -118,7 +125,24 @@ impl Spool {
         self.sealed = 0;
         self.tail.zeroize();
         self.reading = None;
-        rustix::fs::ftruncate(&self.file, 0).map_err(io::Error::from)?;
+        self.keep(MOST_KEPT)
+    }
+
+    /// Gives the blocks back to the disk, whoever else has the file open. What was in them is lost.
+    ///
+    /// # Errors
+    /// When the file system says no.
+    pub fn give_back(&mut self) -> Result<(), SpoolError> {
+        self.sealed = 0;
+        self.reading = None;
+        self.keep(0)
+    }
+
+    fn keep(&mut self, blocks: u64) -> Result<(), SpoolError> {
+        if self.written > blocks {
+            rustix::fs::ftruncate(&self.file, offset(blocks)?).map_err(io::Error::from)?;
+            self.written = blocks;
+        }
         Ok(())
     }
 
@@ -130,6 +154,8 @@ impl Spool {
             .map_err(|_| SpoolError::Corrupt { block })?;
         self.tail.extend_from_slice(tag.as_ref());
         let mut at = offset(block)?;
+        // Also one that is written in part.
+        self.written = self.written.max(block.saturating_add(1));
         let mut rest = self.tail.as_slice();
         while !rest.is_empty() {
             let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&self.file, rest, at))
@@ -147,18 +173,19 @@ impl Spool {
 
     fn open(&self, block: u64) -> Result<Bytes, SpoolError> {
         let corrupt = || SpoolError::Corrupt { block };
-        let mut sealed = vec![0; BLOCK + TAG];
-        let (mut filled, mut at) = (0, offset(block)?);
-        while filled < sealed.len() {
-            let space = sealed.get_mut(filled..).unwrap_or_default();
-            let read = rustix::io::retry_on_intr(|| rustix::io::pread(&self.file, &mut *space, at))
-                .map_err(io::Error::from)?;
+        let mut sealed = Vec::with_capacity(BLOCK + TAG);
+        while sealed.len() < BLOCK + TAG {
+            let at = offset(block)?.saturating_add(sealed.len() as u64);
+            let read = rustix::io::retry_on_intr(|| {
+                rustix::io::pread(&self.file, spare_capacity(&mut sealed), at)
+            })
+            .map_err(io::Error::from)?;
             if read == 0 {
                 return Err(corrupt());
             }
-            filled += read;
-            at = at.saturating_add(read as u64);
         }
+        // A vector may have more room than it was asked for.
+        sealed.truncate(BLOCK + TAG);
         self.cipher
             .open_in_place(nonce(block), Aad::empty(), &mut sealed)
             .map_err(|_| corrupt())?;
@@ -197,9 +224,12 @@ fn offset(block: u64) -> Result<u64, SpoolError> {
 }
 
 /// Bytes in a block. Sealed, it fills whole pages of the file.
-const BLOCK: usize = (64 << 10) - TAG;
+const BLOCK: usize = (128 << 10) - TAG;
 /// Bytes of its seal.
 const TAG: usize = 16;
+/// Blocks that stay in the file for the next message: half a gibibyte.
+//= C7
+const MOST_KEPT: u64 = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -238,13 +268,53 @@ mod tests {
     }
 
     #[test]
-    fn clears_for_the_next_message() {
+    fn clears_for_the_next_message_and_keeps_its_blocks() {
+        let (mut spool, file, _) = spool(3 * BLOCK);
+        let length = file.metadata().unwrap().len();
+        spool.clear().unwrap();
+        assert!(read(&mut spool).unwrap().is_empty());
+        let next = Bytes::from(vec![7; 2 * BLOCK + 5]);
+        spool.append(&next).unwrap();
+        assert_eq!(read(&mut spool).unwrap(), next);
+        assert_eq!(file.metadata().unwrap().len(), length);
+    }
+
+    #[test]
+    fn gives_its_blocks_back() {
         let (mut spool, file, _) = spool(3 * BLOCK);
         spool.clear().unwrap();
+        spool.give_back().unwrap();
         assert_eq!(file.metadata().unwrap().len(), 0);
         let next = Bytes::from(vec![7; 2 * BLOCK + 5]);
         spool.append(&next).unwrap();
         assert_eq!(read(&mut spool).unwrap(), next);
+    }
+
+    #[test]
+    fn a_block_of_an_earlier_message_does_not_open() {
+        let (mut spool, file, _) = spool(2 * BLOCK);
+        let mut old = vec![0; BLOCK + TAG];
+        file.read_exact_at(&mut old, 0).unwrap();
+        spool.clear().unwrap();
+        spool.append(&Bytes::from(vec![7; 2 * BLOCK])).unwrap();
+        file.write_all_at(&old, 0).unwrap();
+        let read = read(&mut spool);
+        assert!(matches!(read, Err(SpoolError::Corrupt { block: 0 })));
+    }
+
+    #[test]
+    fn more_than_is_kept_for_the_next_message_goes_back_to_the_disk() {
+        let file = tempfile::tempfile().unwrap();
+        let mut spool = Spool::new(file.try_clone().unwrap().into()).unwrap();
+        let kept = offset(MOST_KEPT).unwrap();
+        for (written, left) in [(MOST_KEPT, kept), (MOST_KEPT + 1, kept)] {
+            // A hole costs nothing.
+            file.set_len(offset(written).unwrap()).unwrap();
+            spool.written = written;
+            spool.clear().unwrap();
+            assert_eq!(file.metadata().unwrap().len(), left);
+            assert_eq!(spool.written, MOST_KEPT);
+        }
     }
 
     #[test]

@@ -353,8 +353,11 @@ async fn a_large_message_passes_through_the_spool() {
         let (written, (mut hospital, file)) = tokio::join!(write, supervise);
         written.unwrap();
         expect(&mut hospital, &message).await;
+        // Without another message its place on the disk is given back.
+        while file.metadata().unwrap().len() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         end(supervisor, id).await;
-        assert_eq!(file.metadata().unwrap().len(), 0);
     })
     .await;
 }
@@ -376,15 +379,15 @@ async fn no_spool_and_a_changed_spool_end_the_connection() {
             };
             let (_, ()) = tokio::join!(write, supervise);
             if given {
-                while file.metadata().unwrap().len() < 3 * 65_536 {
+                while file.metadata().unwrap().len() < 2 * 131_072 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                file.write_all_at(b"x", 70_000).unwrap();
+                file.write_all_at(b"x", 140_000).unwrap();
                 writer.write_all(b"\n").await.unwrap();
                 let mut hospital = supervisor.connect(id).await;
                 let mut got = Vec::new();
                 let _reset = hospital.read_to_end(&mut got).await;
-                assert_eq!(got.len(), 65_520, "more than the good block");
+                assert_eq!(got.len(), 131_056, "more than the good block");
             }
             let mut got = Vec::new();
             let _end = reader.read_to_end(&mut got).await;

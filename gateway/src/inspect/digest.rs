@@ -43,6 +43,12 @@ impl Running {
         self.part.extend_from_slice(rest);
     }
 
+    /// Bytes in memory.
+    pub(super) fn held(&self) -> usize {
+        let hasher = self.hasher.as_deref().map_or(0, size_of_val);
+        hasher.saturating_add(self.part.capacity())
+    }
+
     /// The digest of all.
     pub(super) fn finish(self) -> [u8; 32] {
         match self.hasher {

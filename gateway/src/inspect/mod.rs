@@ -151,11 +151,7 @@ pub trait Session: Send {
     fn receive_bytes(&mut self, from: Side, bytes: Bytes, now: Instant, wall: Timestamp) {
         self.receive(from, &bytes, now, wall);
     }
-    /// Whether there is work left that no peer waits for.
-    fn is_behind(&mut self) -> bool {
-        false
-    }
-    /// Nothing else is to be done now: time for a little of that work.
+    /// What was received and goes on was written: time for work that no peer waits for, once in each turn.
     fn catch_up(&mut self) {}
     /// Until now this side was not read, because the other did not take what it was sent: it is not late for that.
     fn held_back(&mut self, _from: Side, _now: Instant) {}

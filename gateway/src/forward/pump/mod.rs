@@ -4,6 +4,7 @@
 //! Decides nothing about content. `turn` says when it does something, `record` what is told of it.
 
 mod record;
+mod spooling;
 mod timer;
 mod turn;
 
@@ -51,6 +52,8 @@ pub(super) struct Pump {
     spool: Option<Spool>,
     /// What is given to the spool until it is emptied is lost.
     spool_lost: bool,
+    /// When the blocks of an empty spool are given back.
+    spool_until: Option<Instant>,
     /// Bytes that wait for a spool file. The session is not polled meanwhile.
     unspooled: Option<Bytes>,
     /// When the rate limiter is asked again.
@@ -133,6 +136,7 @@ impl Pump {
             knows_gone: [false; 2],
             spool: None,
             spool_lost: false,
+            spool_until: None,
             unspooled: None,
             token_at: None,
             first: Side::Device,
@@ -160,25 +164,14 @@ impl Pump {
             if self.is_over() {
                 return Ok(self.totals);
             }
-            if self.session.is_behind() {
-                match self.look().await {
-                    Some(event) => {
-                        self.read_clocks();
-                        self.heed_pace();
-                        self.steps().await?;
-                        self.take(event);
-                    }
-                    None => self.session.catch_up(),
-                }
-            } else {
-                let event = self.wait().await;
-                self.read_clocks();
-                self.heed_pace();
-                self.steps().await?;
-                self.take(event);
-                self.steps().await?;
-                self.let_others_read().await;
-            }
+            self.session.catch_up();
+            let event = self.wait().await;
+            self.read_clocks();
+            self.heed_pace();
+            self.steps().await?;
+            self.take(event);
+            self.steps().await?;
+            self.let_others_read().await;
             // A connection that always has something to do leaves time for the others.
             tokio::task::consume_budget().await;
         }
@@ -218,11 +211,7 @@ impl Pump {
                         spool.rewind();
                     }
                 }
-                Step::DropSpool => {
-                    self.spool_lost = false;
-                    let cleared = self.spool.as_mut().map_or(Ok(()), Spool::clear);
-                    self.spool_result(cleared);
-                }
+                Step::DropSpool => self.empty_spool(),
                 Step::Record(decision) => self.record(decision).await?,
                 Step::Keep(entry) => {
                     let (id, entry) = (self.id, *entry);
@@ -267,40 +256,6 @@ impl Pump {
                 }
             }
             None => self.tell_gone(to),
-        }
-    }
-
-    async fn append(&mut self, bytes: Bytes) -> Result<(), ChannelError> {
-        if self.ending || self.spool_lost {
-            return Ok(());
-        }
-        if let Some(spool) = &mut self.spool {
-            if let Err(error) = spool.append(&bytes) {
-                self.lose_spool(&error);
-            }
-            return Ok(());
-        }
-        self.unspooled = Some(bytes);
-        self.tell(&FromRelay::Spool { id: self.id }).await
-    }
-
-    /// A message that cannot be held is refused; others are none the worse for it.
-    //= C7
-    fn lose_spool(&mut self, error: &SpoolError) {
-        tracing::warn!(connection = %self.id, %error, "spool");
-        self.spool = None;
-        self.spool_lost = true;
-        let (now, wall) = self.times();
-        if !self.session.spool_failed(now, wall) {
-            self.end(EndReason::Resources);
-        }
-    }
-
-    fn spool_result(&mut self, result: Result<(), SpoolError>) {
-        if let Err(error) = result {
-            tracing::warn!(connection = %self.id, %error, "spool");
-            self.spool = None;
-            self.end(EndReason::Resources);
         }
     }
 
@@ -400,6 +355,7 @@ impl Pump {
 
     /// Ends the connection for reasons of the process. True when the session was told something.
     fn end_if_due(&mut self) -> bool {
+        self.give_up_spool();
         let (now, wall) = self.times();
         if self.cut_at.is_some_and(|at| at <= now) {
             return self.cut();
@@ -498,19 +454,7 @@ impl Pump {
                 }
             }
             Note::Spool(file) => {
-                let Some(bytes) = self.unspooled.take() else {
-                    return;
-                };
-                let opened = file.map(Spool::new).transpose();
-                let appended = opened.and_then(|spool| match spool {
-                    Some(mut spool) => spool.append(&bytes).map(|()| Some(spool)),
-                    None => Ok(None),
-                });
-                match appended {
-                    Ok(Some(spool)) => self.spool = Some(spool),
-                    Ok(None) => self.lose_spool(&SpoolError::None),
-                    Err(error) => self.lose_spool(&error),
-                }
+                self.take_spool(file.ok_or(SpoolError::None).and_then(Spool::new));
             }
             Note::Update(policy) => {
                 self.session.update(&policy);

@@ -71,16 +71,6 @@ impl Pump {
         .await;
     }
 
-    /// As [`Self::wait`], but nothing if it would have to.
-    pub(super) async fn look(&mut self) -> Option<Event> {
-        tokio::select! {
-            biased;
-            event = self.wait() => Some(event),
-            // The sockets are looked at before this is over.
-            () = tokio::task::yield_now() => None,
-        }
-    }
-
     fn may_read(&self, side: Side) -> bool {
         self.is_wanted(side) && self.has_room(side)
     }
@@ -133,6 +123,7 @@ impl Pump {
             self.hospital.as_ref().and_then(Leg::deadline),
             self.token_at,
             self.cut_at,
+            self.spool_until,
             quiet.filter(|_| self.drain && !self.ending),
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -211,18 +202,6 @@ impl Pump {
             }
             Ok(Input::Nothing) => false,
             Err(_) => self.lose(side, Condition::Dead),
-        }
-    }
-
-    fn unspool(&mut self) {
-        let (now, wall) = self.times();
-        match self.spool.as_mut().map(Spool::read).transpose() {
-            Ok(chunk) => {
-                if let Some(bytes) = chunk.flatten() {
-                    self.session.unspooled(bytes, now, wall);
-                }
-            }
-            Err(error) => self.spool_result(Err(error)),
         }
     }
 }

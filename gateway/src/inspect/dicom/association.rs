@@ -90,7 +90,7 @@ impl DicomSession {
                 destination.reader = reader;
                 let request = asked.filtered.request();
                 let length = u64::try_from(request.length()).unwrap_or(u64::MAX);
-                let digest = Digest::of(request.bytes());
+                let digest = Digest::of(&request.bytes());
                 asked.trace = asked.trace.digested(digest, length);
                 self.pass(self.opener.other(), PduType::AssociateRq, request);
                 self.phase = Phase::Accepting(asked, now);

@@ -162,19 +162,18 @@ impl End {
         (trace, message.held)
     }
 
-    /// The oldest digest that is behind what was received.
-    pub(super) fn behind(&mut self) -> Option<&mut Digest> {
+    /// Makes the digests of what was received.
+    pub(super) fn catch_up(&mut self) {
         let waiting = match &mut self.turn {
             Turn::Token(ready) | Turn::Unspooling(ready) => ready.trace.digest(),
             Turn::Reading | Turn::Admission | Turn::Spool => None,
         };
         let request = self.request.as_mut();
         let request = request.and_then(|request| request.trace.digest());
-        let message = Some(&mut self.message.digest);
-        [request, waiting, message]
-            .into_iter()
-            .flatten()
-            .find(|digest| digest.is_behind())
+        for whole in [request, waiting].into_iter().flatten() {
+            whole.end();
+        }
+        self.message.digest.catch_up();
     }
 
     /// Bytes in memory.
@@ -184,7 +183,8 @@ impl End {
             Turn::Reading | Turn::Admission | Turn::Spool | Turn::Unspooling(_) => 0,
         };
         let values: usize = self.values.iter().map(|value| value.data.len()).sum();
-        self.reader.buffered() + self.message.held.length + waiting + values
+        let digest = self.message.digest.held();
+        self.reader.buffered() + self.message.held.length + digest + waiting + values
     }
 }
 

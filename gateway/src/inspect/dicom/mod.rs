@@ -453,15 +453,9 @@ impl Session for DicomSession {
         self.undelivered("cannot be reached", now);
     }
 
-    fn is_behind(&mut self) -> bool {
-        self.device.behind().is_some() || self.hospital.behind().is_some()
-    }
-
     fn catch_up(&mut self) {
         for end in [&mut self.device, &mut self.hospital] {
-            if let Some(digest) = end.behind() {
-                digest.catch_up();
-            }
+            end.catch_up();
         }
     }
 

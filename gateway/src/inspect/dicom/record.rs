@@ -1,6 +1,5 @@
 //! What is put on record about a message or an association while it travels.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,7 +7,7 @@ use protocol_inspect::dicom::{AbortReason, Direction, Head};
 use protocol_inspect::{Reason, Refusal, Warning};
 
 use crate::flow::Side;
-use crate::inspect::digest::Running;
+use crate::inspect::digest::{self, Running};
 use crate::inspect::{Decision, Outcome, Subject};
 
 /// The facts that do not depend on what becomes of it.
@@ -105,7 +104,7 @@ impl Trace {
             detail,
             answer,
             length: self.length,
-            digest: self.digest.map(Digest::finish),
+            digest: self.digest.map(|mut digest| digest.end()),
             identifier: self.identifier,
             micros: u64::try_from(micros).unwrap_or(u64::MAX),
             warnings: self.warnings,
@@ -113,55 +112,48 @@ impl Trace {
     }
 }
 
-/// A digest that is behind what went on: nobody waits for it but the record.
+/// A digest that is made after its bytes went on, in the same turn: no peer waits for it.
 #[derive(Clone, Default)]
 pub(super) struct Digest {
-    digested: Running,
-    waiting: VecDeque<Bytes>,
-    length: usize,
+    running: Running,
+    waiting: Vec<Bytes>,
+    /// Once the message is whole.
+    whole: Option<[u8; 32]>,
 }
 
 impl Digest {
-    pub(super) fn of(bytes: Bytes) -> Self {
-        let mut digest = Self::default();
-        digest.add(bytes);
-        digest
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self {
+            whole: Some(digest::of(bytes)),
+            ..Self::default()
+        }
     }
 
-    //= C7
     pub(super) fn add(&mut self, bytes: Bytes) {
-        self.length = self.length.saturating_add(bytes.len());
-        self.waiting.push_back(bytes);
-        while self.length > MOST_BEHIND || self.waiting.len() > MOST_PIECES {
-            self.step(usize::MAX);
-        }
+        self.waiting.push(bytes);
     }
 
-    pub(super) fn is_behind(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    /// A little of what waits, so that whoever has something to say meanwhile does not wait long.
     pub(super) fn catch_up(&mut self) {
-        self.step(STEP);
-    }
-
-    fn step(&mut self, most: usize) {
-        if let Some(first) = self.waiting.front_mut() {
-            let some = first.split_to(most.min(first.len()));
-            self.length = self.length.saturating_sub(some.len());
-            self.digested.add(&some);
-            if first.is_empty() {
-                self.waiting.pop_front();
-            }
+        for bytes in self.waiting.drain(..) {
+            self.running.add(&bytes);
         }
     }
 
-    fn finish(mut self) -> [u8; 32] {
-        while self.is_behind() {
-            self.step(usize::MAX);
+    /// As [`Self::catch_up`], of a message that is whole.
+    pub(super) fn end(&mut self) -> [u8; 32] {
+        if let Some(whole) = self.whole {
+            return whole;
         }
-        self.digested.finish()
+        self.catch_up();
+        let whole = std::mem::take(&mut self.running).finish();
+        // Not even the room for pieces is kept.
+        self.waiting = Vec::new();
+        *self.whole.insert(whole)
+    }
+
+    /// Bytes in memory, apart from those that others hold as well.
+    pub(super) fn held(&self) -> usize {
+        self.running.held()
     }
 }
 
@@ -213,11 +205,5 @@ pub(super) fn status_words(status: u16) -> String {
     format!("{status:04X}")
 }
 
-/// Bytes that a digest may be behind: a slice, which is digested while its answer is waited for.
-const MOST_BEHIND: usize = 640 << 10;
-/// The same, of small pieces, each of which may keep the rest of a buffer.
-const MOST_PIECES: usize = 64;
-/// Bytes that are digested before anything else is looked at.
-const STEP: usize = 64 << 10;
 /// As [`Decision::warnings`] promises.
 const MOST_WARNINGS: usize = 16;
