@@ -112,10 +112,15 @@ impl Decisions {
         let _turn = self.sending.lock().await;
         self.waiting.set(0);
         // What is added while this waits is for the next who sends.
-        let packets = std::mem::take(&mut *self.packets.borrow_mut());
-        for packet in packets {
-            channel.send_encoded(&packet).await?;
-            self.spare.replace(packet);
+        let mut unsent = Unsent {
+            packets: std::mem::take(&mut *self.packets.borrow_mut()),
+            decisions: self,
+        };
+        while let Some(packet) = unsent.packets.front() {
+            channel.send_encoded(packet).await?;
+            if let Some(packet) = unsent.packets.pop_front() {
+                self.spare.replace(packet);
+            }
         }
         Ok(())
     }
@@ -132,6 +137,27 @@ impl Decisions {
     }
 }
 
+/// Packets that one who sends has taken. A packet goes as a whole or not at all; when sending ends before its time,
+/// since the task or the process does, the others are there for the next who sends.
+//= C8
+struct Unsent<'d> {
+    packets: VecDeque<Vec<u8>>,
+    decisions: &'d Decisions,
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        if self.packets.is_empty() {
+            return;
+        }
+        let mut packets = self.decisions.packets.borrow_mut();
+        self.packets.append(&mut packets);
+        std::mem::swap(&mut self.packets, &mut packets);
+        let waiting = self.decisions.waiting.get().max(1);
+        self.decisions.waiting.set(waiting);
+    }
+}
+
 /// Bytes of one packet; the longest decision is far shorter.
 const PACKET: usize = 48 << 10;
 const _: () = assert!(PACKET < MAX_PACKET);
@@ -140,14 +166,16 @@ const _: () = assert!(PACKET < MAX_PACKET);
 const MOST: usize = 256;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::channel::pair;
     use crate::flow::{ConnectionId, Side};
     use crate::inspect::{Decision, Outcome, Subject};
 
     /// The longest that a pump hands over.
-    fn decision() -> Decision {
+    pub(in crate::forward) fn decision() -> Decision {
         let text = || "\"".repeat(512);
         Decision {
             from: Side::Device,
@@ -173,6 +201,48 @@ mod tests {
         let mut packet = vec![DECIDED];
         compact::put_decided(&mut packet, &Decided { id, decision });
         assert!(packet.len() < PACKET);
+    }
+
+    /// The supervisor is slow, and the task that sends ends while it waits for it.
+    //= C8
+    #[tokio::test]
+    async fn what_was_not_sent_is_sent_by_the_next() {
+        let (ours, theirs) = pair().unwrap();
+        let relay = Channel::<FromRelay, ToRelay>::new(theirs).unwrap();
+        let supervisor = Channel::<ToRelay, FromRelay>::new(ours).unwrap();
+        let decisions = Decisions::default();
+        let mut made = 0;
+        let add = async |number| {
+            let (id, decision) = (ConnectionId(number), decision());
+            decisions
+                .add(&relay, &Decided { id, decision })
+                .await
+                .unwrap();
+        };
+        // Until the channel is full.
+        loop {
+            for _ in 0..40 {
+                add(made).await;
+                made += 1;
+            }
+            if decisions.flush(&relay).now_or_never().is_none() {
+                break;
+            }
+        }
+        add(made).await;
+        made += 1;
+        let mut heard = Vec::new();
+        let hear = async {
+            while heard.len() < usize::try_from(made).unwrap() {
+                let (FromRelay::Decided(some), _) = supervisor.receive().await.unwrap() else {
+                    panic!("not decisions");
+                };
+                heard.extend(some.into_iter().map(|decided| decided.id.0));
+            }
+        };
+        let (flushed, ()) = tokio::join!(decisions.flush(&relay), hear);
+        flushed.unwrap();
+        assert_eq!(heard, (0..made).collect::<Vec<_>>());
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! A session for tests, and the supervisor's end of a relay.
 //!
 //! The protocol is lines. The device's line goes to the hospital when its end is seen, and lines come back as they are.
-//! `bad` is refused, `quit` closes, `abort` resets, `wake` makes the other connections say so, `tag` answers with the policy's idle time,
+//! `bad` is refused, `quit` closes, `abort` resets, `fault` panics, `wake` makes the other connections say so, `tag` answers with the policy's idle time,
 //! and a line that begins with `S` passes through the spool.
 
 use std::cell::Cell;
@@ -98,6 +98,7 @@ impl Lines {
                 self.close(false);
             }
             b"abort\n" => self.close(true),
+            b"fault\n" => panic!("a fault of the session"),
             b"wake\n" => self.steps.push_back(Step::Wake),
             b"tag\n" => self.speak(&format!("{}\n", self.idle_ms)),
             _ => self.whole.push_back(line),

@@ -513,6 +513,34 @@ async fn without_a_supervisor_everything_is_reset() {
     }
 }
 
+/// The fault of one session ends the process; what it and the others decided before that is heard all the same.
+//= C8
+#[tokio::test]
+async fn what_was_decided_before_a_fault_is_heard() {
+    let result = with_relay(10, 1 << 20, async |supervisor| {
+        let (one, mut first) = supervisor.open(policy()).await;
+        let (two, mut second) = supervisor.open(policy()).await;
+        first.write_all(b"bad\nbad\n").await.unwrap();
+        let mut heard = Vec::new();
+        while heard.len() < 2 {
+            heard.extend(decided(supervisor.hear().await));
+        }
+        second.write_all(b"bad\nbad\nbad\nfault\n").await.unwrap();
+        while let Ok((message, _)) = supervisor.channel.receive().await {
+            heard.extend(decided(message));
+        }
+        assert_eq!(heard, [one, one, two, two, two]);
+    });
+    assert!(matches!(result.await, Err(RelayError::Session(_))));
+}
+
+fn decided(message: FromRelay) -> Vec<ConnectionId> {
+    let FromRelay::Decided(decisions) = message else {
+        panic!("not decisions");
+    };
+    decisions.into_iter().map(|decided| decided.id).collect()
+}
+
 /// A relay with room, drained at the end.
 async fn relay(test: impl AsyncFnOnce(&mut Supervisor)) {
     let whole = with_relay(2_000, 1 << 30, async |supervisor| {

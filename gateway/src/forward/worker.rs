@@ -6,10 +6,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, LocalSet};
@@ -95,11 +96,42 @@ pub async fn run(
     let shared = Rc::clone(&worker.shared);
     tasks.spawn_local(async move { shared.decisions.run(&shared.channel).await });
     let last = Rc::clone(&worker.shared);
+    heed_faults(&last);
     let ended = tasks.run_until(worker.run()).await;
+    // Whoever was sending will not go on: what it did not send is here again.
+    drop(tasks);
     // What was decided before a fault is on record like everything else.
     let flush = last.decisions.flush(&last.channel);
     let _told = tokio::time::timeout(LAST_RECORDS, flush).await;
     ended
+}
+
+thread_local! {
+    /// The relay of this thread, for [`last_words`].
+    static RELAY: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
+}
+
+/// A fault ends the process at once, with what waits in it: from now on the supervisor hears the decisions first.
+//= C8
+fn heed_faults(shared: &Rc<Shared>) {
+    static ONCE: Once = Once::new();
+    RELAY.set(Rc::downgrade(shared));
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |fault| {
+            last_words();
+            before(fault);
+        }));
+    });
+}
+
+/// What can be sent without waiting: nobody is left to wait.
+fn last_words() {
+    let relay = RELAY.try_with(|relay| relay.try_borrow().ok()?.upgrade());
+    if let Some(shared) = relay.ok().flatten() {
+        let flush = shared.decisions.flush(&shared.channel);
+        let _told = tokio::task::unconstrained(flush).now_or_never();
+    }
 }
 
 /// What all connections of the process share.
@@ -393,7 +425,44 @@ const READ: usize = 64 << 10;
 const SUBJECTS: usize = 65_536;
 /// How long messages under way have when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long the last decisions have to reach the supervisor.
-const LAST_RECORDS: Duration = Duration::from_millis(200);
+/// How long the last decisions have to reach the supervisor, which may be slow just then.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
 /// How long the protocols have to say so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::super::decided::tests::decision;
+    use super::super::message::Decided;
+    use super::super::script::RealClock;
+    use super::*;
+    use crate::channel::pair;
+
+    /// Nothing else of the process is left to send it.
+    //= C8
+    #[tokio::test]
+    async fn a_fault_says_first_what_was_decided() {
+        let (ours, theirs) = pair().unwrap();
+        let supervisor = Channel::<ToRelay, FromRelay>::new(ours).unwrap();
+        let relay = Channel::new(theirs).unwrap();
+        let shared = Rc::new(Shared::new(relay, Arc::new(RealClock), 1, 1 << 20));
+        heed_faults(&shared);
+        for id in [1, 2].map(ConnectionId) {
+            let decided = Decided {
+                id,
+                decision: decision(),
+            };
+            shared
+                .decisions
+                .add(&shared.channel, &decided)
+                .await
+                .unwrap();
+        }
+        let fault = std::panic::catch_unwind(|| panic!("a fault"));
+        assert!(fault.is_err());
+        let (FromRelay::Decided(heard), _) = supervisor.receive().await.unwrap() else {
+            panic!("not decisions");
+        };
+        assert_eq!(heard.len(), 2);
+    }
+}
