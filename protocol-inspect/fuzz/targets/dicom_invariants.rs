@@ -138,7 +138,7 @@ fn told(event: Event, held: &mut Vec<u8>) {
     match event {
         Event::Held(bytes) => held.extend_from_slice(&bytes),
         Event::Command(_) => assert!(held.is_empty(), "two messages at once"),
-        Event::Released(_) => panic!("no rule streams here"),
+        Event::Released(..) => panic!("no rule streams here"),
         Event::Condemned(_) => held.clear(),
         // Answers that the rule has no room for are swallowed, and the last one is our own.
         Event::Surplus(_) | Event::Cut(_) => held.clear(),

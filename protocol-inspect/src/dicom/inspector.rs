@@ -281,8 +281,12 @@ impl MessageInspector {
             keep(bytes);
         }
         //= C1
-        if !last && let Some(permit) = data.out.as_mut().and_then(Outbound::full) {
-            self.events.push_back(Event::Released(permit));
+        if !last && let Some(out) = &mut data.out {
+            let before = out.waiting();
+            if let Some(permit) = out.full() {
+                let length = before.saturating_sub(out.waiting());
+                self.events.push_back(Event::Released(permit, length));
+            }
         }
     }
 

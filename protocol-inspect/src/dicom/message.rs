@@ -28,7 +28,8 @@ pub enum Event {
     /// The next bytes of the data set, to be kept until the verdict. Their concatenation is the data set.
     Held(Bytes),
     /// The next bytes of a streamed message, framed for the other end: in order, and never its last fragment.
-    Released(Permit),
+    /// And how many bytes of the data set they are; the command goes with the first of them.
+    Released(Permit, usize),
     /// The message will be refused when its last fragment is in: what was held can be dropped.
     /// With a reason, some of it went on already: the other end must be aborted now.
     Condemned(Option<Refusal>),
@@ -49,7 +50,7 @@ impl fmt::Debug for Event {
         match self {
             Self::Command(head) => f.debug_tuple("Command").field(head).finish(),
             Self::Held(bytes) => f.debug_tuple("Held").field(&bytes.len()).finish(),
-            Self::Released(permit) => f.debug_tuple("Released").field(permit).finish(),
+            Self::Released(permit, _) => f.debug_tuple("Released").field(permit).finish(),
             Self::Condemned(why) => f.debug_tuple("Condemned").field(why).finish(),
             Self::Complete(approved) => f.debug_tuple("Complete").field(approved).finish(),
             Self::Refused(refused) => f.debug_tuple("Refused").field(refused).finish(),
@@ -121,7 +122,7 @@ impl Dialogue {
                 }
                 Event::Complete(approved) => self.complete(from, approved),
                 other @ (Event::Held(_)
-                | Event::Released(_)
+                | Event::Released(..)
                 | Event::Condemned(_)
                 | Event::Refused(_)
                 | Event::Surplus(_)

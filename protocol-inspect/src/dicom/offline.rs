@@ -152,7 +152,7 @@ fn collect(inspector: &mut MessageInspector, reports: &mut Vec<Report>) {
             }
             Event::Command(_)
             | Event::Held(_)
-            | Event::Released(_)
+            | Event::Released(..)
             | Event::Condemned(_)
             | Event::Surplus(_)
             | Event::Cut(_) => {}

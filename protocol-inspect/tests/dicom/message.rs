@@ -504,7 +504,7 @@ fn exchange(
             Event::Refused(refused) => return Err(refused),
             Event::Command(_)
             | Event::Held(_)
-            | Event::Released(_)
+            | Event::Released(..)
             | Event::Condemned(_)
             | Event::Surplus(_)
             | Event::Cut(_) => {}

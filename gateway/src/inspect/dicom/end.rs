@@ -11,7 +11,8 @@ use protocol_inspect::Refusal;
 use protocol_inspect::dicom::{Approved, Head, Leg, PduReader, Pdv, Policy};
 
 use super::pledge::Pledge;
-use super::record::{Digest, Trace};
+use super::record::Trace;
+use super::sent::Sent;
 use crate::flow::Side;
 
 /// One end.
@@ -81,8 +82,7 @@ pub(super) struct Request {
 pub(super) struct Message {
     /// Its command, once that is whole and allowed.
     pub(super) head: Option<Arc<Head>>,
-    digest: Digest,
-    length: u64,
+    sent: Sent,
     /// When the last of it came, or reading went on after a pause.
     pub(super) since: Option<Instant>,
     pub(super) held: Held,
@@ -157,9 +157,12 @@ impl End {
     /// The facts about the message that just ended.
     pub(super) fn take_message(&mut self, head: &Head, now: Instant) -> (Trace, Held) {
         let message = std::mem::replace(&mut self.message, Message::new());
-        let trace = Trace::message(self.side, head, now);
-        let trace = trace.digested(message.digest, message.length);
-        (trace, message.held)
+        let mut trace = Trace::message(self.side, head, now);
+        if let (Some(_), Some(went)) = (&message.broken, message.sent.went()) {
+            trace.warn(incomplete(went));
+        }
+        let (digest, length) = message.sent.into_all();
+        (trace.digested(digest, length), message.held)
     }
 
     /// Makes the digests of what was received.
@@ -173,7 +176,7 @@ impl End {
         for whole in [request, waiting].into_iter().flatten() {
             whole.end();
         }
-        self.message.digest.catch_up();
+        self.message.sent.digest.catch_up();
     }
 
     /// Bytes in memory.
@@ -183,8 +186,8 @@ impl End {
             Turn::Reading | Turn::Admission | Turn::Spool | Turn::Unspooling(_) => 0,
         };
         let values: usize = self.values.iter().map(|value| value.data.len()).sum();
-        let digest = self.message.digest.held();
-        self.reader.buffered() + self.message.held.length + digest + waiting + values
+        let message = self.message.held.length + self.message.sent.held();
+        self.reader.buffered() + message + waiting + values
     }
 }
 
@@ -192,8 +195,7 @@ impl Message {
     pub(super) fn new() -> Self {
         Self {
             head: None,
-            digest: Digest::default(),
-            length: 0,
+            sent: Sent::default(),
             since: None,
             held: Held::default(),
             broken: None,
@@ -207,11 +209,46 @@ impl Message {
 
     /// A fragment of the command or of the data set.
     pub(super) fn count(&mut self, bytes: &Bytes, now: Instant) {
-        self.digest.add(bytes.clone());
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        self.length = self.length.saturating_add(length);
+        if self.is_streamed() {
+            self.sent.add_streamed(bytes);
+        } else {
+            self.sent.add(bytes.clone());
+        }
         self.since = Some(now);
     }
+
+    /// So much of the data set goes on before the verdict.
+    pub(super) fn released(&mut self, length: usize) {
+        self.sent.released(length);
+    }
+
+    /// It will be refused: what did not go on stays here. With a reason, some of it went on.
+    pub(super) fn condemn(&mut self, why: Option<Refusal>) {
+        self.sent.cut();
+        self.broken = why;
+    }
+
+    /// Whether the other end has some of it.
+    pub(super) fn went_on(&self) -> bool {
+        self.sent.went().is_some()
+    }
+
+    /// What the record says of a message that did not end: what of it went on, if anything did.
+    //= C8
+    pub(super) fn incomplete(self, trace: Trace) -> Trace {
+        match self.sent.into_went() {
+            Some((digest, length)) => {
+                let mut trace = trace.digested(digest, length);
+                trace.warn(incomplete(length));
+                trace
+            }
+            None => trace,
+        }
+    }
+}
+
+fn incomplete(length: u64) -> String {
+    format!("incomplete: {length} bytes went on, without the last fragment")
 }
 
 impl Held {

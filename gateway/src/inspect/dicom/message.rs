@@ -55,12 +55,14 @@ impl DicomSession {
                 }
             }
             Event::Held(bytes) => self.hold(side, bytes, now),
-            Event::Released(permit) => self.stream(side, permit, now),
+            Event::Released(permit, length) => self.stream(side, permit, length, now),
             Event::Condemned(why) => {
-                let held = std::mem::take(&mut self.end_mut(side).message.held);
+                let message = &mut self.end_mut(side).message;
+                let (held, went_on) = (std::mem::take(&mut message.held), why.is_some());
+                message.condemn(why);
                 self.forget(held, now);
-                if why.is_some() {
-                    self.break_off(side, why);
+                if went_on {
+                    self.break_off(side);
                 }
             }
             Event::Complete(approved) => self.approved(side, approved, now),
@@ -127,8 +129,10 @@ impl DicomSession {
 
     /// Verified bytes of a message whose last fragment is still held.
     //= C1
-    fn stream(&mut self, side: Side, permit: Permit, now: Instant) {
-        if !self.pass(side.other(), PduType::PData, permit) {
+    fn stream(&mut self, side: Side, permit: Permit, length: usize, now: Instant) {
+        if self.pass(side.other(), PduType::PData, permit) {
+            self.end_mut(side).message.released(length);
+        } else {
             let refusal = why(Reason::Sequence, "association", "is being released");
             self.abort(None, &refusal, now);
         }
@@ -136,8 +140,7 @@ impl DicomSession {
 
     /// A message is refused of which some went on: its receiver must not take that for an instance.
     /// The sender still has to say the rest before it listens.
-    fn break_off(&mut self, side: Side, why: Option<Refusal>) {
-        self.end_mut(side).message.broken = why;
+    fn break_off(&mut self, side: Side) {
         let other = side.other();
         let reason = AbortReason::NotSpecified;
         if self.say(other, PduType::Abort, abort(reason)) {

@@ -16,6 +16,7 @@ mod deadline;
 mod end;
 mod message;
 mod record;
+mod sent;
 pub mod outstanding;
 mod pledge;
 #[cfg(test)]
@@ -196,10 +197,12 @@ impl DicomSession {
 
     /// This end broke the upper layer or DIMSE.
     fn violated(&mut self, side: Side, violation: Violation, now: Instant) {
-        let message = std::mem::replace(&mut self.end_mut(side).message, Message::new());
-        let kind = message
-            .head
-            .map_or("", |head| head.command.service().name());
+        let message = &mut self.end_mut(side).message;
+        let kind = (message.head.as_ref()).map_or("", |head| head.command.service().name());
+        // What the other end has of it is recorded besides.
+        if !message.went_on() {
+            *message = Message::new();
+        }
         let trace = Trace::new(side, Subject::Stream, kind, now);
         let answer = Some(abort_words(violation.reason));
         let other = record::broken_by(side, self.opener);
@@ -283,8 +286,8 @@ impl DicomSession {
                     None if message.is_streamed() => not_sent,
                     None => Outcome::Abandoned,
                 };
-                refused = refused.or(message.broken.map(|why| (end.side, why)));
-                left.push((trace, outcome, told));
+                refused = refused.or(message.broken.clone().map(|why| (end.side, why)));
+                left.push((message.incomplete(trace), outcome, told));
             }
             end.values.clear();
         }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::script::{Script, limits, policy, streaming};
 use super::words::*;
 use super::*;
-use crate::inspect::{Decision, Outcome, Rate};
+use crate::inspect::{Decision, Outcome, Rate, digest};
 
 /// With an association of a service that streams.
 fn established() -> Script {
@@ -153,6 +153,105 @@ fn a_sender_that_does_not_wait_for_its_refusal_is_on_record_as_refused() {
     s.device(&message[..message.len() - 20_000]).device_ends();
     assert_eq!(outcomes(&s.decisions).last(), Some(&Outcome::Refused));
     assert!(!s.last_was_sent());
+}
+
+/// What the record says that the hospital has of a message that did not end.
+fn assert_incomplete(s: &Script, outcome: Outcome) {
+    let of_message = |d: &&Decision| d.what == Subject::Message;
+    let messages: Vec<_> = s.decisions.iter().filter(of_message).collect();
+    let [decision] = messages.as_slice() else {
+        panic!("{:?}", s.decisions);
+    };
+    let went = s.to_hospital.len();
+    assert!(went > 100_000 && !s.last_was_sent());
+    assert_eq!(decision.outcome, outcome);
+    assert_eq!(decision.rule.as_deref(), Some("us"));
+    assert_eq!(decision.length, went as u64);
+    assert_eq!(decision.digest, Some(digest::of(&s.to_hospital)));
+    assert_eq!(warned(decision), [went_on(went)]);
+}
+
+fn went_on(bytes: usize) -> String {
+    format!("incomplete: {bytes} bytes went on, without the last fragment")
+}
+
+fn warned(decision: &Decision) -> Vec<String> {
+    let says = |warning: &&String| warning.starts_with("incomplete");
+    decision.warnings.iter().filter(says).cloned().collect()
+}
+
+//= C8
+#[test]
+fn what_went_on_of_a_message_that_does_not_end_is_on_record() {
+    // In fragments that are large, small, and tiny.
+    for fragment in [16_000, 700, 2] {
+        let set = instance("1.2.3.4", 250_000);
+        let message = store(1, "1.2.3.4", &set, fragment);
+        let half = &message[..message.len() * 2 / 3];
+        let mut s = established();
+        s.device(half).device_ends();
+        assert_incomplete(&s, Outcome::Abandoned);
+        let mut s = established();
+        s.device(half).hospital_ends();
+        assert_incomplete(&s, Outcome::Undelivered);
+        // Broken by the destination, by the device, and by nobody in time.
+        let mut s = established();
+        s.device(half).hospital(&store_rsp(1, 0));
+        assert_incomplete(&s, Outcome::Undelivered);
+        let mut s = established();
+        s.device(half).later(60_000);
+        assert_incomplete(&s, Outcome::Abandoned);
+        let mut s = established();
+        let mut broken = data(3, 3, &store_command(1, ULTRASOUND, "1.2.3.4"));
+        for piece in set[..200_000].chunks(fragment) {
+            broken.extend(data(3, 0, piece));
+        }
+        broken.extend(data(5, 0, &set[..2]));
+        s.device(&broken);
+        assert_incomplete(&s, Outcome::Abandoned);
+    }
+    // Nothing went on, or all of it.
+    let message = store(1, "1.2.3.4", &instance("1.2.3.4", 3_000), 700);
+    let mut s = established();
+    s.device(&message[..2_000]).device_ends();
+    let last = s.decisions.last().unwrap();
+    assert_eq!((last.length, last.digest, warned(last)), (0, None, vec![]));
+    let mut s = established();
+    s.device(&message).hospital(&store_rsp(1, 0));
+    let last = s.decisions.last().unwrap();
+    assert_eq!((last.outcome, warned(last)), (Outcome::Forwarded, vec![]));
+}
+
+//= C8
+#[test]
+fn what_went_on_of_a_refused_message_is_on_record() {
+    let mut set = instance("1.2.3.4", 300_000);
+    set.extend(explicit(0x0008, 0x0005, b"CS", b"ISO_IR 100"));
+    set.extend(filled(100_000));
+    let message = store(1, "1.2.3.4", &set, 16_000);
+    let mut s = established();
+    s.device(&message);
+    let whole = [store_command(1, ULTRASOUND, "1.2.3.4"), set].concat();
+    let decision = s.decisions.first().unwrap();
+    assert_eq!(decision.outcome, Outcome::Refused);
+    assert_eq!(decision.length, whole.len() as u64, "all that came");
+    assert_eq!(decision.digest, Some(digest::of(&whole)));
+    assert_eq!(warned(decision), [went_on(s.to_hospital.len())]);
+    // Its sender goes in the middle of what is thrown away.
+    let mut s = established();
+    s.device(&message[..message.len() - 20_000]).device_ends();
+    assert_incomplete(&s, Outcome::Refused);
+    // Refused before anything went on.
+    let mut s = established();
+    let mut set = explicit(0x0010, 0x0010, b"PN", b"A ");
+    set.extend(instance("1.2.3.4", 300_000));
+    s.device(&store(1, "1.2.3.4", &set, 2_000));
+    let decision = s.decisions.first().unwrap();
+    assert_eq!(
+        (decision.outcome, warned(decision)),
+        (Outcome::Refused, vec![])
+    );
+    assert!(decision.length > 300_000 && s.most < 100_000, "{}", s.most);
 }
 
 #[test]
