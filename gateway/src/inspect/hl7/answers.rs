@@ -179,7 +179,8 @@ impl Hl7Session {
             self.say_commit(Side::Hospital, false);
         }
         if let Some(answer) = answer {
-            self.exchange().relayed(answer, self.number, now);
+            let number = self.number;
+            self.exchange().relayed(answer, number, number, now);
         }
         let to = Side::Device;
         self.steps.push_back(Step::Forward { to, permit });

@@ -23,6 +23,8 @@ use crate::inspect::{Outcome, Step, Subject};
 pub(super) struct Gate {
     device: Option<Awaited>,
     hospital: Option<Awaited>,
+    /// Answers of a destination that is gone, in front of those that are held back for the device.
+    orphans: usize,
     /// Acknowledgements of the device on their way to the destination, in front of the message under way.
     pub(super) acknowledgements: usize,
     /// The message under way is not committed by the destination.
@@ -69,12 +71,15 @@ impl Hl7Session {
             return self.steps.pop_front();
         };
         let (to, relayed) = match self.steps.front() {
-            Some(Step::Forward { to, .. }) => (*to, true),
+            Some(Step::Forward { to, .. }) => (*to, *to == Side::Hospital || gate.orphans == 0),
             Some(Step::Speak { to, .. }) => (*to, false),
             Some(_) | None => return self.steps.pop_front(),
         };
         if gate.of(to).is_some() {
             return None;
+        }
+        if !relayed && matches!(self.steps.front(), Some(Step::Forward { .. })) {
+            gate.orphans = gate.orphans.saturating_sub(1);
         }
         if to == Side::Hospital || may_read {
             let since = now;
@@ -156,14 +161,17 @@ impl Hl7Session {
         let awaited = self.gate.as_mut().and_then(|gate| gate.device.take());
         let to_device =
             |step: &&Step| matches!(step, Step::Forward { to, .. } if *to == Side::Device);
+        let orphans = (self.gate.as_mut()).map_or(0, |gate| std::mem::take(&mut gate.orphans));
         let held_back = self.steps.iter().filter(to_device).count();
+        let held_back = held_back.saturating_sub(orphans);
         let sent = awaited.is_some_and(|awaited| awaited.relayed);
         for _ in 0..held_back.saturating_add(usize::from(sent)) {
             self.say_commit(Side::Hospital, false);
         }
     }
 
-    /// The destination hung up: it commits nothing any more.
+    /// The destination hung up: it commits nothing any more, and hears no commit. One that the device still gives is
+    /// not for the connection that may come after it.
     pub(super) fn hospital_commits_no_more(&mut self) {
         let Some(gate) = &mut self.gate else {
             return;
@@ -171,6 +179,15 @@ impl Hl7Session {
         let acknowledgements = std::mem::take(&mut gate.acknowledgements);
         gate.uncommitted = false;
         gate.hospital = None;
+        if let Some(awaited) = &mut gate.device {
+            awaited.relayed = false;
+        }
+        let to_device =
+            |step: &&Step| matches!(step, Step::Forward { to, .. } if *to == Side::Device);
+        gate.orphans = self.steps.iter().filter(to_device).count();
+        let to_hospital =
+            |step: &Step| matches!(step, Step::Speak { to, .. } if *to == Side::Hospital);
+        self.urgent.retain(|step| !to_hospital(step));
         for _ in 0..acknowledgements {
             self.say_commit(Side::Device, false);
         }

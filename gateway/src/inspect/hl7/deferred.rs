@@ -86,13 +86,14 @@ impl Hl7Session {
             self.record(trace, Outcome::Forwarded, None, Some(code.code()), now);
             return;
         }
-        self.exchange().relayed(&own, self.number, now);
+        let relayed = (self.exchange()).relayed(&own, self.number, receiver, now);
         self.leave_for(
             receiver,
             Parcel {
                 permit,
                 code,
                 trace,
+                relayed,
             },
             now,
         );
@@ -104,7 +105,7 @@ impl Hl7Session {
         if !code.is_accept() {
             return None;
         }
-        self.exchange().acknowledge(&id, now)
+        self.exchange().acknowledge(&id, self.number, now)
     }
 
     /// Sends it back to where the answer came from.
@@ -142,6 +143,7 @@ impl Hl7Session {
             permit,
             code,
             trace,
+            relayed: None,
         };
         if origin == self.number {
             self.unpack(parcel, now);
@@ -195,7 +197,11 @@ impl Hl7Session {
             permit,
             code,
             trace,
+            relayed,
         } = parcel;
+        if let Some(serial) = relayed {
+            self.exchange().heard(serial, true);
+        }
         self.last_activity = now;
         if let Some(gate) = self.gate.as_mut().filter(|_| to == Side::Hospital) {
             gate.acknowledgements = gate.acknowledgements.saturating_add(1);
@@ -206,6 +212,9 @@ impl Hl7Session {
 
     fn undelivered_parcel(&mut self, parcel: Parcel, now: Instant) {
         self.say_commit(parcel.trace.from(), false);
+        if let Some(serial) = parcel.relayed {
+            self.exchange().heard(serial, false);
+        }
         let why = Why::new(Reason::Destination, "the connection is gone");
         self.record(parcel.trace, Outcome::Undelivered, Some(why), None, now);
     }

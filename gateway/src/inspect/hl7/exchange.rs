@@ -54,9 +54,12 @@ struct Waiting {
 
 /// An answer that went to the device, which will acknowledge it in its turn.
 struct Relayed {
+    serial: u64,
     id: Half,
     /// On which connection the destination said it.
     connection: Number,
+    /// On which the device hears it.
+    heard: Number,
     at: Instant,
 }
 
@@ -85,6 +88,8 @@ pub(super) struct Parcel {
     pub(super) permit: Permit,
     pub(super) code: AckCode,
     pub(super) trace: Trace,
+    /// Under which the device may acknowledge it.
+    pub(super) relayed: Option<u64>,
 }
 
 /// Of how much an answer speaks.
@@ -284,31 +289,61 @@ impl Exchange {
         self.connections.get_mut(&number)?.parcels.pop_front()
     }
 
-    /// An answer that came on `connection` goes to the device, which may acknowledge it.
+    /// An answer that came on `connection` goes to the device on `heard`, where it may acknowledge it.
     //= C7
-    pub(super) fn relayed(&mut self, answer: &Header, connection: Number, now: Instant) {
+    pub(super) fn relayed(
+        &mut self,
+        answer: &Header,
+        connection: Number,
+        heard: Number,
+        now: Instant,
+    ) -> Option<u64> {
         if !answer.wants_accept() && !answer.wants_accept_error() {
-            return;
+            return None;
         }
         if self.relayed.len() >= MOST {
             self.relayed.pop_front();
         }
         let id = hash(&[answer.control_id()]);
+        self.serial = self.serial.saturating_add(1);
         self.relayed.push_back(Relayed {
+            serial: self.serial,
             id,
             connection,
+            heard,
             at: now,
         });
+        Some(self.serial)
     }
 
-    /// On which connection the answer came that the device acknowledges now, once.
-    pub(super) fn acknowledge(&mut self, control_id: &[u8], now: Instant) -> Option<Number> {
+    /// It is said to the device now, after all that was said before, or not at all.
+    pub(super) fn heard(&mut self, serial: u64, at_all: bool) {
+        let found = self.relayed.iter().position(|r| r.serial == serial);
+        let relayed = found.and_then(|index| self.relayed.remove(index));
+        self.relayed.extend(relayed.filter(|_| at_all));
+    }
+
+    /// On which connection the answer came that the device acknowledges now on `own`, once.
+    /// Destinations may use one id on several of their connections: what the device heard on this one comes first, and
+    /// what it heard on others only where there is no doubt to whom it speaks.
+    pub(super) fn acknowledge(
+        &mut self,
+        control_id: &[u8],
+        own: Number,
+        now: Instant,
+    ) -> Option<Number> {
         self.forget_old(now);
         if self.relayed.is_empty() {
             return None;
         }
         let id = hash(&[control_id]);
-        let found = self.relayed.iter().position(|r| r.id == id)?;
+        let here = |r: &Relayed| r.id == id && r.heard == own;
+        let found = self.relayed.iter().position(here).or_else(|| {
+            let first = self.relayed.iter().position(|r| r.id == id)?;
+            let origin = self.relayed.get(first)?.connection;
+            let mut others = self.relayed.iter().filter(|r| r.id == id);
+            others.all(|r| r.connection == origin).then_some(first)
+        })?;
         self.relayed.remove(found).map(|r| r.connection)
     }
 

@@ -179,6 +179,46 @@ fn a_device_that_hangs_up_commits_nothing() {
     }
 }
 
+/// The destination hung up before the device committed its answer, and was called again.
+#[test]
+fn a_late_commit_is_not_for_the_next_connection() {
+    for commit in [ACK, NAK] {
+        let mut s = release_2();
+        s.device(&message("1", "")).connected().hospital(ACK);
+        s.hospital(&answer("AA", "1")).hospital_ends();
+        s.device(&message("2", "")).connected();
+        assert_eq!(said(&mut s), "h d+ d close h");
+        s.device(commit);
+        assert_eq!(said(&mut s), "", "nobody is there who waits for it");
+        s.hospital(ACK).hospital(&answer("AA", "2")).device(ACK);
+        assert_eq!(said(&mut s), "d+ d h+", "the next is");
+        assert_eq!(s.decisions.len(), 2);
+    }
+}
+
+/// As before, of an answer that waited until the device had committed another.
+#[test]
+fn nor_is_that_of_an_answer_which_waited() {
+    for hangs_up in [false, true] {
+        let mut s = release_2();
+        s.device(&message("1", "AL|AL")).connected().hospital(ACK);
+        s.hospital(&answer("CA", "1"));
+        s.hospital(&answer_asking("AA", "1", "H9"));
+        assert_eq!(said(&mut s), "h d+ d", "one block at a time");
+        if hangs_up {
+            s.hospital_ends().device(&message("2", ""));
+        }
+        s.device(ACK);
+        assert_eq!(said(&mut s), if hangs_up { "d close" } else { "h+ d" });
+        if hangs_up {
+            s.connected();
+            assert_eq!(said(&mut s), "h");
+        }
+        s.device(ACK);
+        assert_eq!(said(&mut s), if hangs_up { "" } else { "h+" });
+    }
+}
+
 #[test]
 fn release_1_refuses_commits_as_content() {
     for bytes in [ACK, NAK] {

@@ -48,6 +48,46 @@ fn an_answer_on_another_connection_goes_to_where_its_message_came_from() {
     );
 }
 
+/// The destination counts on each of its connections anew.
+#[test]
+fn an_acknowledgement_goes_where_the_answer_came_from_that_was_heard_there() {
+    for first in [1, 2] {
+        let (mut one, mut two) = two();
+        two.device(&message("3", "AL|AL"));
+        two.hospital(&answer("CA", "3"));
+        one.hospital(&answer_asking("AA", "1", "H9"));
+        two.hospital(&answer_asking("AA", "3", "H9"));
+        let before = [one.sent.len(), two.sent.len()];
+        let length = acknowledge("CA", "H9").len();
+        let mut three = Script::with(one.session.exchange.clone());
+        three.device(&acknowledge("CA", "H9"));
+        one.woken();
+        two.woken();
+        assert_eq!([one.sent.len(), two.sent.len()], before, "to whom?");
+        let mut went = before;
+        for now in [first, 3 - first] {
+            let s = if now == 1 { &mut one } else { &mut two };
+            s.device(&acknowledge("CA", "H9"));
+            went[now - 1] += length;
+            one.woken();
+            two.woken();
+            assert_eq!([one.sent.len(), two.sent.len()], went);
+        }
+    }
+}
+
+/// Where there is no doubt, the device may acknowledge on any connection.
+#[test]
+fn an_acknowledgement_on_another_connection_goes_to_the_only_one_that_fits() {
+    let (mut one, _two) = two();
+    one.hospital(&answer_asking("AA", "1", "H9"));
+    let before = one.sent.len();
+    let mut three = Script::with(one.session.exchange.clone());
+    three.device(&acknowledge("CA", "H9"));
+    one.woken();
+    assert_eq!(one.sent.len(), before + acknowledge("CA", "H9").len());
+}
+
 #[test]
 fn where_the_connection_of_the_message_is_gone_another_hears_the_answer() {
     for reset in [false, true] {
