@@ -173,6 +173,29 @@ fn how_messages_are_kept_is_said_and_not_guessed() {
 }
 
 #[test]
+fn a_batch_is_judged_where_it_is_asked_for() {
+    let batch = |count| {
+        let head = "BHS|^~\\&|ECG|CARDIO|HIS|CHU|20261121225617||||B1\r";
+        format!(
+            "{head}{GOOD}{}BTS|{count}\r",
+            GOOD.replace("|1|P|", "|2|P|")
+        )
+    };
+    let folder = Folder::new(&[("good.hl7", &batch(2)), ("short.hl7", &batch(3))]);
+    let (code, said, _) = folder.run("inspect hl7 good.hl7");
+    assert_eq!(code, 5);
+    assert!(
+        said.contains("batches are not carried") && said.contains("--batches"),
+        "{said}"
+    );
+    let (code, said, _) = folder.run("inspect hl7 --batches good.hl7");
+    assert_eq!(code, 0, "{said}");
+    let (code, said, _) = folder.run("inspect hl7 --batches short.hl7");
+    assert_eq!(code, 5);
+    assert!(said.contains("BTS"), "{said}");
+}
+
+#[test]
 fn explain_shows_places_and_hides_values() {
     let folder = Folder::new(&[("bad.hl7", BAD)]);
     let (code, out, err) = folder.run("inspect hl7 --explain bad.hl7");

@@ -25,6 +25,8 @@ pub struct Offline {
     pub charset: String,
     /// The local (Z) segments that a rule would list; `None` if it lists none.
     pub local_segments: Option<Vec<LocalSegment>>,
+    /// Whether batches are judged, as by a rule that carries them; without it they are refused as such.
+    pub batches: bool,
     /// How strict the content is judged.
     pub profile: Profile,
 }
@@ -108,6 +110,7 @@ impl Offline {
                 charsets: vec![self.charset.clone()],
                 local_segments: self.local_segments.clone(),
                 profiles: vec![self.profile.clone()],
+                batches: self.batches,
                 ..Rule::default()
             }],
             ..Policy::default()
@@ -122,6 +125,7 @@ impl Default for Offline {
             line_feeds: false,
             charset: "ASCII".to_owned(),
             local_segments: None,
+            batches: false,
             profile: Profile::standard(),
         }
     }
@@ -345,6 +349,43 @@ mod tests {
         // A batch is one thing.
         let batch = format!("FHS|^~\\&\r{two}FTS|1\r");
         assert_eq!(verdicts(&batch, Layout::Sequence, false).len(), 1);
+    }
+
+    #[test]
+    fn a_batch_is_judged_with_its_messages_and_counts_where_batches_are_carried() {
+        let head = "FHS|^~\\&|A|B|C|D|20260101||||F1\rBHS|^~\\&|A|B|C|D|20260101||||B1\r";
+        let other = ONE.replace("|1|P|", "|2|P|");
+        let batch = |messages: &str, counts: [&str; 2]| {
+            format!("{head}{messages}BTS|{}\rFTS|{}\r", counts[0], counts[1])
+        };
+        let said = |text: &str, batches| {
+            let offline = Offline {
+                batches,
+                ..Offline::default()
+            };
+            let all: Vec<_> = offline.judge(text.as_bytes()).collect();
+            let [judged] = all.as_slice() else {
+                panic!("{} are one", all.len());
+            };
+            let refusal = judged.report.refusal.as_ref();
+            refusal.map_or(String::new(), ToString::to_string)
+        };
+        let both = format!("{ONE}{other}");
+        let good = batch(&both, ["2", "1"]);
+        assert_eq!(said(&good, true), "");
+        assert!(said(&good, false).contains("batches are not carried"));
+        assert_eq!(said(ONE, true), "", "a message is one all the same");
+        for (bad, place) in [
+            (batch(&both, ["3", "1"]), "BTS"),
+            (batch(&both, ["2", "2"]), "FTS"),
+            (
+                batch(&both.replace("|P|2.5", "|X|2.5"), ["2", "1"]),
+                "MSH-11",
+            ),
+            (batch(&both, ["2", "1"]).replace("BTS|2\r", ""), "FTS"),
+        ] {
+            assert!(said(&bad, true).contains(place), "{}", said(&bad, true));
+        }
     }
 
     #[test]

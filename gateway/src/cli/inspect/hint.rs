@@ -18,10 +18,13 @@ pub(super) fn hl7(bytes: &[u8], offline: &Offline) -> Option<&'static str> {
     }
     // What is no message at all gets no better by other line ends.
     let text = bytes.trim_ascii_start();
+    let feeds = !offline.line_feeds && text.contains(&b'\n');
+    if text.starts_with(b"FHS") || text.starts_with(b"BHS") {
+        return batch(feeds, offline.batches);
+    }
     if !text.starts_with(b"MSH") {
         return None;
     }
-    let feeds = !offline.line_feeds && text.contains(&b'\n');
     let several = offline.layout == Layout::Single
         && text
             .windows(4)
@@ -37,6 +40,23 @@ pub(super) fn hl7(bytes: &[u8], offline: &Offline) -> Option<&'static str> {
              --split --line-feeds judges them one by one as they would be on the wire",
         ),
         (false, false) => None,
+    }
+}
+
+fn batch(feeds: bool, carried: bool) -> Option<&'static str> {
+    match (feeds, carried) {
+        (false, true) => None,
+        (false, false) => Some(
+            "the file holds a batch; --batches judges it as a rule with `batches = true` would",
+        ),
+        (true, true) => Some(
+            "segments end with line feeds, as editors keep them; \
+             --line-feeds judges them as the carriage returns that would be on the wire",
+        ),
+        (true, false) => Some(
+            "the file holds a batch with line feeds, as editors keep them; \
+             --batches --line-feeds judges it as a rule with `batches = true` would on the wire",
+        ),
     }
 }
 
@@ -86,6 +106,18 @@ mod tests {
         assert!(said(b"MSH|1\r", raw, false).contains("leave --raw out"));
         assert_eq!(said(b"# a\nMSH|1\n", single, false), "");
         assert_eq!(said(b"", single, false), "");
+        let batch = |text: &[u8], line_feeds, batches| {
+            let offline = Offline {
+                line_feeds,
+                batches,
+                ..Offline::default()
+            };
+            hl7(text, &offline).unwrap_or("")
+        };
+        assert!(batch(b"FHS|1\rMSH|", false, false).contains(" --batches judges it"));
+        assert!(batch(b"BHS|1\nMSH|", false, false).contains(" --batches --line-feeds "));
+        assert!(batch(b"BHS|1\nMSH|", false, true).contains(" --line-feeds "));
+        assert_eq!(batch(b"FHS|1\rMSH|", false, true), "");
         let mut part10 = vec![0; 128];
         part10.extend(b"DICM");
         assert!(said(&part10, single, false).contains("inspect dicom"));

@@ -75,6 +75,9 @@ pub(super) struct Hl7 {
     /// Take line feeds for the carriage returns that end segments on the wire
     #[arg(long, conflicts_with = "raw")]
     line_feeds: bool,
+    /// Judge batches, as for a rule with `batches = true`: every message, and the counts of BTS and FTS
+    #[arg(long)]
+    batches: bool,
     /// Character set of messages that declare none, as in HL7 table 0211
     #[arg(long, value_name = "NAME", default_value = "ASCII", value_parser = charset)]
     charset: String,
@@ -269,6 +272,7 @@ impl Hl7 {
             line_feeds: self.line_feeds,
             charset: self.charset.clone(),
             local_segments: self.local.clone(),
+            batches: self.batches,
             profile: self.profile.hl7()?,
         });
         Ok(Inspector::Hl7 { offline, explain })
