@@ -19,6 +19,7 @@ BINARY_NUMBERS = ("US", "SS", "UL", "SL", "US or SS")
 NUMBERS = (*BINARY_NUMBERS, "IS", "DS")
 TEXTS = ("CS", "LO", "SH", "UI", "AS", "LT", "ST", "UC")
 GROUPS = (0x52009229, 0x52009230)
+GROUP = "group:"
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -102,7 +103,7 @@ def merge(facts, notes):
     decided = decisions(facts)
     for name, rows in sorted(facts.modules.items()):
         world.modules[name] = module(world, facts, older, decided, name, rows, notes)
-    left = [place for place in decided if place[0] != "*"]
+    left = [place for place in decided if place[0] != "*" and not place[0].startswith(GROUP)]
     assert not left, f"decisions that fit nothing: {left[:5]}"
     for name, used in sorted(facts.iods.items()):
         for row in used:
@@ -111,6 +112,7 @@ def merge(facts, notes):
         used = [row for row in used if row["key"] in world.modules]
         world.iods[name] = [usage(facts, world, name, row, notes) for row in used]
     world.overrides = {name: shared(world, used) for name, used in world.iods.items()}
+    world.groups = groups(facts, world, decided, notes)
     for uid, iod in sorted(facts.sop_classes.items()):
         if iod in world.iods:
             world.sop_classes[uid] = iod
@@ -216,6 +218,26 @@ def usage(facts, world, iod, row, notes):
     if older and older["usage"] != row["usage"]:
         notes.add("usage", f"{iod} {row['key']}", f"{row['usage']}, not {older['usage']}")
     return row["key"], row["usage"], repr(condition) if condition else "", otherwise
+
+
+def groups(facts, world, decided, notes):
+    """{iod: [(tag, type)]}: the sequences of the functional group macros that every frame must have."""
+    out = {name: [] for name in world.iods}
+    for row in facts.macros:
+        if row["usage"] != "M" or row["ciodId"] not in out:
+            continue
+        tops = {path[0]: rows[0][0] for (owner, path), rows in facts.texts.items()
+                if owner == "/" + row["macroId"] and len(path) == 1}
+        for tag, kind in sorted(tops.items()):
+            ruling = decided.pop((GROUP + row["ciodId"], (tag,)), None)
+            if ruling:
+                notes.add("decided", ruling.place, ruling.reason)
+            elif kind not in ("1", "2"):
+                notes.add("group", f"{row['ciodId']} {row['macroId']}", f"type {kind}")
+            else:
+                out[row["ciodId"]].append((tag, kind))
+    assert not [place for place in decided if place[0].startswith(GROUP)]
+    return out
 
 
 def shared(world, used):

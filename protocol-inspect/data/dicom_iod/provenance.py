@@ -2,6 +2,7 @@
 
 REASONS = {
     "decided": "settled by hand, each for the reason beside it (`decisions.tsv`)",
+    "group": "the source has a condition for the sequence of a mandatory functional group; none is judged",
     "no-iod": "highdicom names a SOP class whose IOD it does not have; the class counts as unknown",
     "no-module": "the source has no attributes of the module",
     "no-type": "the source has no types in this module or in part of it; such attributes count as optional",
@@ -22,7 +23,7 @@ def text(world, counts, notes, size):
         "DICOM is a registered trademark of the National Electrical Manufacturers Association.", "",
         "| source | version | licence | taken |", "|---|---|---|---|",
         "| highdicom (Python) | 0.28.2 | MIT | SOP classes, IODs, modules and their usage, attributes, nesting, types; leads |",
-        "| dicom-standard (Python) | 0.1.0 | MIT | conditions and enumerated values, read from the texts of 2020 |",
+        "| dicom-standard (Python) | 0.1.0 | MIT | conditions and enumerated values, read from the texts of 2020; mandatory functional groups |",
         "| pydicom (Python) | 3.0.2 | MIT | tags and value representations of keywords |", "",
         "The licences cover the work of the packages' authors, not the rights of NEMA in the standard.", "",
         f"## Counts ({size} bytes)", "", "| what | number |", "|---|---|"]
@@ -49,6 +50,6 @@ def text(world, counts, notes, size):
         "- How many items a sequence may have.",
         "- Defined terms: they are open, so any value passes.",
         "- Enumerated values and conditions that came after 2020.",
-        "- Which functional groups an IOD needs: whether they are shared or per frame is the maker's choice.",
+        "- Which functional groups an IOD needs on a condition.",
         "- Templates of structured reports (PS3.16).", ""]
     return "\n".join(lines)

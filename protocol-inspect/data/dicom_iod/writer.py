@@ -8,13 +8,13 @@ import conditions
 from merge import ITSELF, NONE
 
 MAGIC = b"IODT"
-FORMAT = 1
+FORMAT = 2
 TYPES = {"1": 1, "1C": 2, "2": 3, "2C": 4, "3": 5}
 USAGES = {"M": 1, "C": 2, "U": 3}
 OTHERWISE = {"": 0, conditions.MAY: 0, conditions.IMPLICIT: 1, conditions.FORBIDDEN: 2}
 SECTIONS = [("sop classes", 4), ("iods", 8), ("modules", 8), ("overrides", 6), ("levels", 4), ("rows", 8), ("rules", 8),
             ("conditions", 16), ("codes", 2), ("tests", 6), ("watches", 4), ("atoms", 4), ("values", 4), ("parts", 6),
-            ("terms", 2), ("strings", 4), ("bytes", 1)]
+            ("terms", 2), ("strings", 4), ("bytes", 1), ("groups", 8)]
 AND, OR, NOT = 0x8001, 0x8002, 0x8003
 PRESENT, FILLED, FIRST_ATOM = 0, 1, 2
 EQUAL, MORE = 1, 2
@@ -167,6 +167,7 @@ def write(world):
             record = (world.modules[module] + 1, w.condition(condition), w.strings.number(module), flags)
             out["modules"].append(struct.pack("<HHHH", *record))
         out["overrides"] += [struct.pack("<IH", tag, child + 1) for tag, child in overrides]
+        out["groups"] += [struct.pack("<HHI", numbers[name], TYPES[kind], tag) for tag, kind in sorted(world.groups[name])]
     for uid, iod in sorted(world.sop_classes.items()):
         out["sop classes"].append(struct.pack("<HH", w.strings.number(uid), numbers[iod]))
     terms = Runs()

@@ -275,26 +275,18 @@ fn private_creators() {
 #[test]
 fn the_largest_object() {
     let length = u64::try_from(ct().concat().len()).unwrap();
-    let most = |bytes: u64| {
+    let bounded = |bytes: u64| {
         rules([with(|rule| {
             rule.max_object = Some(bytes);
             rule.shadow = true;
         })])
     };
-    accepts(&most(length), &ct());
-    refuses(&most(length - 1), &ct(), 0xa700, "max_object");
+    accepts(&bounded(length), &ct());
+    refuses(&bounded(length - 1), &ct(), 0xa700, "max_object");
     // What it inflates to counts.
     let store = |most: u64, bytes: &[u8]| {
         let set = command(&store_rq(CT, INSTANCE));
-        said(
-            &mut dialogue(&self::rules([with(|rule| {
-                rule.max_object = Some(most);
-                rule.shadow = true;
-            })])),
-            13,
-            &set,
-            bytes,
-        )
+        said(&mut dialogue(&bounded(most)), 13, &set, bytes)
     };
     let set = put(ct(), 0x0040, 0xa160, "UT", &[b' '; 4096]).concat();
     let length = u64::try_from(set.len()).unwrap();

@@ -96,7 +96,7 @@ impl Object {
 
     pub(super) fn open_sequence(&mut self, tag: Tag, tell: &mut Tell<'_>) -> Result<(), Refusal> {
         match self {
-            Self::Judged { judge, .. } => judge.open_sequence(tag),
+            Self::Judged { judge, .. } => judge.open_sequence(tag, tell)?,
             Self::Service(judge) => judge.open_sequence(tag, tell)?,
             Self::None | Self::Unknown | Self::Unnamed(_) => {}
         }

@@ -25,6 +25,7 @@ pub(super) static PARTS: &[[u8; 6]] = records(BLOB, 13);
 pub(super) static TERMS: &[[u8; 2]] = records(BLOB, 14);
 static STRINGS: &[[u8; 4]] = records(BLOB, 15);
 static BYTES: &[[u8; 1]] = records(BLOB, 16);
+pub(super) static GROUPS: &[[u8; 8]] = records(BLOB, 17);
 
 /// The number of the last rule that asks something of an attribute that is not there.
 pub(super) static DUTIES: u16 = duties();

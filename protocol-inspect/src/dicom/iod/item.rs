@@ -8,7 +8,7 @@ use super::memory::Memory;
 use super::root::Root;
 use super::tables::{self, AttributeRule, LevelId, Otherwise, Row, Type};
 use super::value::{FILLED, PRESENT, State, Value};
-use super::{Tell, condition, number, tag};
+use super::{Tell, condition, groups, number, tag};
 use crate::Refusal;
 use crate::severity::Weight;
 
@@ -238,8 +238,8 @@ pub(super) fn fault(
     }
 }
 
-/// Shared and per-frame functional groups: what their items have to hold depends on other items.
-const GROUPS: [u32; 2] = [0x5200_9229, 0x5200_9230];
+/// What the items of these have to hold depends on other items.
+const GROUPS: [u32; 2] = [groups::SHARED, groups::PER_FRAME];
 pub(super) const MISSING: &str = "is required by the information object and missing";
 pub(super) const EMPTY: &str = "is required by the information object and empty";
 pub(super) const MISSING_HERE: &str = "is required here by the information object and missing";

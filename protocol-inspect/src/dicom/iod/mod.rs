@@ -5,6 +5,7 @@
 
 mod blob;
 mod condition;
+mod groups;
 mod item;
 mod memory;
 mod root;
@@ -17,6 +18,7 @@ use dicom_core::Tag;
 
 use crate::Refusal;
 use crate::severity::Weight;
+use groups::Groups;
 use item::Open;
 use memory::Memory;
 use root::Root;
@@ -44,6 +46,7 @@ pub(super) struct Judge {
     /// How many sequences are open of which no table has the items.
     ignored: usize,
     memory: Memory,
+    groups: Option<Box<Groups>>,
 }
 
 impl Judge {
@@ -57,6 +60,7 @@ impl Judge {
             open: vec![Open::data_set()],
             ignored: 0,
             memory: Memory::default(),
+            groups: Groups::new(tables::groups(sop_class)).map(Box::new),
         })
     }
 
@@ -69,6 +73,9 @@ impl Judge {
         value: &Value<'_>,
         tell: &mut impl Tell,
     ) -> Result<(), Refusal> {
+        if let Some(groups) = &mut self.groups {
+            groups.element(value);
+        }
         if self.ignored > 0 {
             return Ok(());
         }
@@ -81,13 +88,24 @@ impl Judge {
 
     /// Pixel data of undefined length, which comes as fragments.
     pub(super) fn open_fragments(&mut self, tag: Tag) {
-        self.open_sequence(tag);
+        self.open_level(tag);
         self.mark(FILLED);
-        self.close_sequence();
+        self.ignored = self.ignored.saturating_sub(1);
     }
 
     /// A sequence begins.
-    pub(super) fn open_sequence(&mut self, tag: Tag) {
+    ///
+    /// # Errors
+    /// The refusal, if the profile refuses it here.
+    pub(super) fn open_sequence(&mut self, tag: Tag, tell: &mut impl Tell) -> Result<(), Refusal> {
+        if let Some(groups) = &mut self.groups {
+            groups.open_sequence(number(tag), tell)?;
+        }
+        self.open_level(tag);
+        Ok(())
+    }
+
+    fn open_level(&mut self, tag: Tag) {
         if self.ignored > 0 {
             self.ignored = self.ignored.saturating_add(1);
             return;
@@ -109,6 +127,9 @@ impl Judge {
 
     /// An item of the sequence begins.
     pub(super) fn open_item(&mut self) {
+        if let Some(groups) = &mut self.groups {
+            groups.open_item();
+        }
         if self.ignored <= 1 {
             self.mark(FILLED);
         }
@@ -129,6 +150,9 @@ impl Judge {
     /// # Errors
     /// The refusal, if the profile refuses what it lacks.
     pub(super) fn close_item(&mut self, tell: &mut impl Tell) -> Result<(), Refusal> {
+        if let Some(groups) = &self.groups {
+            groups.close_item(tell)?;
+        }
         if self.ignored > 0 || self.open.len() <= 1 {
             return Ok(());
         }
@@ -146,6 +170,9 @@ impl Judge {
 
     /// The sequence is over.
     pub(super) fn close_sequence(&mut self) {
+        if let Some(groups) = &mut self.groups {
+            groups.close_sequence();
+        }
         self.ignored = self.ignored.saturating_sub(1);
     }
 
@@ -155,6 +182,9 @@ impl Judge {
     /// The refusal, if the profile refuses what it lacks.
     pub(super) fn finish(&mut self, tell: &mut impl Tell) -> Result<(), Refusal> {
         self.open.truncate(1);
+        if let Some(groups) = &self.groups {
+            groups.finish(tell)?;
+        }
         self.root.judge(&self.states, tell)
     }
 
@@ -197,7 +227,7 @@ impl Judge {
 
 /// Whether this is what a finding of this module says: the instance is not what its SOP class promises.
 pub(super) fn is_finding(detail: &str) -> bool {
-    item::DETAILS.contains(&detail) || root::FOREIGN == detail
+    item::DETAILS.contains(&detail) || groups::DETAILS.contains(&detail) || root::FOREIGN == detail
 }
 
 fn number(tag: Tag) -> u32 {

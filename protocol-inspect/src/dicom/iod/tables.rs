@@ -28,6 +28,7 @@
 //! | terms | string |
 //! | strings | where each begins in the bytes, and where the last ends (u32) |
 //! | bytes | ASCII |
+//! | groups | IOD, type as that of a rule, tag (u32): the functional groups that every frame must have; sorted by IOD |
 //!
 //! Equal levels, rules and conditions are stored once. The items of a content tree are of the level that holds them.
 
@@ -85,6 +86,26 @@ impl Iod {
         let [.., e, f] = *records.get(found)?;
         Some(LevelId(u16::from_le_bytes([e, f])))
     }
+}
+
+/// The functional groups that every frame of an instance of this SOP class must have, by macro (PS3.3 A.1.4).
+pub(super) fn groups(sop_class: &str) -> impl Iterator<Item = Group> {
+    let iod = Iod::number(sop_class);
+    let number = |[a, b, ..]: &[u8; 8]| usize::from(u16::from_le_bytes([*a, *b]));
+    let own = blob::GROUPS
+        .iter()
+        .filter(move |record| Some(number(record)) == iod);
+    own.map(|[_, _, c, _, e, f, g, h]| Group {
+        tag: u32::from_le_bytes([*e, *f, *g, *h]),
+        kind: Type::new(*c),
+    })
+}
+
+/// The sequence of a functional group macro.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    pub(super) tag: u32,
+    pub(super) kind: Type,
 }
 
 /// A module in an IOD.
@@ -195,6 +216,18 @@ pub(super) enum Type {
     Optional,
 }
 
+impl Type {
+    fn new(number: u8) -> Self {
+        match number {
+            1 => Self::Required,
+            2 => Self::RequiredIf,
+            3 => Self::Present,
+            4 => Self::PresentIf,
+            _ => Self::Optional,
+        }
+    }
+}
+
 /// What holds for a conditional attribute or module if its condition does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Otherwise {
@@ -220,15 +253,8 @@ impl RuleId {
     pub(super) fn get(self) -> Option<AttributeRule> {
         let place = usize::from(self.0).checked_sub(1)?;
         let [kind, otherwise, c, d, e, f, g, h] = *blob::RULES.get(place)?;
-        let kind = match kind {
-            1 => Type::Required,
-            2 => Type::RequiredIf,
-            3 => Type::Present,
-            4 => Type::PresentIf,
-            _ => Type::Optional,
-        };
         Some(AttributeRule {
-            kind,
+            kind: Type::new(kind),
             otherwise: Otherwise::new(otherwise),
             condition: Condition::new(u16::from_le_bytes([c, d])),
             values: u16::from_le_bytes([e, f]),

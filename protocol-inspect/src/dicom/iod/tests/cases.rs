@@ -237,12 +237,10 @@ fn codes_have_one_of_three_values() {
 }
 
 #[test]
-fn functional_groups_only_warn() {
-    let group = |inner: Level| {
-        let groups = [(0x0028_9110, Node::Items(vec![inner]))].into();
-        with(ENHANCED_CT, &[(0x5200_9229, Node::Items(vec![groups]))])
-    };
-    let found = group([(0x0028_0030, text(""))].into());
+fn what_is_in_functional_groups_only_warns() {
+    let mut data_set = least(ENHANCED_CT);
+    at(&mut data_set, &[0x5200_9230, 0x0028_9110]).insert(0x0028_0030, text(""));
+    let found = judge(ENHANCED_CT, &data_set);
     assert_eq!(
         weight_of(&found, 0x0028_0030, EMPTY_HERE),
         Some(Weight::Notice)
@@ -276,7 +274,7 @@ fn the_work_is_linear_and_the_room_is_bounded() {
     let mut most = 0;
     for _ in 0..200 {
         for _ in 0..60 {
-            judge.open_sequence(tag(CONTENT));
+            judge.open_sequence(tag(CONTENT), &mut tell).unwrap();
             judge.open_item();
             most = most.max(judge.states.len());
         }

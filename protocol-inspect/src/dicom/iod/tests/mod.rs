@@ -1,6 +1,7 @@
 //! The tables, and the judge against instances made from them.
 
 mod cases;
+mod groups;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use dicom_core::header::VR;
 
 use super::blob;
 use super::condition;
+use super::groups as frames;
 use super::item::{EMPTY, MISSING};
 use super::tables::{self, Condition, Iod, LevelId, Type, Usage};
 use super::{Judge, Tell, Value, number, tag};
@@ -66,7 +68,7 @@ fn walk(judge: &mut Judge, level: &Level, tell: &mut Collected) {
                 judge.element(&value, tell).unwrap();
             }
             Node::Items(items) => {
-                judge.open_sequence(tag(*place));
+                judge.open_sequence(tag(*place), tell).unwrap();
                 tell.path.push(*place);
                 for item in items {
                     judge.open_item();
@@ -156,6 +158,15 @@ fn least(class: &str) -> Level {
         if module.usage() == Usage::Mandatory {
             merge(&mut data_set, required(class, module.level(), 0));
         }
+    }
+    let groups = tables::groups(class).map(|group| group.tag);
+    let frame: Level = groups
+        .map(|group| (group, Node::Items(vec![Level::new()])))
+        .collect();
+    if !frame.is_empty() {
+        let frames = Level::from([(frames::PER_FRAME, Node::Items(vec![frame]))]);
+        data_set.remove(&frames::PER_FRAME);
+        merge(&mut data_set, frames);
     }
     for _ in 0..8 {
         let missing: Vec<Finding> = judge(class, &data_set)
@@ -338,8 +349,8 @@ fn the_blob_fits_its_checksum_and_its_head() {
     assert_eq!(&head[..4], b"IODT");
     let sum = u32::from_le_bytes(head[4..].try_into().unwrap());
     assert_eq!(crc(rest), sum);
-    assert_eq!(u16::from_le_bytes([rest[0], rest[1]]), 1);
-    assert_eq!(u16::from_le_bytes([rest[2], rest[3]]), 17);
+    assert_eq!(u16::from_le_bytes([rest[0], rest[1]]), 2);
+    assert_eq!(u16::from_le_bytes([rest[2], rest[3]]), 18);
 }
 
 fn crc(bytes: &[u8]) -> u32 {
@@ -403,7 +414,8 @@ fn balanced(condition: Condition) {
 /// Judged one after the other, each as the first of its kind.
 fn found_in_turns(class: &str, sequence: u32, kinds: &[Level]) -> Vec<Vec<Finding>> {
     let mut judge = Judge::new(class).unwrap();
-    judge.open_sequence(tag(sequence));
+    let mut tell = Collected::default();
+    judge.open_sequence(tag(sequence), &mut tell).unwrap();
     let mut each = Vec::new();
     for kind in kinds.iter().cycle().take(100 * kinds.len()) {
         let mut tell = Collected::default();
