@@ -220,7 +220,9 @@ fn explicit_little_endian() {
 #[test]
 fn encapsulated() {
     let pixels = |vr: &str, content: &[Vec<u8>]| {
-        [header(0x7fe0, 0x0010, vr, UNDEFINED), content.concat()].concat()
+        let size = [0x0010, 0x0011].map(|number| element(0x0028, number, "US", &[2, 0]));
+        let opening = header(0x7fe0, 0x0010, vr, UNDEFINED);
+        [size.concat(), opening, content.concat()].concat()
     };
     let table_of = |len: u32| [delimiter(0xe000, len), vec![0; len as usize]].concat();
     let fragment = || [delimiter(0xe000, 4), vec![0xff, 0xd8, 0xff, 0xd9]].concat();

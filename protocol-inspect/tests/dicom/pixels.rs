@@ -665,3 +665,20 @@ fn offsets_are_bounded() {
         "dicom_offsets: 3 is more than 2"
     );
 }
+
+#[test]
+fn compressed_images_have_a_geometry() {
+    let frame = jpeg(0xc0, 4, 3);
+    let image = || Image::new().us(0x0100, 8).us(0x0101, 8).us(0x0102, 7);
+    let says = |image: Image| {
+        let syntax = TransferSyntax::Encapsulated(Compression::Jpeg);
+        let bytes = image.encapsulated(&[], &[&frame]);
+        let said = walk(syntax, &bytes, Base::Standard, &Limits::default());
+        said.unwrap_or_else(|refusal| refusal.to_string())
+    };
+    assert_eq!(says(image()), "");
+    for number in [0x0010, 0x0011] {
+        let said = says(image().without(number));
+        assert_eq!(said, "(7fe0,0010): comes without the image geometry");
+    }
+}

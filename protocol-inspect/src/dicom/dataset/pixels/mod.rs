@@ -154,6 +154,9 @@ impl Pixels {
             Extended::default()
         };
         let image = self.level(depth).image;
+        if image.rows.is_none() || image.columns.is_none() {
+            content(tell, PIXEL_DATA, NO_GEOMETRY)?;
+        }
         self.frames = Some(Frames::new(compression, image, extended));
         Ok(())
     }
@@ -256,7 +259,7 @@ impl Pixels {
             // PS3.5 8.1.1 knows no padding but to even length.
             Some(_) => content(tell, tag, "is not as long as the image needs"),
             // Else leaving out Rows would leave out every check of the length.
-            None => content(tell, tag, "comes without the image geometry"),
+            None => content(tell, tag, NO_GEOMETRY),
         }
     }
 
@@ -339,6 +342,7 @@ fn content(tell: &mut Tell<'_>, tag: Tag, detail: &'static str) -> Result<(), Re
     tell.finding(tag, (Level::Pixels, Weight::Content), Reason::Field, detail)
 }
 
+const NO_GEOMETRY: &str = "comes without the image geometry";
 const FRAGMENT: Tag = Tag(0xfffe, 0xe000);
 const EXTENDED_OFFSETS: Tag = Tag(0x7fe0, 0x0001);
 const EXTENDED_LENGTHS: Tag = Tag(0x7fe0, 0x0002);
