@@ -51,6 +51,8 @@ impl Asked {
     pub(super) fn candidates(&self) -> (Candidates, Subject) {
         let subject = Subject {
             answer: true,
+            // A result has the keys of the query (PS3.4 C.4.1.1.3.2), and such a query has a patient.
+            patient: self.service == Service::CFind,
             ..Subject::default()
         };
         let brief = Brief {

@@ -94,6 +94,13 @@ pub(super) fn has_level(sop_class: &str) -> bool {
     sop_class.starts_with(QUERY_RETRIEVE)
 }
 
+/// Whether Patient ID is a unique key of each retrieval of this class, so that it brings nobody else's (PS3.4 C.6.1.1).
+/// With other roots it is no unique key, and a destination passes over it.
+pub(super) fn retrieves_by_patient(sop_class: &str) -> bool {
+    let model = sop_class.strip_prefix(QUERY_RETRIEVE);
+    model.is_some_and(|model| model.starts_with("1.") || model.starts_with("3."))
+}
+
 /// Whether a new instance of this normalized class says about whom it is: procedure steps do (PS3.4 F.7, CC.2.5).
 pub(super) fn is_about_a_patient(sop_class: &str) -> bool {
     [uids::MODALITY_PERFORMED_PROCEDURE_STEP, UPS_PUSH].contains(&sop_class)

@@ -504,9 +504,39 @@ fn answers_are_about_the_same_patients() {
         let answer = found(&bound, &[element(0x0010, 0x0020, "LO", &text(patient))]);
         assert_eq!(matches!(answer, Event::Complete(_)), passes, "{answer:?}");
     }
+    let nameless = found(&bound, &[element(0x0008, 0x0052, "CS", b"STUDY ")]);
+    assert!(!matches!(nameless, Event::Complete(_)), "{nameless:?}");
     bound.rules[0].bind_patient = false;
     let foreign = found(&bound, &[element(0x0010, 0x0020, "LO", b"4712")]);
     assert!(matches!(foreign, Event::Complete(_)));
+}
+
+//= C5
+#[test]
+fn images_move_by_a_root_that_heeds_the_patient() {
+    const PATIENT_ROOT: &str = "1.2.840.10008.5.1.4.1.2.1.2";
+    let moves = |bind_patient, class: &str| {
+        let rules = rules([with(|rule| rule.bind_patient = bind_patient)]);
+        let established = established(&policy(&ALL, &[]), &[(9, class, EXPLICIT)]);
+        let mut set = store_rq(class, INSTANCE);
+        set.remove(5);
+        set[1] = (0x0100, us(0x21));
+        set.push((0x0600, text("VIEWER")));
+        let keys = [
+            element(0x0008, 0x0052, "CS", b"STUDY "),
+            element(0x0010, 0x0020, "LO", b"4711"),
+        ];
+        let mut dialogue = Dialogue::new(established, &Arc::new(rules));
+        set.sort_by_key(|(tag, _)| *tag);
+        said(&mut dialogue, 9, &command(&set), &keys.concat())
+    };
+    assert_eq!(moves(true, PATIENT_ROOT), Ok("images".into()));
+    let refused = moves(true, MOVE).unwrap_err();
+    assert!(
+        refused.starts_with("0124") && refused.contains("need not heed"),
+        "{refused}"
+    );
+    assert_eq!(moves(false, MOVE), Ok("images".into()));
 }
 
 //= C7

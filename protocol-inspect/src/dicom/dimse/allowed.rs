@@ -5,7 +5,7 @@
 use super::super::association::{Context, Peer};
 use super::super::fault::refusal;
 use super::super::policy::{Policy, Rule};
-use super::super::sop::{Kind, serves, travels_in};
+use super::super::sop::{Kind, retrieves_by_patient, serves, travels_in};
 use super::originator;
 use super::{Command, Direction, Service, status};
 use crate::{Reason, Refusal};
@@ -57,6 +57,11 @@ pub fn allowed(
         }
         if !classless && !rule.transfers(context.transfer_syntax_uid.as_str()) {
             nearest = "no rule allows this service in this transfer syntax";
+            continue;
+        }
+        //= C5
+        if command.service == Service::CMove && rule.bind_patient && !retrieves_by_patient(class) {
+            nearest = "the rule binds patients, and this retrieval need not heed them";
             continue;
         }
         if let Some(detail) = originator::strays(command, rule) {
