@@ -269,12 +269,26 @@ fn queries_ask_for_more_than_values_can_be() {
         ),
         ("a wildcard", element(0x0008, 0x0050, "SH", b"A*")),
         ("modalities", element(0x0008, 0x0060, "CS", b"CT\\MR ")),
+        (
+            "modalities of a study",
+            element(0x0008, 0x0061, "CS", b"CT\\MR "),
+        ),
+        ("a title", element(0x0008, 0x0054, "AE", b"US07")),
+        ("a path", element(0x0010, 0x0020, "LO", b"..\\..\\A ")),
         ("a pattern", element(0x0008, 0x0060, "CS", b"C*")),
+        (
+            "a pattern of UIDs",
+            element(0x0020, 0x000d, "UI", b"1.2.*\0"),
+        ),
+        ("a path of a UID", element(0x0020, 0x000d, "UI", b"1/../2")),
         ("UIDs", element(0x0020, 0x000d, "UI", b"1.2\\1.3\0")),
     ];
     let query = table(&brief(Content::Query, Base::Standard, &[]), &cases);
+    let strict = table(&brief(Content::Query, Base::Strict, &[]), &cases);
     let result = table(&brief(Content::QueryResult, Base::Standard, &[]), &cases);
-    insta::assert_snapshot!(format!("query\n{query}\nresult\n{result}"));
+    insta::assert_snapshot!(format!(
+        "query\n{query}\nstrict\n{strict}\nresult\n{result}"
+    ));
 }
 
 #[test]

@@ -80,9 +80,11 @@ impl Values {
                 tell_all(element.tag, declared, tell)?;
             }
         }
-        // How many keys of a query may have several values is negotiated (PS3.4 C.5.2.1).
+        // Of keys only those of UIDs may be lists, as long as nothing else is negotiated.
+        //= DICOM PS3.4 C.2.2.2.2
+        let is_list = self.query && vr == VR::UI;
         if count > 0
-            && !self.query
+            && !is_list
             && let Some(entry) = element.entry
             && !entry.allows(count)
         {
