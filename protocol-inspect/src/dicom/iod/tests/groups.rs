@@ -88,7 +88,7 @@ fn there_are_as_many_items_as_frames() {
     };
     assert_eq!(with("3", 3), []);
     let other = (Vec::new(), PER_FRAME, Weight::Content, OTHER_NUMBER);
-    assert_eq!(with("3", 2), [other.clone()]);
+    assert_eq!(with("3", 2), std::slice::from_ref(&other));
     assert_eq!(with("3", 4), [other]);
     // That it is no number is told where values are judged.
     assert_eq!(with("many", 2), []);
