@@ -147,7 +147,7 @@ impl Header {
             return String::new();
         };
         match trigger {
-            Some(trigger) => format!("{code}^{trigger}"),
+            Some(trigger) => [code, "^", trigger].concat(),
             None => code.to_owned(),
         }
     }

@@ -8,7 +8,7 @@
 //! Knows nothing of where they stand: they may stand anywhere.
 
 use super::finding::{ErrorCode, Fault, Finding, Findings, Weight};
-use super::grammar::{SegmentId, segment_of_any_version};
+use super::grammar::{SegmentId, is_segment_of_any_version};
 use super::judge::Case;
 use super::place::Place;
 use super::policy::Level;
@@ -67,7 +67,7 @@ pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
 
 /// Whether some version of HL7 has a segment of this name.
 fn is_standard(name: &str) -> bool {
-    SegmentId::new(name.as_bytes()).is_some_and(|id| segment_of_any_version(id).is_some())
+    SegmentId::new(name.as_bytes()).is_some_and(is_segment_of_any_version)
 }
 
 fn add(

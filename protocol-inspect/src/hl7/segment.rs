@@ -127,16 +127,22 @@ impl<'a> Field<'a> {
     /// A component of the first repetition, from 1; absent ones are empty.
     #[must_use]
     pub fn component(&self, number: usize) -> &'a [u8] {
-        if number == 1 {
-            let d = &self.delimiters;
-            let end = |b: &u8| *b == d.component || *b == d.repetition;
-            let length = self.bytes.iter().position(end);
-            let length = length.unwrap_or(self.bytes.len());
-            return self.bytes.get(..length).unwrap_or_default();
+        let d = &self.delimiters;
+        let is_end = |b: &u8| *b == d.component || *b == d.repetition;
+        let mut rest = self.bytes;
+        for _ in 1..number {
+            let end = rest.iter().position(is_end);
+            let Some((delimiter, behind)) = end.and_then(|end| rest.get(end..)?.split_first())
+            else {
+                return &[];
+            };
+            if *delimiter == d.repetition {
+                return &[];
+            }
+            rest = behind;
         }
-        self.components()
-            .nth(number.saturating_sub(1))
-            .unwrap_or_default()
+        let length = rest.iter().position(is_end).unwrap_or(rest.len());
+        rest.get(..length).unwrap_or_default()
     }
 
     /// The subcomponents of a component of the first repetition.

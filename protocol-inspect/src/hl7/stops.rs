@@ -1,13 +1,13 @@
 //! Where in a message values end.
 //!
-//! In: the bytes of a message, and at most five bytes at which a value ends. Out: the places of these bytes, one by one.
+//! In: the bytes of a message, and the few bytes at which a value ends. Out: the places of these bytes, one by one.
 //! Sixty-four bytes are looked at at once, and each place is then one step: what lies between costs nothing more.
 
 /// The places of the stops from somewhere on. A copy remembers where it was made.
 #[derive(Clone, Copy)]
-pub(crate) struct Stops<'a> {
+pub(crate) struct Stops<'a, const N: usize> {
     bytes: &'a [u8],
-    set: [u8; 5],
+    set: [u8; N],
     /// Where the block of 64 bytes begins of which the mask is.
     start: usize,
     /// The stops of the block that were not told yet, the first in bit 0.
@@ -16,8 +16,8 @@ pub(crate) struct Stops<'a> {
     position: usize,
 }
 
-impl<'a> Stops<'a> {
-    pub(crate) fn new(bytes: &'a [u8], set: [u8; 5]) -> Self {
+impl<'a, const N: usize> Stops<'a, N> {
+    pub(crate) fn new(bytes: &'a [u8], set: [u8; N]) -> Self {
         let mut stops = Self {
             bytes,
             set,
@@ -81,8 +81,8 @@ impl<'a> Stops<'a> {
             return mask(whole, self.set);
         }
         let mut last = [0; BLOCK];
-        for (slot, byte) in last.iter_mut().zip(rest) {
-            *slot = *byte;
+        if let Some(room) = last.get_mut(..rest.len()) {
+            room.copy_from_slice(rest);
         }
         let here = u32::try_from(rest.len()).unwrap_or_default();
         mask(&last, self.set) & 1_u64.wrapping_shl(here).wrapping_sub(1)
@@ -90,11 +90,10 @@ impl<'a> Stops<'a> {
 }
 
 /// One bit for each byte that is in the set. Written so that the compiler compares many bytes at once.
-fn mask(block: &[u8; BLOCK], [a, b, c, d, e]: [u8; 5]) -> u64 {
+fn mask<const N: usize>(block: &[u8; BLOCK], set: [u8; N]) -> u64 {
     let mut found = [0_u8; BLOCK];
     for (found, byte) in found.iter_mut().zip(block) {
-        let byte = *byte;
-        *found = u8::from((byte == a) | (byte == b) | (byte == c) | (byte == d) | (byte == e));
+        *found = u8::from(set.iter().fold(false, |found, stop| found | (byte == stop)));
     }
     let mut mask = 0_u64;
     for eight in found.as_chunks::<8>().0.iter().rev() {

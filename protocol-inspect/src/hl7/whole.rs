@@ -62,9 +62,11 @@ fn one_type(case: &Case<'_>, findings: &mut Findings) {
 fn no_fragment(case: &Case<'_>, findings: &mut Findings) {
     let pages = case.is_answer || case.header.code.starts_with(b"Q");
     let continues = case.message.segments().find(|segment| {
+        if segment.name() != "DSC" {
+            return false;
+        }
         let style = segment.field(2);
-        segment.name() == "DSC"
-            && (segment.field(1).is_valued() || style.is_valued())
+        (segment.field(1).is_valued() || style.is_valued())
             && match style.bytes() {
                 b"I" => false,
                 b"" => !pages,

@@ -287,7 +287,7 @@ fn finding(
 impl<'m, 'a> Cut<'m, 'a> {
     fn new(segment: &'m Segment<'a>) -> Self {
         let bytes = segment.bytes();
-        let mut stops = Stops::new(bytes, [segment.delimiters().field; 5]);
+        let mut stops = Stops::new(bytes, [segment.delimiters().field]);
         let (mut ends, mut count) = ([0; MOST], 0_usize);
         for slot in &mut ends {
             *slot = stops.next();

@@ -94,7 +94,12 @@ impl Judge<'_, '_> {
     fn observation(&mut self, value_type: &[u8], value: Part<'_>) {
         // Readers are as lenient as that, and take one part or another of what should not be divided.
         let delimiters = *self.segment.delimiters();
+        let is_plain = value_type.iter().all(u8::is_ascii_uppercase);
         let is = |name: &[u8]| {
+            // No delimiter is a letter.
+            if is_plain {
+                return value_type == name;
+            }
             let mut parts = value_type.split(|b| delimiters.contains(*b));
             // What is masked in another character set may be nothing to who decodes it.
             parts.any(|part| {

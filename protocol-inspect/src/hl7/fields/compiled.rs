@@ -14,6 +14,8 @@ use super::datatype::{Shape, Types, goes_on};
 /// The segments, data types and tables of one version.
 pub(super) struct Compiled {
     segments: Vec<Layout>,
+    /// Where a segment is in `segments`, counted from 1, at the slot of its name or the next that was free; 0 is none.
+    slots: Vec<u16>,
     kinds: Vec<Kind>,
     elements: Vec<Element>,
     tables: Vec<Codes>,
@@ -170,6 +172,7 @@ impl Compiled {
         static ALL: [OnceLock<Compiled>; VERSIONS] = [const { OnceLock::new() }; VERSIONS];
         static NONE: Compiled = Compiled {
             segments: Vec::new(),
+            slots: Vec::new(),
             kinds: Vec::new(),
             elements: Vec::new(),
             tables: Vec::new(),
@@ -181,10 +184,10 @@ impl Compiled {
     }
 
     pub(super) fn segment(&self, id: SegmentId) -> Option<&Layout> {
-        let found = self
-            .segments
-            .binary_search_by_key(&id.number(), |layout| layout.id.number());
-        self.segments.get(found.ok()?)
+        slots(id)
+            .map_while(|slot| self.slots.get(slot).copied().filter(|number| *number > 0))
+            .filter_map(|number| self.segments.get(usize::from(number).wrapping_sub(1)))
+            .find(|layout| layout.id == id)
     }
 
     /// The fields of a segment.
@@ -242,6 +245,17 @@ fn number(code: &[u8]) -> Option<u64> {
     })
 }
 
+/// The slots at which a segment may be, in turn.
+#[inline]
+fn slots(id: SegmentId) -> impl Iterator<Item = usize> {
+    let scattered = id.number().wrapping_mul(0x9e37_79b1).wrapping_shr(16);
+    let first = usize::try_from(scattered).unwrap_or_default();
+    (0..SLOTS).map(move |step| first.wrapping_add(step) % SLOTS)
+}
+
+/// Several for each segment that a version has.
+const SLOTS: usize = 1_024;
+
 /// What is not known cannot be judged.
 pub(super) static OPAQUE: Kind = Kind {
     form: Form::Opaque,
@@ -268,6 +282,7 @@ impl Builder {
             types: Types::new(version),
             out: Compiled {
                 segments: Vec::new(),
+                slots: Vec::new(),
                 kinds: vec![OPAQUE],
                 elements: Vec::new(),
                 tables: Vec::new(),
@@ -301,7 +316,14 @@ impl Builder {
                 open_end: last.is_some_and(goes_on),
             });
         }
-        self.out.segments.sort_by_key(|layout| layout.id);
+        self.out.slots = vec![0; SLOTS];
+        for (layout, number) in self.out.segments.iter().zip(1_u16..) {
+            let mut all = slots(layout.id);
+            let free = all.find(|slot| self.out.slots.get(*slot) == Some(&0));
+            if let Some(slot) = free.and_then(|slot| self.out.slots.get_mut(slot)) {
+                *slot = number;
+            }
+        }
         self.name();
         self.out
     }

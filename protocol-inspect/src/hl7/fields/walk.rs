@@ -20,13 +20,13 @@ pub(super) struct Ground<'g, 'a> {
     pub(super) bytes: &'a [u8],
     pub(super) delimiters: Delimiters,
     pub(super) compiled: &'g Compiled,
-    pub(super) stops: Stops<'a>,
+    pub(super) stops: Stops<'a, 5>,
     /// The last OBX-2 and what it means: observations come in rows.
     pub(super) value_type: (&'a [u8], &'g Kind),
 }
 
 impl<'g, 'a> Ground<'g, 'a> {
-    pub(super) fn new(message: &Message<'a>, compiled: &'g Compiled, stops: Stops<'a>) -> Self {
+    pub(super) fn new(message: &Message<'a>, compiled: &'g Compiled, stops: Stops<'a, 5>) -> Self {
         Self {
             bytes: message.bytes(),
             delimiters: *message.delimiters(),

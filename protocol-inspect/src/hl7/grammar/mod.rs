@@ -1,6 +1,6 @@
 //! The grammar of HL7 v2: what the standard says of messages, segments, fields, data types and tables.
 //!
-//! In: names from a message. Out: views over tables that are compiled in; nothing is built or allocated.
+//! In: names from a message. Out: views over tables that are compiled in; nothing is allocated for a message.
 //! Knows nothing of messages and judges nothing. Where the facts come from: `data/PROVENANCE.md`.
 //!
 //! # Format of `tables.bin`
@@ -29,6 +29,8 @@
 mod blob;
 mod segment;
 mod structure;
+
+use std::sync::OnceLock;
 
 pub use segment::{
     DataKind, DataType, DataTypeId, Field, Fields, Primitive, Segment, SegmentId, Table, TableKind,
@@ -199,6 +201,43 @@ pub fn segment_of_any_version(id: SegmentId) -> Option<(Version, Segment)> {
         .rev()
         .find_map(|v| v.segment(id).map(|segment| (v, segment)))
 }
+
+/// Whether some version has a segment of this name.
+pub(in crate::hl7) fn is_segment_of_any_version(id: SegmentId) -> bool {
+    static NAMES: OnceLock<Vec<u64>> = OnceLock::new();
+    let names = NAMES.get_or_init(|| {
+        let mut names = vec![0; NAMES_OF_THREE.div_ceil(64)];
+        for segment in Version::all().flat_map(Version::segments) {
+            let Some((word, bit)) = bit_of(segment.id()) else {
+                continue;
+            };
+            if let Some(word) = names.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        names
+    });
+    bit_of(id).is_some_and(|(word, bit)| names.get(word).is_some_and(|word| word & bit != 0))
+}
+
+/// A place for each name of three letters or digits; `None` for what is none.
+fn bit_of(id: SegmentId) -> Option<(usize, u64)> {
+    let mut number = 0_usize;
+    for byte in id.0 {
+        if byte.is_ascii_lowercase() {
+            return None;
+        }
+        let letter = char::from(byte).to_digit(36)?;
+        number = number
+            .wrapping_mul(36)
+            .wrapping_add(usize::try_from(letter).ok()?);
+    }
+    let bit = u32::try_from(number % 64).unwrap_or_default();
+    Some((number / 64, 1_u64.wrapping_shl(bit)))
+}
+
+/// How many names of three letters or digits there are.
+const NAMES_OF_THREE: usize = 36 * 36 * 36;
 
 /// How many structures all versions have together.
 pub(in crate::hl7) fn count_of_structures() -> usize {
