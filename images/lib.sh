@@ -95,7 +95,8 @@ in_tools() {
 
 # binary: the program as it is released, in target/images/lazaret. The paths of this machine do not get into it.
 binary() {
-    local home=${CARGO_HOME:-$HOME/.cargo} auditable=cargo-auditable@0.7.7
+    local home=${CARGO_HOME:-$HOME/.cargo} auditable=cargo-auditable@0.7.7 folder
+    local remap="--remap-path-prefix=$home=/cargo --remap-path-prefix=$PWD=/build"
     epoch
     command -v cargo >/dev/null || fail "cargo is missing: please install the Rust toolchain named in rust-toolchain.toml"
     need gcc libc6-dev libclang-dev linux-libc-dev pkg-config binutils
@@ -105,11 +106,12 @@ binary() {
             --root "$IMAGES/cargo-tools" "$auditable" >&2)
     fi
     say "building the program"
+    # The folder of downloaded crates is named after where they came from.
+    for folder in "$home"/registry/src/*; do remap="$remap --remap-path-prefix=$folder=/crates"; done
     env PATH="$IMAGES/cargo-tools/bin:$PATH" CARGO_INCREMENTAL=0 CARGO_TARGET_DIR="$IMAGES/cargo" \
         CARGO_PROFILE_RELEASE_STRIP=symbols \
         CFLAGS="-ffile-prefix-map=$home=/cargo -ffile-prefix-map=$PWD=/build" \
-        RUSTFLAGS="--remap-path-prefix=$home=/cargo --remap-path-prefix=$PWD=/build \
--C link-arg=-Wl,-z,relro,-z,now,-z,noexecstack -C link-arg=-Wl,--build-id=sha1" \
+        RUSTFLAGS="$remap -C link-arg=-Wl,-z,relro,-z,now,-z,noexecstack -C link-arg=-Wl,--build-id=sha1" \
         cargo auditable build --quiet --release --locked -p lazaret --bin lazaret >&2
     install -m 0755 "$IMAGES/cargo/release/lazaret" "$IMAGES/lazaret"
     hardened "$IMAGES/lazaret" || fail "the program is not built as it must be"
@@ -123,7 +125,7 @@ hardened() {
     sections=$(readelf --wide --sections "$1")
     grep -Eq 'Type: +DYN' <<<"$headers" && grep -q 'FLAGS_1.*PIE' <<<"$dynamic" || { say "not PIE"; bad=1; }
     grep -q GNU_RELRO <<<"$headers" && grep -q 'FLAGS_1.*NOW' <<<"$dynamic" || { say "no full RELRO"; bad=1; }
-    grep -Eq 'GNU_STACK.* RW +0x' <<<"$headers" || { say "executable stack"; bad=1; }
+    grep -Eq 'GNU_STACK.* RW +0' <<<"$headers" || { say "executable stack"; bad=1; }
     ! grep -Eq ' \.(symtab|debug_info) ' <<<"$sections" || { say "not stripped"; bad=1; }
     grep -q ' \.dep-v0 ' <<<"$sections" || { say "no list of its dependencies (cargo auditable)"; bad=1; }
     ! grep -Eq 'RPATH|RUNPATH' <<<"$dynamic" || { say "looks for libraries in a folder of its own"; bad=1; }
