@@ -12,4 +12,5 @@ pub mod audit;
 pub mod registry;
 pub mod control;
 pub mod daemon;
+pub mod setup;
 pub mod cli;

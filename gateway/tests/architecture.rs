@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms (or words) a room may import. A new arrow is drawn here and in ARCHITECTURE.md in one commit.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("flow", &[]),
     ("channel", &[]),
     ("tunnel", &["flow", "channel"]),
@@ -28,11 +28,12 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "control",
         ],
     ),
+    ("setup", &["flow", "tunnel", "daemon"]),
     (
         "cli",
         &[
             "flow", "channel", "tunnel", "segment", "inspect", "forward", "audit", "registry",
-            "control", "daemon",
+            "control", "daemon", "setup",
         ],
     ),
     ("lib", &[]),

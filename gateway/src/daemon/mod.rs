@@ -25,6 +25,6 @@ mod transactions;
 mod worker;
 
 pub use clock::SystemClock;
-pub use reload::{Checked, ReloadError, check};
+pub use reload::{Checked, ReloadError, check, check_sources};
 pub use supervisor::{DaemonError, run};
 pub use worker::{WorkerError, run as worker};

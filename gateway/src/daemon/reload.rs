@@ -85,6 +85,14 @@ pub fn check(directory: &Path) -> Result<Checked, ReloadError> {
     Checked::of(directory, lazaret_config::sources(directory)?)
 }
 
+/// As [`check`], of texts that may come from elsewhere; relative paths of key files belong to the directory.
+///
+/// # Errors
+/// What is wrong, or which tests fail.
+pub fn check_sources(directory: &Path, sources: Vec<Source>) -> Result<Checked, ReloadError> {
+    Checked::of(directory, sources)
+}
+
 impl Checked {
     fn of(directory: &Path, sources: Vec<Source>) -> Result<Self, ReloadError> {
         let config = Config::from_sources(directory, &sources)?;

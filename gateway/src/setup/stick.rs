@@ -1,0 +1,290 @@
+//! Sticks: finding, mounting, reading and overwriting.
+//!
+//! Mounting needs a kernel; reading works on any directory.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use super::label::{self, LABEL};
+use super::places::{MAIN, Places, read_bounded};
+
+/// Why a stick is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum StickError {
+    /// Nobody can say which is meant.
+    #[error("there are two or more sticks labelled {LABEL}: {0}; pull all but one out")]
+    Several(String),
+    /// There is none.
+    #[error("there is no stick labelled {LABEL}")]
+    None,
+    /// The kernel does not take it.
+    #[error("cannot mount {device}")]
+    Mount {
+        /// Which.
+        device: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// There is more than one file that could be meant.
+    #[error("the stick holds several configurations: {0}; leave lazaret.toml alone on it")]
+    Ambiguous(String),
+    /// There is no file.
+    #[error("the stick holds no lazaret.toml")]
+    Empty,
+    /// The file is not as it should be.
+    #[error("cannot read {file} of the stick")]
+    Read {
+        /// Which.
+        file: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// It cannot be written.
+    #[error("cannot write to the stick")]
+    Write(#[source] io::Error),
+}
+
+/// The block device of the one stick that is there, if any.
+///
+/// # Errors
+/// When there are several.
+pub fn find(places: &Places) -> Result<Option<PathBuf>, StickError> {
+    let mut found = Vec::new();
+    // udev's link, which names one of several; its database names all of them.
+    if let Ok(device) = fs::canonicalize(places.at("/dev/disk/by-label").join(LABEL)) {
+        found.push(device);
+    }
+    for entry in fs::read_dir(places.at("/sys/class/block")).into_iter().flatten().flatten() {
+        let Ok(numbers) = read_bounded(&entry.path().join("dev"), 64) else {
+            continue;
+        };
+        let numbers = String::from_utf8_lossy(&numbers).trim().to_owned();
+        let database = places.at("/run/udev/data").join(format!("b{numbers}"));
+        let Ok(written) = read_bounded(&database, LONGEST_ENTRY) else {
+            continue;
+        };
+        if label::is_stick(&String::from_utf8_lossy(&written)) {
+            found.push(places.at("/dev").join(entry.file_name()));
+        }
+    }
+    found.sort();
+    found.dedup();
+    label::only(&found).map_err(StickError::Several)
+}
+
+/// A stick while it is mounted; it is unmounted when this is dropped.
+#[derive(Debug)]
+pub struct Mounted {
+    directory: PathBuf,
+}
+
+impl Mounted {
+    /// Mounts a stick where nobody else looks, for reading.
+    ///
+    /// # Errors
+    /// When the kernel does not take it.
+    pub fn new(places: &Places, device: &Path) -> Result<Self, StickError> {
+        let failed = |cause: io::Error| StickError::Mount {
+            device: device.display().to_string(),
+            cause,
+        };
+        let directory = places.at(MOUNT_POINT);
+        if let Some(parent) = directory.parent() {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+        rustix::mount::mount(device, &directory, c"vfat", flags(false), OPTIONS)
+            .map_err(|errno| failed(errno.into()))?;
+        Ok(Self { directory })
+    }
+
+    /// What is on it.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Lets it be written to.
+    ///
+    /// # Errors
+    /// When the kernel does not, such as for a switch on the stick.
+    pub fn writable(&self) -> Result<(), StickError> {
+        rustix::mount::mount_remount(&self.directory, flags(true), OPTIONS)
+            .map_err(|errno| StickError::Write(errno.into()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.directory, UnmountFlags::NOFOLLOW);
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+/// The one configuration in the directory of a stick.
+///
+/// # Errors
+/// When there is none or more than one, or it is too long, no file or not UTF-8.
+pub fn read(directory: &Path) -> Result<(PathBuf, String), StickError> {
+    let unreadable = |file: &str| {
+        let file = file.to_owned();
+        move |cause| StickError::Read { file, cause }
+    };
+    let entries = fs::read_dir(directory).map_err(unreadable("the directory"))?;
+    let mut names: Vec<String> = entries
+        .flatten()
+        .take(MOST_ENTRIES)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.to_lowercase().ends_with(".toml") && !name.starts_with('.'))
+        .collect();
+    names.sort();
+    let name = match names.as_slice() {
+        [] => return Err(StickError::Empty),
+        [one] if one.eq_ignore_ascii_case(MAIN) => one,
+        [other] => return Err(StickError::Ambiguous(other.clone())),
+        more => return Err(StickError::Ambiguous(more.join(", "))),
+    };
+    let path = directory.join(name);
+    let bytes = read_bounded(&path, LONGEST_FILE).map_err(unreadable(name))?;
+    let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "the file is not UTF-8");
+    let text = String::from_utf8(bytes).map_err(not_text).map_err(unreadable(name))?;
+    Ok((path, text))
+}
+
+/// Writes a file over itself, so that what was in it is gone from where it was: first spaces, then the new text.
+/// A stick may still keep old blocks where only its maker can read them.
+///
+/// # Errors
+/// Those of the file system.
+pub fn overwrite(path: &Path, text: &str) -> Result<(), StickError> {
+    let write = || {
+        let mut file = File::options().write(true).open(path)?;
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+        file.write_all(&vec![b' '; length])?;
+        file.sync_all()?;
+        file.rewind()?;
+        file.write_all(text.as_bytes())?;
+        file.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
+        file.sync_all()
+    };
+    write().map_err(StickError::Write)
+}
+
+fn flags(writable: bool) -> MountFlags {
+    let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    if writable {
+        safe | MountFlags::SYNCHRONOUS
+    } else {
+        safe | MountFlags::RDONLY
+    }
+}
+
+/// Files for their owner alone.
+const OPTIONS: &std::ffi::CStr = c"umask=077,errors=remount-ro";
+/// Where a stick is mounted.
+const MOUNT_POINT: &str = "/run/lazaret-setup/stick";
+/// Longest configuration in bytes. //= C7
+pub const LONGEST_FILE: u64 = 1 << 20;
+/// Longest entry of udev's database in bytes. //= C7
+const LONGEST_ENTRY: u64 = 64 << 10;
+/// Most files of a stick that are looked at. //= C7
+const MOST_ENTRIES: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(directory: &Path) -> String {
+        let error = read(directory).unwrap_err();
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        format!("{error}{}", cause.unwrap_or_default())
+    }
+
+    #[test]
+    fn reads_exactly_one_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &[u8]| fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(told(dir.path()), "the stick holds no lazaret.toml");
+        put("readme.txt", b"x");
+        put("._lazaret.toml", b"left by another system");
+        put("lazaret.toml", b"schema = 1\n");
+        let (path, text) = read(dir.path()).unwrap();
+        assert_eq!((path, text.as_str()), (dir.path().join("lazaret.toml"), "schema = 1\n"));
+        put("Other.TOML", b"");
+        assert_eq!(
+            told(dir.path()),
+            "the stick holds several configurations: Other.TOML, lazaret.toml; leave lazaret.toml alone on it"
+        );
+        fs::remove_file(dir.path().join("lazaret.toml")).unwrap();
+        assert!(told(dir.path()).contains("Other.TOML"));
+        fs::rename(dir.path().join("Other.TOML"), dir.path().join("LAZARET.TOML")).unwrap();
+        assert!(read(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn refuses_files_that_are_too_long_or_no_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lazaret.toml");
+        let most = vec![b'#'; usize::try_from(LONGEST_FILE).unwrap()];
+        fs::write(&path, &most).unwrap();
+        assert!(read(dir.path()).is_ok());
+        fs::write(&path, [&most[..], b"#"].concat()).unwrap();
+        assert_eq!(told(dir.path()), "cannot read lazaret.toml of the stick: it is longer than 1048576 bytes");
+        fs::write(&path, b"a = \xff").unwrap();
+        assert!(told(dir.path()).ends_with("the file is not UTF-8"));
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        assert!(told(dir.path()).ends_with("it is not a regular file"));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(told(dir.path()).ends_with("it is not a regular file"));
+    }
+
+    #[test]
+    fn overwrites_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lazaret.toml");
+        let link = dir.path().join("other name");
+        fs::write(&path, "secret ".repeat(10_000)).unwrap();
+        fs::hard_link(&path, &link).unwrap();
+        overwrite(&path, "schema = 1\n").unwrap();
+        assert_eq!(fs::read_to_string(&link).unwrap(), "schema = 1\n");
+    }
+
+    #[test]
+    fn finds_sticks_in_what_udev_wrote() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::new(root.path(), Path::new("/etc/lazaret"));
+        assert!(find(&places).unwrap().is_none());
+        let device = |name: &str, numbers: &str, label: &str| {
+            let block = root.path().join("sys/class/block").join(name);
+            fs::create_dir_all(&block).unwrap();
+            fs::write(block.join("dev"), format!("{numbers}\n")).unwrap();
+            let data = root.path().join("run/udev/data");
+            fs::create_dir_all(&data).unwrap();
+            fs::create_dir_all(root.path().join("dev/disk/by-label")).unwrap();
+            fs::write(root.path().join("dev").join(name), "").unwrap();
+            let text = format!("E:ID_FS_LABEL={label}\nE:ID_FS_TYPE=vfat\n");
+            fs::write(data.join(format!("b{numbers}")), text).unwrap();
+        };
+        device("vda1", "254:1", "ESP");
+        assert!(find(&places).unwrap().is_none());
+        device("sda1", "8:1", "LAZARET");
+        assert_eq!(find(&places).unwrap(), Some(root.path().join("dev/sda1")));
+        let link = root.path().join("dev/disk/by-label/LAZARET");
+        std::os::unix::fs::symlink("../../sda1", &link).unwrap();
+        assert_eq!(find(&places).unwrap(), Some(root.path().canonicalize().unwrap().join("dev/sda1")));
+        device("sdb1", "8:17", "LAZARET");
+        let error = find(&places).unwrap_err().to_string();
+        assert!(error.contains("dev/sda1") && error.contains("dev/sdb1"), "{error}");
+    }
+}
