@@ -21,6 +21,7 @@ mod explain;
 mod secret;
 mod certificate;
 mod import;
+mod word;
 mod problem;
 mod error;
 mod excerpt;
@@ -46,3 +47,4 @@ pub use profile::{
 };
 pub use secret::{Hidden, Key, KeyFileError, read_key};
 pub use source::{Source, patient_key_file, runtime_dir, sources};
+pub use word::Word;

@@ -35,7 +35,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    fn of(kind: Failure) -> Self {
+    pub(super) fn of(kind: Failure) -> Self {
         match kind {
             Failure::Usage => Self::Usage,
             Failure::Configuration => Self::Configuration,
@@ -71,6 +71,13 @@ impl CliError {
     /// With another code.
     pub(super) fn with(self, exit: Exit) -> Self {
         Self { exit, ..self }
+    }
+
+    /// Nobody answered at the console.
+    pub(super) fn is_idle(&self) -> bool {
+        self.cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
     }
 
     /// The reader of our output went away.

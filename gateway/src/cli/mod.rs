@@ -8,11 +8,13 @@ mod apply;
 mod audit;
 mod check;
 mod completion;
+mod console;
 mod context;
 mod device;
 mod diff;
 mod exit;
 mod explain;
+mod factory_reset;
 mod flow;
 mod inspect;
 mod patient;
@@ -20,6 +22,7 @@ mod run;
 #[cfg(test)]
 mod sample;
 mod session;
+mod setup;
 mod status;
 mod table;
 mod units;
@@ -97,6 +100,13 @@ enum Command {
     /// Make the hashes by which devices are bound to patients
     #[command(subcommand)]
     Patient(patient::Patient),
+    /// Set up the machine of the signed image
+    #[command(subcommand)]
+    Setup(setup::Setup),
+    /// Open the console: a prompt for everything here
+    Console(console::Console),
+    /// Erase the data of the signed image and restart
+    FactoryReset(factory_reset::FactoryReset),
     /// Print a completion script
     Completion(completion::Completion),
     /// Print the version
@@ -170,6 +180,9 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Audit(audit) => audit.run(context),
         Command::Inspect(inspect) => inspect.run(context),
         Command::Patient(patient) => patient.run(context),
+        Command::Setup(setup) => setup.run(context),
+        Command::Console(console) => console.run(context),
+        Command::FactoryReset(reset) => reset.run(context),
         Command::Completion(completion) => completion.run(context),
         Command::Version => version::run(context),
         Command::Worker(worker) => worker.run(),

@@ -53,7 +53,11 @@ pub fn boot(places: &Places, credentials: Option<&OsStr>, now: &dyn Clock) -> Re
     if places.is_running() {
         note(&mut report, "set the clock", set_clock(places, now));
     }
-    note(&mut report, "finish the last import", import::finish(places));
+    note(
+        &mut report,
+        "finish the last import",
+        import::finish(places),
+    );
     if places.provisioned() {
         if let Err(error) = forget_secrets(places) {
             report.problems.push(chain(&error));
@@ -84,7 +88,11 @@ pub fn boot(places: &Places, credentials: Option<&OsStr>, now: &dyn Clock) -> Re
     let appliance = config.as_ref().and_then(|config| config.appliance.as_ref());
     let resolved = places.at(RESOLVED).exists();
     let machine = render::render(appliance, resolved);
-    note(&mut report, "write what the system reads", write(places, &machine));
+    note(
+        &mut report,
+        "write what the system reads",
+        write(places, &machine),
+    );
     if places.is_running() {
         note(&mut report, "set the name of the host", tell(&machine));
         note(&mut report, "keep the time", touch(places));
@@ -113,7 +121,9 @@ pub fn import_from_stick(places: &Places) -> Result<(String, Imported, Option<St
     let shown = PathBuf::from(format!("{}:/{}", device.display(), name(&path)));
     let imported = import::import(places, &shown, &text)?;
     let problem = match &imported.without_secrets {
-        Some(text) => forget(&mounted, &path, text).err().map(|error| chain(&error)),
+        Some(text) => forget(&mounted, &path, text)
+            .err()
+            .map(|error| chain(&error)),
         None => None,
     };
     Ok((shown.display().to_string(), imported, problem))
@@ -203,8 +213,16 @@ fn forget(mounted: &Mounted, path: &Path, text: &str) -> Result<(), StickError> 
 
 fn write(places: &Places, machine: &render::Machine) -> io::Result<()> {
     // What an earlier start, or a configuration before this one, has left.
-    for entry in fs::read_dir(places.at(NETWORK)).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("70-lazaret-") {
+    for entry in fs::read_dir(places.at(NETWORK))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("70-lazaret-")
+        {
             fs::remove_file(entry.path())?;
         }
     }
@@ -224,7 +242,15 @@ fn tell(machine: &render::Machine) -> io::Result<()> {
     if machine.renames {
         // Interfaces were there before their names were known.
         run("udevadm", &["control", "--reload"])?;
-        run("udevadm", &["trigger", "--subsystem-match=net", "--action=add", "--settle"])?;
+        run(
+            "udevadm",
+            &[
+                "trigger",
+                "--subsystem-match=net",
+                "--action=add",
+                "--settle",
+            ],
+        )?;
     }
     Ok(())
 }
@@ -245,7 +271,10 @@ fn run(program: &str, arguments: &[&str]) -> io::Result<()> {
 /// Moments that have passed: the binary was built, the time was synchronised, a start was made, the journal was written to.
 fn set_clock(places: &Places, now: &dyn Clock) -> io::Result<()> {
     let changed = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    let journal = fs::read_dir(places.at(JOURNAL)).into_iter().flatten().flatten();
+    let journal = fs::read_dir(places.at(JOURNAL))
+        .into_iter()
+        .flatten()
+        .flatten();
     let passed = journal
         .map(|entry| entry.path())
         .chain([SYNCHRONISED, STARTED, "/proc/self/exe", EPOCH].map(|path| places.at(path)))
@@ -254,12 +283,17 @@ fn set_clock(places: &Places, now: &dyn Clock) -> io::Result<()> {
     let Some(right) = clock::correction(now, passed) else {
         return Ok(());
     };
-    let since = right.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = right
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let time = rustix::time::Timespec {
         tv_sec: i64::try_from(since.as_secs()).unwrap_or_default(),
         tv_nsec: i64::from(since.subsec_nanos()),
     };
-    Ok(rustix::time::clock_settime(rustix::time::ClockId::Realtime, time)?)
+    Ok(rustix::time::clock_settime(
+        rustix::time::ClockId::Realtime,
+        time,
+    )?)
 }
 
 /// The next start is after this one.
@@ -274,7 +308,10 @@ fn note(report: &mut Report, what: &str, done: io::Result<()>) {
 }
 
 fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The systemd credential with a first configuration.
@@ -334,10 +371,19 @@ mod tests {
         assert_eq!(zone, Path::new("/usr/share/zoneinfo/Europe/Paris"));
         assert_eq!(super::report(&places).as_ref(), Some(&report));
         // The next start has another credential, which is not looked at, and removes what is no longer said.
-        fs::write(root.path().join("run/systemd/network/70-lazaret-old0.link"), "").unwrap();
+        fs::write(
+            root.path().join("run/systemd/network/70-lazaret-old0.link"),
+            "",
+        )
+        .unwrap();
         let again = start(&places, Some(&full()));
         assert!(again.imported_from.is_none() && again.public_key == report.public_key);
-        assert!(!root.path().join("run/systemd/network/70-lazaret-old0.link").exists());
+        assert!(
+            !root
+                .path()
+                .join("run/systemd/network/70-lazaret-old0.link")
+                .exists()
+        );
     }
 
     #[test]
@@ -345,14 +391,23 @@ mod tests {
         let (root, places) = site();
         let report = start(&places, Some(&full().replace("[hospital]", "[hospitals]")));
         assert!(!report.provisioned && report.public_key.is_none());
-        assert!(report.problems[0].starts_with("lazaret.config:9:2: unknown key `hospitals`"), "{report:?}");
+        assert!(
+            report.problems[0].contains("lazaret.config:9:2: unknown key `hospitals`"),
+            "{report:?}"
+        );
         assert!(!root.path().join("run/systemd/network").exists());
         let huge = "#".repeat(usize::try_from(stick::LONGEST_FILE).unwrap() + 1);
         let report = start(&places, Some(&huge));
-        assert!(report.problems[0].contains("longer than 1048576 bytes"), "{report:?}");
+        assert!(
+            report.problems[0].contains("longer than 1048576 bytes"),
+            "{report:?}"
+        );
         let report = start(&places, None);
         assert_eq!(report, Report::default());
-        assert_eq!(fs::read_to_string(root.path().join("run/lazaret/hostname")).unwrap(), "lazaret\n");
+        assert_eq!(
+            fs::read_to_string(root.path().join("run/lazaret/hostname")).unwrap(),
+            "lazaret\n"
+        );
     }
 
     #[test]
@@ -361,6 +416,9 @@ mod tests {
         start(&places, Some(BASE));
         fs::write(places.config().join("lazaret.toml"), "schema = 2\n").unwrap();
         let report = start(&places, None);
-        assert!(report.provisioned && report.problems[0].contains("schema = 1"), "{report:?}");
+        assert!(
+            report.provisioned && report.problems[0].contains("schema = 1"),
+            "{report:?}"
+        );
     }
 }

@@ -92,7 +92,8 @@ pub fn import_in_steps(
     let target = places.config();
     let parent = target.parent().unwrap_or(Path::new("/")).to_owned();
     fs::create_dir_all(&parent).map_err(failed("make the directory of the configuration"))?;
-    let lock = fs::File::open(&parent).map_err(failed("open the directory of the configuration"))?;
+    let lock =
+        fs::File::open(&parent).map_err(failed("open the directory of the configuration"))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| ImportError::Busy)?;
     finish_locked(places).map_err(failed("finish the last import"))?;
@@ -308,7 +309,8 @@ pub(crate) mod tests {
         let root = tempfile::tempdir().unwrap();
         let places = Places::new(root.path(), Path::new("/etc/lazaret"));
         fs::create_dir(root.path().join("etc")).unwrap();
-        std::os::unix::fs::symlink("/var/lib/lazaret/etc", root.path().join("etc/lazaret")).unwrap();
+        std::os::unix::fs::symlink("/var/lib/lazaret/etc", root.path().join("etc/lazaret"))
+            .unwrap();
         (root, places)
     }
 
@@ -336,8 +338,14 @@ pub(crate) mod tests {
 
     fn nothing_else(places: &Places) {
         let parent = places.config().parent().unwrap().to_owned();
-        let left: Vec<_> = fs::read_dir(parent).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert!(left.iter().all(|name| name == "etc" || name == "admin"), "{left:?}");
+        let left: Vec<_> = fs::read_dir(parent)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert!(
+            left.iter().all(|name| name == "etc" || name == "admin"),
+            "{left:?}"
+        );
     }
 
     #[test]
@@ -350,7 +358,10 @@ pub(crate) mod tests {
         assert!(!text.contains("horse") && !text.contains(KEY) && !text.contains("secrets"));
         let files = files(&places);
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, [".imported", "lazaret.toml", "root.pem", "wireguard.key"]);
+        assert_eq!(
+            names,
+            [".imported", "lazaret.toml", "root.pem", "wireguard.key"]
+        );
         assert_eq!(files[1].1, text);
         assert_eq!(files[2].1, ROOT);
         assert_eq!(files[3].1, format!("{KEY}\n"));
@@ -367,14 +378,24 @@ pub(crate) mod tests {
         assert!(imported.key_made && imported.without_secrets.is_none());
         let key = fs::read(places.config().join("wireguard.key")).unwrap();
         assert!(!places.admin().exists());
-        take(&places, &full().replace(&format!("wireguard_private_key = \"{KEY}\"\n"), "")).unwrap();
-        assert_eq!(fs::read(places.config().join("wireguard.key")).unwrap(), key);
+        take(
+            &places,
+            &full().replace(&format!("wireguard_private_key = \"{KEY}\"\n"), ""),
+        )
+        .unwrap();
+        assert_eq!(
+            fs::read(places.config().join("wireguard.key")).unwrap(),
+            key
+        );
         fs::create_dir(places.config().join("conf.d")).unwrap();
         fs::write(places.config().join("conf.d/x.toml"), "[role.x]\n").unwrap();
         take(&places, &BASE.replace("nord-1", "sud-1")).unwrap();
         let names: Vec<String> = files(&places).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, [".imported", "lazaret.toml", "wireguard.key"]);
-        assert!(places.admin().exists(), "the password outlives a configuration without one");
+        assert!(
+            places.admin().exists(),
+            "the password outlives a configuration without one"
+        );
     }
 
     #[test]
@@ -386,10 +407,22 @@ pub(crate) mod tests {
         let bad = full().replace("[hospital]", "[hospitals]");
         for (text, told) in [
             (bad, "stick/lazaret.toml:9:2: unknown key `hospitals`"),
-            (full().replace("correct horse", "short"), "stick/lazaret.toml:15:18: not a password"),
-            (format!("{BASE}{test}"), "stick/lazaret.toml:17: device:a should reach h#ORU^R01"),
-            (BASE.replace("wireguard.key", "/none/wireguard.key"), "stick/lazaret.toml:7:20: cannot read the key file /none"),
-            (format!("{}[appliance]\nhospital_root = \"other.pem\"\n", BASE), "stick/lazaret.toml:12:17: cannot read the certificate file"),
+            (
+                full().replace("correct horse", "short"),
+                "stick/lazaret.toml:15:18: not a password",
+            ),
+            (
+                format!("{BASE}{test}"),
+                "stick/lazaret.toml:17: device:a should reach h#ORU^R01",
+            ),
+            (
+                BASE.replace("wireguard.key", "/none/wireguard.key"),
+                "stick/lazaret.toml:7:20: cannot read the key file /none",
+            ),
+            (
+                format!("{}[appliance]\nhospital_root = \"other.pem\"\n", BASE),
+                "stick/lazaret.toml:12:17: cannot read the certificate file",
+            ),
             ("[".repeat(100_000), "stick/lazaret.toml:1:"),
         ] {
             let error = take(&places, &text).unwrap_err().to_string();

@@ -9,9 +9,11 @@ pub const LABEL: &str = "LAZARET";
 #[must_use]
 pub fn is_stick(entry: &str) -> bool {
     let value = |key: &str| {
-        entry
-            .lines()
-            .find_map(|line| line.strip_prefix("E:")?.strip_prefix(key)?.strip_prefix('='))
+        entry.lines().find_map(|line| {
+            line.strip_prefix("E:")?
+                .strip_prefix(key)?
+                .strip_prefix('=')
+        })
     };
     value("ID_FS_TYPE") == Some("vfat")
         && value("ID_FS_LABEL").is_some_and(|label| label.eq_ignore_ascii_case(LABEL))
@@ -38,7 +40,9 @@ mod tests {
 
     #[test]
     fn knows_a_stick_by_its_file_system_and_label() {
-        let entry = |kind: &str, label: &str| format!("S:disk/by-label/X\nE:ID_FS_LABEL={label}\nE:ID_FS_TYPE={kind}\n");
+        let entry = |kind: &str, label: &str| {
+            format!("S:disk/by-label/X\nE:ID_FS_LABEL={label}\nE:ID_FS_TYPE={kind}\n")
+        };
         for (kind, label, stick) in [
             ("vfat", "LAZARET", true),
             ("vfat", "lazaret", true),
@@ -51,6 +55,9 @@ mod tests {
         assert!(!is_stick("E:ID_FS_LABEL_ENC=LAZARET\nE:ID_FS_TYPE=vfat\n") && !is_stick(""));
         assert_eq!(only::<&str>(&[]), Ok(None));
         assert_eq!(only(&["/dev/sda1"]), Ok(Some("/dev/sda1")));
-        assert_eq!(only(&["/dev/sda1", "/dev/sdb1"]), Err("/dev/sda1, /dev/sdb1".to_owned()));
+        assert_eq!(
+            only(&["/dev/sda1", "/dev/sdb1"]),
+            Err("/dev/sda1, /dev/sdb1".to_owned())
+        );
     }
 }

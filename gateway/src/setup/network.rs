@@ -76,10 +76,18 @@ pub fn render(links: &BTreeMap<String, Link>, defaults: &[Default], names: &[Str
             [] => "no address".to_owned(),
             some => some.join(" "),
         };
-        let _ = writeln!(text, "{name:<15} {:<8} {:<17}  {addresses}", link.state, link.mac);
+        let _ = writeln!(
+            text,
+            "{name:<15} {:<8} {:<17}  {addresses}",
+            link.state, link.mac
+        );
     }
     for route in defaults {
-        let _ = writeln!(text, "default gateway {} ({})", route.gateway, route.interface);
+        let _ = writeln!(
+            text,
+            "default gateway {} ({})",
+            route.gateway, route.interface
+        );
     }
     if defaults.is_empty() {
         text.push_str("no default gateway\n");
@@ -94,7 +102,9 @@ pub fn render(links: &BTreeMap<String, Link>, defaults: &[Default], names: &[Str
 #[must_use]
 pub fn name_servers(places: &Places) -> Vec<String> {
     let text = fs::read_to_string(places.at("/etc/resolv.conf")).unwrap_or_default();
-    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver "));
+    let servers = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("nameserver "));
     servers.map(|server| server.trim().to_owned()).collect()
 }
 
@@ -105,10 +115,14 @@ fn addresses(links: &mut BTreeMap<String, Link>) {
         };
         let mask = one.netmask.as_ref();
         if let Some(v4) = address.as_sockaddr_in() {
-            let bits = mask.and_then(|mask| mask.as_sockaddr_in()).map_or(32, |mask| u32::from(mask.ip()).count_ones());
+            let bits = mask
+                .and_then(|mask| mask.as_sockaddr_in())
+                .map_or(32, |mask| u32::from(mask.ip()).count_ones());
             link.addresses.push(format!("{}/{bits}", v4.ip()));
         } else if let Some(v6) = address.as_sockaddr_in6() {
-            let bits = mask.and_then(|mask| mask.as_sockaddr_in6()).map_or(128, |mask| u128::from(mask.ip()).count_ones());
+            let bits = mask
+                .and_then(|mask| mask.as_sockaddr_in6())
+                .map_or(128, |mask| u128::from(mask.ip()).count_ones());
             link.addresses.push(format!("{}/{bits}", v6.ip()));
         }
     }
@@ -172,7 +186,11 @@ mod tests {
         }
         let places = Places::new(root.path(), Path::new("/etc/lazaret"));
         let mut links = links(&places);
-        links.get_mut("wan0").unwrap().addresses.push("192.0.2.10/24".to_owned());
+        links
+            .get_mut("wan0")
+            .unwrap()
+            .addresses
+            .push("192.0.2.10/24".to_owned());
         let text = render(&links, &defaults(&places), &name_servers(&places));
         insta::assert_snapshot!(text);
         insta::assert_snapshot!(render(&BTreeMap::new(), &[], &[]));

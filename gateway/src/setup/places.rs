@@ -110,7 +110,10 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let kind = fs::symlink_metadata(path)?.file_type();
     // Opening a pipe would wait for its other end.
     if !kind.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
     }
     let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -140,7 +143,8 @@ mod tests {
         assert_eq!(places.admin(), root.path().join("var/lib/lazaret/admin"));
         assert!(!places.is_running() && !places.provisioned());
         fs::create_dir(root.path().join("etc")).unwrap();
-        std::os::unix::fs::symlink("/var/lib/lazaret/etc", root.path().join("etc/lazaret")).unwrap();
+        std::os::unix::fs::symlink("/var/lib/lazaret/etc", root.path().join("etc/lazaret"))
+            .unwrap();
         assert_eq!(places.config(), root.path().join("var/lib/lazaret/etc"));
         replace(&places.config().join(MAIN), b"x", 0o600).unwrap();
         assert!(places.provisioned());
@@ -153,8 +157,14 @@ mod tests {
         let path = dir.path().join("a");
         replace(&path, &[7; 100], 0o640).unwrap();
         assert_eq!(read_bounded(&path, 100).unwrap(), [7; 100]);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-        assert_eq!(read_bounded(&path, 99).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(
+            read_bounded(&path, 99).unwrap_err().kind(),
+            io::ErrorKind::FileTooLarge
+        );
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(read_bounded(&link, 100).is_err() && read_bounded(dir.path(), 100).is_err());

@@ -70,7 +70,9 @@ fn network(name: &str, interface: &ApplianceInterface, appliance: &Appliance) ->
                 let _ = writeln!(text, "Gateway={gateway}");
             }
             // Written addresses hold whatever others announce, and while a cable is out.
-            text.push_str("DHCP=no\nIPv6AcceptRA=no\nConfigureWithoutCarrier=yes\nIgnoreCarrierLoss=yes\n");
+            text.push_str(
+                "DHCP=no\nIPv6AcceptRA=no\nConfigureWithoutCarrier=yes\nIgnoreCarrierLoss=yes\n",
+            );
             text.push_str(plain);
         }
         Addressing::Dhcp => {
@@ -100,7 +102,9 @@ fn link(name: &str, interface: &ApplianceInterface) -> Option<String> {
         }
         InterfaceMatch::Path(path) => format!("Path={path}\n"),
     };
-    Some(format!("{HEAD}[Match]\n{matched}\n[Link]\nNamePolicy=\nName={name}\n"))
+    Some(format!(
+        "{HEAD}[Match]\n{matched}\n[Link]\nNamePolicy=\nName={name}\n"
+    ))
 }
 
 /// timesyncd.conf(5); the servers that the distribution falls back to are in the Internet.
@@ -125,7 +129,8 @@ fn resolv_conf(appliance: &Appliance) -> String {
     HEAD.to_owned() + &lines.collect::<String>()
 }
 
-const HEAD: &str = "# Made by `lazaret setup boot` at every start; changes belong in lazaret.toml.\n";
+const HEAD: &str =
+    "# Made by `lazaret setup boot` at every start; changes belong in lazaret.toml.\n";
 const NETWORK: &str = "/run/systemd/network";
 const TIMESYNCD: &str = "/run/systemd/timesyncd.conf.d/lazaret.conf";
 const RESOLVED: &str = "/run/systemd/resolved.conf.d/lazaret.conf";
@@ -154,11 +159,20 @@ mod tests {
     fn appliance(text: &str) -> Appliance {
         let directory = tempfile::tempdir().unwrap();
         let base = crate::setup::import::tests::BASE;
-        let file = lazaret_config::ImportFile::read(Path::new("x"), &format!("{base}{text}")).unwrap();
+        let file =
+            lazaret_config::ImportFile::read(Path::new("x"), &format!("{base}{text}")).unwrap();
         let key = format!("{}E=\n", "A".repeat(42));
-        crate::setup::places::write_new(&directory.path().join("wireguard.key"), key.as_bytes(), 0o600).unwrap();
+        crate::setup::places::write_new(
+            &directory.path().join("wireguard.key"),
+            key.as_bytes(),
+            0o600,
+        )
+        .unwrap();
         let config = Config::from_sources(directory.path(), &[file.source]);
-        config.unwrap_or_else(|errors| panic!("{errors}")).appliance.unwrap()
+        config
+            .unwrap_or_else(|errors| panic!("{errors}"))
+            .appliance
+            .unwrap()
     }
 
     #[test]

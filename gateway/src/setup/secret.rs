@@ -85,13 +85,21 @@ mod tests {
     #[test]
     fn knows_a_password_by_its_hash() {
         let hashed = hash(b"correct horse", &[7; 16]).unwrap();
-        assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
+        assert!(
+            hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hashed}"
+        );
         assert!(verify(b"correct horse", &format!("{hashed}\n")));
         assert_ne!(hashed, hash(b"correct horse", &[8; 16]).unwrap());
         for wrong in ["correct hors", "correct horse ", ""] {
             assert!(!verify(wrong.as_bytes(), &hashed), "{wrong}");
         }
-        for bomb in ["", "x", "$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHRzYWx0$AAAA", "$argon2id$v=19$m=8,t=4000000000,p=1$c2FsdHNhbHRzYWx0$AAAA"] {
+        for bomb in [
+            "",
+            "x",
+            "$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHRzYWx0$AAAA",
+            "$argon2id$v=19$m=8,t=4000000000,p=1$c2FsdHNhbHRzYWx0$AAAA",
+        ] {
             assert!(!verify(b"correct horse", bomb), "{bomb}");
         }
     }
@@ -110,7 +118,9 @@ mod tests {
         assert_eq!((key[0], key[31]), (0, 0x40));
         assert_eq!(key_line(&key).len(), 45);
         // RFC 7748 6.1: Alice's keys.
-        let alice = STANDARD.decode("dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=").unwrap();
+        let alice = STANDARD
+            .decode("dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=")
+            .unwrap();
         let public = public_key(&alice.try_into().unwrap());
         assert_eq!(public, "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=");
     }

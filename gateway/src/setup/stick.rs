@@ -60,7 +60,11 @@ pub fn find(places: &Places) -> Result<Option<PathBuf>, StickError> {
     if let Ok(device) = fs::canonicalize(places.at("/dev/disk/by-label").join(LABEL)) {
         found.push(device);
     }
-    for entry in fs::read_dir(places.at("/sys/class/block")).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(places.at("/sys/class/block"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let Ok(numbers) = read_bounded(&entry.path().join("dev"), 64) else {
             continue;
         };
@@ -99,7 +103,9 @@ impl Mounted {
             fs::create_dir_all(parent).map_err(failed)?;
         }
         match fs::DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(error));
+            }
             Ok(()) | Err(_) => {}
         }
         rustix::mount::mount(device, &directory, c"vfat", flags(false), OPTIONS)
@@ -156,7 +162,9 @@ pub fn read(directory: &Path) -> Result<(PathBuf, String), StickError> {
     let path = directory.join(name);
     let bytes = read_bounded(&path, LONGEST_FILE).map_err(unreadable(name))?;
     let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "the file is not UTF-8");
-    let text = String::from_utf8(bytes).map_err(not_text).map_err(unreadable(name))?;
+    let text = String::from_utf8(bytes)
+        .map_err(not_text)
+        .map_err(unreadable(name))?;
     Ok((path, text))
 }
 
@@ -218,7 +226,10 @@ mod tests {
         put("._lazaret.toml", b"left by another system");
         put("lazaret.toml", b"schema = 1\n");
         let (path, text) = read(dir.path()).unwrap();
-        assert_eq!((path, text.as_str()), (dir.path().join("lazaret.toml"), "schema = 1\n"));
+        assert_eq!(
+            (path, text.as_str()),
+            (dir.path().join("lazaret.toml"), "schema = 1\n")
+        );
         put("Other.TOML", b"");
         assert_eq!(
             told(dir.path()),
@@ -226,7 +237,11 @@ mod tests {
         );
         fs::remove_file(dir.path().join("lazaret.toml")).unwrap();
         assert!(told(dir.path()).contains("Other.TOML"));
-        fs::rename(dir.path().join("Other.TOML"), dir.path().join("LAZARET.TOML")).unwrap();
+        fs::rename(
+            dir.path().join("Other.TOML"),
+            dir.path().join("LAZARET.TOML"),
+        )
+        .unwrap();
         assert!(read(dir.path()).is_ok());
     }
 
@@ -238,7 +253,10 @@ mod tests {
         fs::write(&path, &most).unwrap();
         assert!(read(dir.path()).is_ok());
         fs::write(&path, [&most[..], b"#"].concat()).unwrap();
-        assert_eq!(told(dir.path()), "cannot read lazaret.toml of the stick: it is longer than 1048576 bytes");
+        assert_eq!(
+            told(dir.path()),
+            "cannot read lazaret.toml of the stick: it is longer than 1048576 bytes"
+        );
         fs::write(&path, b"a = \xff").unwrap();
         assert!(told(dir.path()).ends_with("the file is not UTF-8"));
         fs::remove_file(&path).unwrap();
@@ -282,9 +300,15 @@ mod tests {
         assert_eq!(find(&places).unwrap(), Some(root.path().join("dev/sda1")));
         let link = root.path().join("dev/disk/by-label/LAZARET");
         std::os::unix::fs::symlink("../../sda1", &link).unwrap();
-        assert_eq!(find(&places).unwrap(), Some(root.path().canonicalize().unwrap().join("dev/sda1")));
+        assert_eq!(
+            find(&places).unwrap(),
+            Some(root.path().canonicalize().unwrap().join("dev/sda1"))
+        );
         device("sdb1", "8:17", "LAZARET");
         let error = find(&places).unwrap_err().to_string();
-        assert!(error.contains("dev/sda1") && error.contains("dev/sdb1"), "{error}");
+        assert!(
+            error.contains("dev/sda1") && error.contains("dev/sdb1"),
+            "{error}"
+        );
     }
 }

@@ -1,0 +1,107 @@
+//! Who stands at the console: a banner, a password, and longer waits after wrong ones.
+
+use std::fs;
+use std::io;
+
+use zeroize::Zeroizing;
+
+use super::screen::Screen;
+use super::wizard;
+use crate::cli::CliError;
+use crate::control::message::{Request, Response};
+use crate::setup::{self, Places, import, network, places, secret};
+
+/// What is shown before anybody has said who they are: nothing that is not known to who can see the machine.
+pub(super) fn banner(places: &Places, runtime: &std::path::Path) -> String {
+    let host = fs::read_to_string(places.at("/run/lazaret/hostname")).unwrap_or_default();
+    let host = match host.trim() {
+        "" => "lazaret",
+        name => name,
+    };
+    let mut text = format!("\nLazaret {} on {host}\n", env!("CARGO_PKG_VERSION"));
+    for (name, link) in network::links(places) {
+        let addresses = match link.addresses.as_slice() {
+            [] => "no address".to_owned(),
+            some => some.join(" "),
+        };
+        text.push_str(&format!("  {name} {} {addresses}\n", link.state));
+    }
+    let answer = crate::control::client::ask(runtime, &Request::Status);
+    let state = match (places.provisioned(), answer) {
+        (false, _) => "not set up yet",
+        (true, Ok(Response::Status(_))) => "the gateway is running",
+        (true, Ok(_) | Err(_)) => "THE GATEWAY IS NOT RUNNING",
+    };
+    text.push_str(&format!("  {state}\n"));
+    for problem in setup::report(places).unwrap_or_default().problems {
+        text.push_str(&format!("  PROBLEM {problem}\n"));
+    }
+    text
+}
+
+/// Asks for the password until it is right; `false` when nobody answers any more.
+pub(super) fn login(places: &Places, screen: &mut dyn Screen) -> Result<bool, CliError> {
+    if !places.admin().exists() {
+        screen.print("There is no password for this console yet.\n")?;
+        set_password(places, screen)?;
+        return Ok(true);
+    }
+    loop {
+        let wait = secret::delay(failures(places));
+        if !wait.is_zero() {
+            screen.print(&format!("wait {} s\n", wait.as_secs()))?;
+            std::thread::sleep(wait);
+        }
+        let Some(password) = screen.secret("password: ")? else {
+            return Ok(false);
+        };
+        if is_right(places, &password)? {
+            count(places, 0)?;
+            return Ok(true);
+        }
+        count(places, failures(places).saturating_add(1))?;
+        screen.print("That is not the password.\n")?;
+    }
+}
+
+/// Asks for the old password, then for a new one.
+pub(super) fn change(places: &Places, screen: &mut dyn Screen) -> Result<(), CliError> {
+    if places.admin().exists() {
+        let old = screen
+            .secret("Old password of the console: ")?
+            .unwrap_or_default();
+        if !is_right(places, &old)? {
+            screen.print("That is not the password.\n")?;
+            return Ok(());
+        }
+    }
+    set_password(places, screen)
+}
+
+fn set_password(places: &Places, screen: &mut dyn Screen) -> Result<(), CliError> {
+    let password = wizard::password(screen)?;
+    let hash = import::hashed(password.as_bytes())?;
+    places::replace(&places.admin(), format!("{hash}\n").as_bytes(), 0o600)?;
+    screen.print("The password was changed.\n")?;
+    Ok(())
+}
+
+fn is_right(places: &Places, password: &str) -> io::Result<bool> {
+    let hash = Zeroizing::new(places::read_bounded(&places.admin(), 1024)?);
+    Ok(secret::verify(
+        password.as_bytes(),
+        &String::from_utf8_lossy(&hash),
+    ))
+}
+
+/// Wrong passwords in a row, over all consoles; who leaves and comes back waits all the same.
+fn failures(places: &Places) -> u32 {
+    let text = fs::read_to_string(places.at(FAILURES)).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+fn count(places: &Places, failures: u32) -> io::Result<()> {
+    places::replace(&places.at(FAILURES), failures.to_string().as_bytes(), 0o600)
+}
+
+const FAILURES: &str = "/run/lazaret-setup/console-failures";
