@@ -11,6 +11,7 @@ pub mod forward;
 pub mod audit;
 pub mod registry;
 pub mod control;
+pub mod update;
 pub mod daemon;
 pub mod setup;
 pub mod cli;

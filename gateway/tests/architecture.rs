@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("audit", &["flow", "channel"]),
     ("registry", &["flow", "channel", "control::message"]),
     ("control", &["flow", "channel"]),
+    ("update", &[]),
     (
         "daemon",
         &[
@@ -33,13 +34,15 @@ const ARROWS: [(&str, &[&str]); 13] = [
         "cli",
         &[
             "flow", "channel", "tunnel", "segment", "inspect", "forward", "audit", "registry",
-            "control", "daemon", "setup",
+            "control", "daemon", "setup", "update",
         ],
     ),
     ("lib", &[]),
 ];
 /// Words that only these folders or files may use.
-const PRIVATE: [(&str, &[&str]); 3] = [
+const PRIVATE: [(&str, &[&str]); 5] = [
+    ("ureq", &["gateway/src/update/https.rs"]),
+    ("rustls", &["gateway/src/update/https.rs"]),
     ("rustables", &["gateway/src/segment/nft.rs"]),
     ("boringtun", &["gateway/src/tunnel/"]),
     (

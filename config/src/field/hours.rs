@@ -49,7 +49,8 @@ impl Rule {
 
 impl Hours {
     /// Whether a moment is inside of a window.
-    fn contain(&self, now: Timestamp) -> bool {
+    #[must_use]
+    pub fn contain(&self, now: Timestamp) -> bool {
         self.windows(now, 1)
             .any(|(from, to)| from <= now && now < to)
     }

@@ -12,10 +12,12 @@ mod console;
 mod context;
 mod device;
 mod diff;
+mod drain;
 mod exit;
 mod explain;
 mod factory_reset;
 mod flow;
+mod health;
 mod inspect;
 mod patient;
 mod run;
@@ -26,6 +28,7 @@ mod setup;
 mod status;
 mod table;
 mod units;
+mod update;
 mod version;
 
 use std::ffi::OsString;
@@ -107,6 +110,13 @@ enum Command {
     Console(console::Console),
     /// Erase the data of the signed image and restart
     FactoryReset(factory_reset::FactoryReset),
+    /// Say whether the gateway does its work, by exchanges that it plays itself
+    Health(health::Health),
+    /// Take nothing new and let sessions finish, before a restart
+    Drain(drain::Drain),
+    /// Update the signed image, or go back to the version before
+    #[command(subcommand)]
+    Update(update::Update),
     /// Print a completion script
     Completion(completion::Completion),
     /// Print the version
@@ -183,6 +193,9 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Setup(setup) => setup.run(context),
         Command::Console(console) => console.run(context),
         Command::FactoryReset(reset) => reset.run(context),
+        Command::Health(health) => health.run(context),
+        Command::Drain(drain) => drain.run(context),
+        Command::Update(update) => update.run(context),
         Command::Completion(completion) => completion.run(context),
         Command::Version => version::run(context),
         Command::Worker(worker) => worker.run(),

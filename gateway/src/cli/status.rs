@@ -53,7 +53,10 @@ fn render(status: &Status) -> String {
     }
     if let Some(draining) = status.draining {
         let left = period(draining.seconds);
-        text.row(["", &format!("draining: nothing new is taken, what is left ends in {left}")]);
+        text.row([
+            "",
+            &format!("draining: nothing new is taken, what is left ends in {left}"),
+        ]);
     }
     text.row(["tunnel", &format!("{listen} on {interface}")]);
     text.row([

@@ -94,6 +94,12 @@ pub fn check_sources(directory: &Path, sources: Vec<Source>) -> Result<Checked, 
 }
 
 impl Checked {
+    /// SHA-256 over the files, as [`Status`](crate::control::message::Status) names what is in force.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        digest(&self.sources)
+    }
+
     fn of(directory: &Path, sources: Vec<Source>) -> Result<Self, ReloadError> {
         let config = Config::from_sources(directory, &sources)?;
         let failures: Vec<String> = config.run_tests().iter().map(ToString::to_string).collect();

@@ -258,7 +258,12 @@ impl Supervisor {
 
     /// A player is at its end.
     pub(super) fn probed(&mut self, round: u64, part: Part, result: Result<(), String>) {
-        if self.probes.round.as_ref().is_some_and(|now| now.number == round) {
+        if self
+            .probes
+            .round
+            .as_ref()
+            .is_some_and(|now| now.number == round)
+        {
             self.probe_result(part, result);
         }
     }

@@ -1,0 +1,262 @@
+//! Whole updates on a machine in a folder: what is taken, what is refused, and what a power cut leaves.
+
+mod certificate;
+mod download;
+mod server;
+mod world;
+
+use std::fs;
+use std::io::Write;
+
+use serde_json::json;
+
+use self::world::{Installer, World, code, names};
+use super::machine::Places;
+
+#[test]
+fn a_good_update_is_installed_and_waits_for_its_trial() {
+    let world = World::new();
+    let release = world.release("2");
+    let offer = world.updater.check(&mut release.source()).unwrap();
+    assert!(!offer.installed);
+    assert_eq!(names(world.root.path()).len(), 6, "a look writes nothing");
+    let mut last = Vec::new();
+    let progress = |name: &str, at, size| {
+        last.retain(|(before, _, _)| before != name);
+        last.push((name.to_owned(), at, size));
+    };
+    world
+        .updater
+        .apply(&mut release.source(), progress)
+        .unwrap();
+    assert_eq!(last.len(), 3);
+    assert!(last.iter().all(|(_, at, size)| at == size));
+    assert_eq!(world.entries(), ["lazaret_1.efi", "lazaret_2+3-0.efi"]);
+    let status = world.updater.status().unwrap();
+    assert_eq!(status.pending.unwrap().to_string(), "2");
+    assert_eq!(status.running.to_string(), "1");
+    assert!(names(&world.places().downloads()).is_empty());
+    // Asked again before the restart, there is nothing left to do.
+    assert!(world.apply(&mut release.source()).unwrap().installed);
+}
+
+#[test]
+fn refusals_come_before_anything_is_fetched() {
+    for (expected, spoil) in [
+        ("unsigned", "rm"),
+        ("unsigned", "empty"),
+        ("wrong-signature", "stranger"),
+        ("wrong-signature", "cut"),
+        ("wrong-signature", "long"),
+        ("wrong-signature", "changed"),
+        ("wrong-product", "product"),
+        ("wrong-flavour", "flavour"),
+        ("not-newer", "older"),
+        ("manifest-too-long", "huge"),
+        ("no-keys", "keys"),
+        ("no-space", "space"),
+    ] {
+        let world = World::new();
+        let mut release = world.release(if spoil == "older" { "1" } else { "2" });
+        let signature = release.folder.join("manifest.json.sig");
+        match spoil {
+            "rm" => fs::remove_file(signature).unwrap(),
+            "empty" => fs::write(signature, "").unwrap(),
+            "stranger" => release.sign(2),
+            "cut" => fs::write(&signature, &fs::read(&signature).unwrap()[..63]).unwrap(),
+            "long" => fs::write(&signature, [0; 65]).unwrap(),
+            "changed" => {
+                let manifest = release.folder.join("manifest.json");
+                let text = fs::read_to_string(&manifest).unwrap();
+                fs::write(manifest, text.replace("\"vm\"", "\"vM\"")).unwrap();
+            }
+            "product" | "flavour" => {
+                release.manifest[spoil] = json!("other");
+                release.sign(1);
+            }
+            "huge" => {
+                release.manifest["more"] = json!("x".repeat(70_000));
+                release.sign(1);
+            }
+            "keys" => fs::remove_file(&world.places().keys).unwrap(),
+            "space" => {
+                for file in release.manifest["files"].as_array_mut().unwrap() {
+                    file["size"] = json!(1_u64 << 26);
+                }
+                release.manifest["files"][1]["size"] = json!(2_u64 << 30);
+                release.sign(1);
+                // No disk has this much less than what is asked for; the folder is on one that may.
+                let free = rustix::fs::statvfs(world.root.path()).unwrap();
+                if free.f_bavail * free.f_frsize > 2 << 30 {
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        assert_eq!(
+            code(world.apply(&mut release.source())),
+            expected,
+            "{spoil}"
+        );
+        assert_eq!(world.entries(), ["lazaret_1.efi"], "{spoil}");
+        let downloads = world.places().downloads();
+        assert!(
+            !downloads.exists() || names(&downloads).is_empty(),
+            "{spoil}"
+        );
+    }
+}
+
+#[test]
+fn payloads_that_are_not_what_was_signed_are_refused() {
+    for (expected, role, spoil) in [
+        ("tampered", "uki", "byte"),
+        ("tampered", "root", "byte"),
+        ("tampered", "root-verity", "byte"),
+        ("wrong-length", "root", "cut"),
+        ("wrong-length", "uki", "long"),
+        ("fetch", "root", "rm"),
+        ("fetch", "uki", "link"),
+        ("fetch", "uki", "folder"),
+    ] {
+        let world = World::new();
+        let release = world.release("2");
+        let path = release.path(role);
+        let mut bytes = fs::read(&path).unwrap();
+        match spoil {
+            "byte" => bytes[40_000] ^= 1,
+            "cut" => bytes.truncate(40_000),
+            "long" => bytes.push(0),
+            _ => {}
+        }
+        fs::remove_file(&path).unwrap();
+        match spoil {
+            "rm" => {}
+            "link" => std::os::unix::fs::symlink(&world.places().keys, &path).unwrap(),
+            "folder" => fs::create_dir(&path).unwrap(),
+            _ => fs::write(&path, bytes).unwrap(),
+        }
+        assert_eq!(
+            code(world.apply(&mut release.source())),
+            expected,
+            "{role} {spoil}"
+        );
+        assert_eq!(world.entries(), ["lazaret_1.efi"]);
+        let here = names(&world.places().downloads());
+        assert!(!here.contains(&release.name(role)), "{here:?}");
+        // The same one, whole, is taken.
+        if matches!(spoil, "byte" | "cut" | "long" | "rm") {
+            assert_eq!(code(world.apply(&mut world.release("2").source())), "taken");
+        }
+    }
+}
+
+#[test]
+fn one_update_at_a_time() {
+    let world = World::new();
+    let release = world.release("2");
+    let held = world.places().lock().unwrap().unwrap();
+    assert_eq!(code(world.apply(&mut release.source())), "under-way");
+    assert_eq!(code(world.updater.rollback()), "under-way");
+    drop(held);
+    assert_eq!(code(world.apply(&mut release.source())), "taken");
+}
+
+/// After each write, and in the middle of the download: what runs stays startable, and the next try completes it.
+#[test]
+fn a_power_cut_leaves_what_runs_and_a_later_try_completes_it() {
+    for writes in 0..4 {
+        let world = World::new();
+        let release = world.release("2");
+        world.installer(&Installer::DiesAfter(writes));
+        assert_eq!(code(world.apply(&mut release.source())), "machine");
+        let status = world.updater.status().unwrap();
+        assert_eq!(status.pending.is_some(), writes == 3, "{writes}");
+        assert!(world.entries().contains(&"lazaret_1.efi".to_owned()));
+        world.installer(&Installer::Good);
+        assert_eq!(code(world.apply(&mut release.source())), "taken");
+        assert_eq!(world.entries(), ["lazaret_1.efi", "lazaret_2+3-0.efi"]);
+    }
+}
+
+#[test]
+fn what_was_installed_wrongly_is_not_started() {
+    let world = World::new();
+    let release = world.release("2");
+    world.installer(&Installer::Garbles);
+    let error = world.apply(&mut release.source()).unwrap_err();
+    assert!(error.to_string().contains("installed for uki"), "{error}");
+    assert_eq!(world.entries(), ["lazaret_1.efi"]);
+    let failed = World::new();
+    let release = failed.release("2");
+    failed.installer(&Installer::DiesAfter(0));
+    let error = failed.apply(&mut release.source()).unwrap_err();
+    assert!(error.to_string().contains("power is gone"), "{error}");
+}
+
+#[test]
+fn a_version_that_failed_is_not_offered_again_and_a_newer_one_is() {
+    let world = World::new();
+    let release = world.release("3");
+    world.apply(&mut release.source()).unwrap();
+    world.rename_entry("lazaret_3+3-0.efi", "lazaret_3+0-3.efi");
+    assert_eq!(code(world.apply(&mut release.source())), "marked-bad");
+    let status = world.updater.status().unwrap();
+    assert_eq!(status.came_back_from.unwrap().to_string(), "3");
+    assert_eq!(status.bad.len(), 1);
+    // Remembered also when nothing of it is left to be seen.
+    fs::remove_file(world.places().entries.join("lazaret_3+0-3.efi")).unwrap();
+    assert_eq!(code(world.apply(&mut release.source())), "marked-bad");
+    assert_eq!(code(world.apply(&mut world.release("2").source())), "older");
+    assert_eq!(code(world.apply(&mut world.release("4").source())), "taken");
+}
+
+#[test]
+fn an_operator_goes_back_to_what_ran_before() {
+    let world = World::new();
+    assert_eq!(code(world.updater.rollback()), "no-other-version");
+    let release = world.release("2");
+    world.apply(&mut release.source()).unwrap();
+    world.runs("2");
+    world.rename_entry("lazaret_2+3-0.efi", "lazaret_2.efi");
+    assert_eq!(world.updater.rollback().unwrap().to_string(), "1");
+    assert_eq!(world.entries(), ["lazaret_1.efi", "lazaret_2+0-1.efi"]);
+    world.runs("1");
+    assert_eq!(code(world.apply(&mut release.source())), "marked-bad");
+    assert_eq!(code(world.updater.rollback()), "no-other-version");
+}
+
+/// A record that is older, newer, cut or missing changes nothing that can be seen.
+#[test]
+fn the_record_is_never_believed_against_what_is_there() {
+    for text in [
+        "",
+        "{\"schema\":9,\"pending\":{\"version\":\"7\"},\"extra\":true}",
+        "{\"pend",
+        "[]",
+    ] {
+        let world = World::new();
+        let state = &world.places().state;
+        fs::create_dir_all(state).unwrap();
+        let mut file = fs::File::create(state.join("state.json")).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        assert_eq!(world.updater.status().unwrap().pending, None);
+        assert_eq!(code(world.apply(&mut world.release("2").source())), "taken");
+        let after = fs::read_to_string(state.join("state.json")).unwrap();
+        assert_eq!(after.contains("\"extra\":true"), text.contains("extra"));
+    }
+}
+
+#[test]
+fn a_server_without_the_image_is_told_so() {
+    let world = World::new();
+    fs::write(&world.places().os_release, "ID=debian\n").unwrap();
+    assert_eq!(
+        code(world.apply(&mut world.release("2").source())),
+        "machine"
+    );
+    assert_eq!(
+        Places::of_image().downloads().to_str(),
+        Some("/var/lib/lazaret/update/download")
+    );
+}
