@@ -38,3 +38,4 @@ mod traffic;
 mod crowd;
 mod pressure;
 mod sandbox;
+mod health;

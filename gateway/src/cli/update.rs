@@ -160,6 +160,13 @@ impl Apply {
         });
         bar.finish_and_clear();
         match applied {
+            // It did not start after the restart that its installation asked for: another would not help.
+            Ok(offer) if offer.installed && self.scheduled => {
+                let version = &offer.manifest.version;
+                let what =
+                    format!("version {version} is installed already and waits for a restart");
+                said(context, &what, Exit::Ok)
+            }
             Ok(offer) => {
                 let what = format!("version {} is installed", offer.manifest.version);
                 self.restart.run(&what, context)

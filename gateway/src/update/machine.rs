@@ -3,6 +3,7 @@
 //! In: paths, all in one place. Out: what can be seen, and changes of the ESP and of the record.
 //! Decides nothing about versions.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -34,10 +35,8 @@ pub struct Places {
     pub entries: PathBuf,
     /// Partitions by their labels.
     pub labels: PathBuf,
-    /// What `systemd-sysupdate` writes where.
-    pub definitions: PathBuf,
-    /// `systemd-sysupdate` itself.
-    pub sysupdate: PathBuf,
+    /// What writes the download into the free slot and then to the ESP, with its arguments.
+    pub installer: Vec<OsString>,
     /// Root certificates of the platform.
     pub roots: PathBuf,
 }
@@ -58,13 +57,17 @@ impl Places {
             state: root.join("var/lib/lazaret/update"),
             entries: root.join("efi/EFI/Linux"),
             labels: root.join("dev/disk/by-partlabel"),
-            definitions: root.join("usr/lib/sysupdate.d"),
-            sysupdate: root.join("usr/lib/systemd/systemd-sysupdate"),
+            // `systemd-sysupdate`, in a sandbox that sees the disk and no network.
+            installer: vec![
+                root.join("usr/bin/systemctl").into(),
+                "start".into(),
+                "lazaret-install.service".into(),
+            ],
             roots: root.join("etc/ssl/certs/ca-certificates.crt"),
         }
     }
 
-    /// Where payloads are put, and where `systemd-sysupdate` takes them from.
+    /// Where payloads are put, and where the installer takes them from.
     #[must_use]
     pub fn downloads(&self) -> PathBuf {
         self.state.join("download")
@@ -90,7 +93,7 @@ pub enum MachineError {
     },
     /// The program that installs says no.
     #[error("the update could not be installed ({status}): {said}")]
-    Sysupdate {
+    Installer {
         /// How it ended.
         status: String,
         /// Its last words.
@@ -243,12 +246,12 @@ impl Places {
         Ok(Ok(()))
     }
 
-    /// Has a downloaded version written to the free slot and to the ESP.
+    /// Has the downloaded version written to the free slot and to the ESP.
     ///
     /// # Errors
-    /// When `systemd-sysupdate` fails or takes too long.
-    pub fn install(&self, version: &Version) -> Result<(), MachineError> {
-        let log = self.state.join("sysupdate.log");
+    /// When the installer fails or takes too long.
+    pub fn install(&self) -> Result<(), MachineError> {
+        let log = self.state.join("install.log");
         let run = || -> io::Result<std::process::ExitStatus> {
             let out = OpenOptions::new()
                 .write(true)
@@ -256,12 +259,12 @@ impl Places {
                 .truncate(true)
                 .mode(0o600)
                 .open(&log)?;
-            let mut child = Command::new(&self.sysupdate)
-                .arg(format!("--definitions={}", self.definitions.display()))
-                // The files were verified by us, and are read from where nobody else writes.
-                .arg("--verify=no")
-                .arg("update")
-                .arg(version.to_string())
+            let (program, arguments) = self
+                .installer
+                .split_first()
+                .ok_or(io::ErrorKind::NotFound)?;
+            let mut child = Command::new(program)
+                .args(arguments)
                 .env_clear()
                 .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
                 .env("SYSTEMD_COLORS", "0")
@@ -278,7 +281,8 @@ impl Places {
             child.kill()?;
             child.wait()
         };
-        let status = run().map_err(failed("run", &self.sysupdate))?;
+        let program = self.installer.first().map_or(OsStr::new(""), OsStr::new);
+        let status = run().map_err(failed("run", Path::new(program)))?;
         if status.success() {
             return Ok(());
         }
@@ -286,7 +290,7 @@ impl Places {
         let said = String::from_utf8_lossy(&said);
         let last: Vec<&str> = said.lines().rev().take(3).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
-        Err(MachineError::Sysupdate {
+        Err(MachineError::Installer {
             status: status.to_string(),
             said: last.join("; "),
         })
@@ -414,7 +418,7 @@ const MOST_NAMES: usize = 4096;
 /// Bytes that must stay free.
 const MARGIN: u64 = 1 << 20;
 const TURN: Duration = Duration::from_millis(100);
-/// Twenty minutes.
-const INSTALL_TURNS: u32 = 12_000;
+/// One hour.
+const INSTALL_TURNS: u32 = 36_000;
 /// Ten seconds.
 const LABEL_TURNS: u32 = 100;

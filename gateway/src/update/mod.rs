@@ -123,9 +123,9 @@ impl Updater {
         mut progress: impl FnMut(&str, u64, u64),
     ) -> Result<Offer, UpdateError> {
         let _lock = self.places.lock()??;
-        let offer = self.check(source)?;
         let identity = self.places.identity()?;
         self.settle()?;
+        let offer = self.check(source)?;
         if offer.installed {
             return Ok(offer);
         }
@@ -142,7 +142,7 @@ impl Updater {
             let (name, size) = (payload.role.name(), payload.size);
             store.obtain(source, payload, |at| progress(name, at, size))?;
         }
-        self.places.install(&manifest.version)?;
+        self.places.install()?;
         self.places.wait_for_labels(&manifest.version)?;
         self.verify(manifest)?;
         let mut record = self.places.record()?;

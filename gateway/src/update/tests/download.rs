@@ -71,11 +71,11 @@ fn a_download_is_resumed_by_the_next_run() {
     let world = World::new();
     let (server, root) = spoiled(&world, |request, reply| match request.number {
         0 => half(reply),
-        1..4 => bare("503 Service Unavailable", ""),
+        1..5 => bare("503 Service Unavailable", ""),
         _ => reply,
     });
     assert_eq!(code(world.apply(&mut client(&server))), "fetch");
-    assert_eq!(server.count(&root), 4);
+    assert_eq!(server.count(&root), 5);
     assert_eq!(code(world.apply(&mut client(&server))), "taken");
     let requests = server.requests.lock().unwrap().clone();
     assert_eq!(requests.last().unwrap().name, "lazaret_2.efi");

@@ -1,7 +1,6 @@
-//! A machine in a folder: an image that runs, an ESP, partitions that are files, and a `systemd-sysupdate` of ours.
+//! A machine in a folder: an image that runs, an ESP, partitions that are files, and an installer of ours.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -19,7 +18,7 @@ pub(super) struct World {
     pub(super) updater: Updater,
 }
 
-/// What the machine's `systemd-sysupdate` does.
+/// What the machine's installer does.
 pub(super) enum Installer {
     /// What it should.
     Good,
@@ -33,7 +32,9 @@ impl World {
     /// Version 1 runs, nothing else is installed.
     pub(super) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let places = Places::under(root.path());
+        let mut places = Places::under(root.path());
+        let script = root.path().join("installer");
+        places.installer = vec!["/bin/sh".into(), script.into()];
         let write = |path: &Path, text: &str| {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
@@ -71,25 +72,20 @@ impl World {
             Installer::Good | Installer::DiesAfter(_) | Installer::Garbles => ":",
         };
         let garbled = match what {
-            Installer::Garbles => format!("echo x >> {entries}/lazaret_$4+3-0.efi"),
+            Installer::Garbles => format!("echo x >> {entries}/lazaret_$v+3-0.efi"),
             Installer::Good | Installer::DiesAfter(_) => ":".to_owned(),
         };
         let script = format!(
-            "#!/bin/sh\nset -e\n[ \"$2 $3\" = '--verify=no update' ]\n{}\n\
-             cat {from}/lazaret_$4.root-verity.*.raw > {labels}/lazaret_$4_verity; echo slack >> {labels}/lazaret_$4_verity\n{}\n\
-             cat {from}/lazaret_$4.root.*.raw > {labels}/lazaret_$4; echo slack >> {labels}/lazaret_$4\n{}\n\
-             cat {from}/lazaret_$4.efi > {entries}/lazaret_$4+3-0.efi\n{garbled}\n{}\n",
+            "#!/bin/sh\nset -e\nv=$(basename {from}/lazaret_*.efi .efi); v=${{v#lazaret_}}\n{}\n\
+             cat {from}/lazaret_$v.root-verity.*.raw > {labels}/lazaret_${{v}}_verity; echo slack >> {labels}/lazaret_${{v}}_verity\n{}\n\
+             cat {from}/lazaret_$v.root.*.raw > {labels}/lazaret_$v; echo slack >> {labels}/lazaret_$v\n{}\n\
+             cat {from}/lazaret_$v.efi > {entries}/lazaret_$v+3-0.efi\n{garbled}\n{}\n",
             dies(0),
             dies(1),
             dies(2),
             dies(3)
         );
-        fs::create_dir_all(places.sysupdate.parent().unwrap()).unwrap();
-        // In place of the one before, which may still be held open elsewhere.
-        let new = places.sysupdate.with_extension("new");
-        fs::write(&new, script).unwrap();
-        fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).unwrap();
-        fs::rename(new, &places.sysupdate).unwrap();
+        fs::write(self.root.path().join("installer"), script).unwrap();
     }
 
     /// A release in a folder, signed by our key.
