@@ -14,4 +14,5 @@ pub mod control;
 pub mod update;
 pub mod daemon;
 pub mod setup;
+pub mod doctor;
 pub mod cli;

@@ -13,6 +13,7 @@ mod context;
 mod device;
 mod diff;
 mod drain;
+mod doctor;
 mod exit;
 mod explain;
 mod factory_reset;
@@ -83,6 +84,8 @@ enum Command {
     Confirm,
     /// Show how the gateway fares
     Status,
+    /// Show which security settings are not as they should be
+    Doctor(doctor::Doctor),
     /// Show devices and change their standing
     #[command(subcommand)]
     Device(device::Device),
@@ -183,6 +186,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Apply(apply) => apply.run(context),
         Command::Confirm => apply::confirm(context),
         Command::Status => status::run(context),
+        Command::Doctor(doctor) => doctor.run(context),
         Command::Device(device) => device.run(context),
         Command::Explain(explain) => explain.run(context),
         Command::Session(session) => session.run(context),
