@@ -43,7 +43,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
 /// Words that only these folders or files may use.
 const PRIVATE: [(&str, &[&str]); 5] = [
     ("ureq", &["gateway/src/update/https.rs"]),
-    ("rustls", &["gateway/src/update/https.rs"]),
+    ("rustls", &["gateway/src/update/"]),
     ("rustables", &["gateway/src/segment/nft.rs"]),
     ("boringtun", &["gateway/src/tunnel/"]),
     (

@@ -172,7 +172,9 @@ impl Apply {
                 self.restart.run(&what, context)
             }
             // Every time but once there is nothing new.
-            Err(UpdateError::Refused(refusal @ Refusal::NotNewer { .. })) if self.scheduled => {
+            Err(UpdateError::Refused(refusal @ (Refusal::NotNewer(_) | Refusal::Older { .. })))
+                if self.scheduled =>
+            {
                 said(context, &refusal.to_string(), Exit::Ok)
             }
             Err(error) => refused(error, context),
@@ -304,7 +306,9 @@ fn render_status(status: &Status) -> String {
     }
     text.push_str(&table.render());
     for (version, why) in &status.bad {
-        text.push_str(&format!("not offered again: {version}, {why}\n"));
+        text.push_str(&format!(
+            "version {version} is bad and not offered again: {why}\n"
+        ));
     }
     text
 }
@@ -382,7 +386,7 @@ mod tests {
         assert_eq!(error.exit, Exit::Denied);
         assert_eq!(
             error.to_string(),
-            "lazaret: unsigned: the update is not signed"
+            "lazaret: unsigned: the update has no signature"
         );
         let json = String::from_utf8(out).unwrap();
         assert!(json.contains("\"refused\":\"unsigned\""), "{json}");

@@ -19,7 +19,7 @@ fn secure_boot(facts: &Facts) -> Item {
     // Whoever owns the hypervisor can replace the disk as well; a machine that can be touched is another matter.
     let missing = match facts.text(OS_RELEASE) {
         Seen::Known(text) if setting(text, "VARIANT_ID") == Some("vm") => Verdict::Warn,
-        _ => Verdict::Bad,
+        Seen::Known(_) | Seen::Absent | Seen::Unreadable(_) => Verdict::Bad,
     };
     let (verdict, found) = match (variable(facts, SECURE_BOOT), variable(facts, SETUP_MODE)) {
         (Seen::Known(1), Seen::Known(1)) => (

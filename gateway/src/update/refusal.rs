@@ -10,7 +10,7 @@ pub enum Refusal {
     #[error("this machine has no valid key to check updates with")]
     Keys,
     /// There is no signature.
-    #[error("the update is not signed")]
+    #[error("the update has no signature")]
     Unsigned,
     /// It is of somebody else, or of another manifest.
     #[error("the signature of the update is wrong")]
@@ -35,20 +35,15 @@ pub enum Refusal {
         /// Of this machine.
         here: String,
     },
-    /// Not newer than what runs.
-    #[error("version {offered} is not newer than {running}, which runs")]
-    NotNewer {
-        /// Of the update.
-        offered: Version,
-        /// What runs.
-        running: Version,
-    },
-    /// Not newer than what is in the other slot.
+    /// The one that runs.
+    #[error("version {0} runs already")]
+    NotNewer(Version),
+    /// Older than what runs, or than what is in the other slot.
     #[error("version {offered} is older than {installed}, which is installed")]
     Older {
         /// Of the update.
         offered: Version,
-        /// What is installed and does not run.
+        /// What is installed.
         installed: Version,
     },
     /// It was tried and did not come up healthy, or an operator went back from it.
@@ -79,10 +74,10 @@ pub enum Refusal {
         max: u64,
     },
     /// Other bytes than those that were signed, twice.
-    #[error("the file for {0} is not the one that was signed")]
+    #[error("the file for {0} does not have the hash that was signed")]
     Tampered(Role),
     /// Fewer or more bytes than the manifest says.
-    #[error("the file for {role} has {got} bytes where {size} were signed")]
+    #[error("the file for {role} does not have the {size} bytes that were signed, but {got}")]
     Length {
         /// Of which part.
         role: Role,
@@ -121,7 +116,7 @@ impl Refusal {
             Self::Manifest(_) => "bad-manifest",
             Self::Product => "wrong-product",
             Self::Flavour { .. } => "wrong-flavour",
-            Self::NotNewer { .. } => "not-newer",
+            Self::NotNewer(_) => "not-newer",
             Self::Older { .. } => "older",
             Self::Bad { .. } => "marked-bad",
             Self::Name(_) => "bad-file-name",

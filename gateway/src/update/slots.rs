@@ -160,10 +160,13 @@ impl Slots {
         let Some(running) = self.running() else {
             return Ok(Admitted::New);
         };
-        if *offered <= running.version {
-            return Err(Refusal::NotNewer {
+        if *offered == running.version {
+            return Err(Refusal::NotNewer(offered.clone()));
+        }
+        if *offered < running.version {
+            return Err(Refusal::Older {
                 offered: offered.clone(),
-                running: running.version.clone(),
+                installed: running.version.clone(),
             });
         }
         if let Some(why) = record.bad(offered) {
@@ -335,7 +338,7 @@ pub(super) mod tests {
         let alone = ["lazaret_1.efi"];
         assert_eq!(admit(&alone, &FIRST, &[], "2"), Ok(Admitted::New));
         assert_eq!(admit(&alone, &FIRST, &[], "1"), Err("not-newer"));
-        assert_eq!(admit(&alone, &FIRST, &[], "0.9"), Err("not-newer"));
+        assert_eq!(admit(&alone, &FIRST, &[], "0.9"), Err("older"));
         assert_eq!(admit(&alone, &FIRST, &["2"], "2"), Err("marked-bad"));
         assert_eq!(admit(&alone, &FIRST, &["2"], "2.1"), Ok(Admitted::New));
         let waiting = ["lazaret_1.efi", "lazaret_3+3-0.efi"];

@@ -99,12 +99,12 @@ pub struct Folder(pub PathBuf);
 
 impl Source for Folder {
     fn open(&mut self, name: &str, from: u64, tag: Option<&str>) -> Result<Body, FetchError> {
-        let failed = |cause: io::Error| match cause.kind() {
-            io::ErrorKind::NotFound => FetchError::Missing(name.to_owned()),
-            _ => FetchError::Io {
-                name: name.to_owned(),
-                cause,
-            },
+        let failed = |cause: io::Error| {
+            let name = name.to_owned();
+            if cause.kind() == io::ErrorKind::NotFound {
+                return FetchError::Missing(name);
+            }
+            FetchError::Io { name, cause }
         };
         // A name in the folder may not lead out of it, and a pipe may not hold us up.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -157,7 +157,7 @@ impl Host {
             let path = folder.join(entry.file_name());
             let role = match role {
                 Role::Deciding if holds_key(&entry.path()) => Role::Secret,
-                role => role,
+                role @ (Role::Deciding | Role::Secret) => role,
             };
             found.push(owned(&path, role, &metadata));
         }
@@ -332,10 +332,11 @@ fn seen(read: io::Result<Vec<u8>>) -> Seen<Vec<u8>> {
 
 fn unread<T>(error: &io::Error) -> Seen<T> {
     // A file of another kernel or a path through a file is as absent as one that is not there.
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Seen::Absent,
-        _ => Seen::Unreadable(error.to_string()),
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    if absent.contains(&error.kind()) {
+        return Seen::Absent;
     }
+    Seen::Unreadable(error.to_string())
 }
 
 /// Whether nobody listens, as against not being let in.

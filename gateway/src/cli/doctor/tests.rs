@@ -126,6 +126,7 @@ fn status() -> Status {
         journal: JournalStatus::Writable,
         devices: DeviceCounts::default(),
         sessions: 0,
+        draining: None,
         forwarded: 0,
         refused: 0,
     }

@@ -87,7 +87,7 @@ fn a_download_is_resumed_by_the_next_run() {
 fn a_file_that_changed_meanwhile_is_fetched_again_from_its_beginning() {
     let world = World::new();
     let release = world.release("2");
-    let (root, folder) = (release.name("root"), release.folder.clone());
+    let (root, folder) = (release.name("root"), release.folder);
     let (first, second) = (files(folder.clone(), "\"t1\""), files(folder, "\"t2\""));
     let name = root.clone();
     let server = Server::start(move |request| {

@@ -95,8 +95,10 @@ fn serve(
     stream.write_all(reply.head.as_bytes()).ok()?;
     stream.write_all(&reply.body).ok()?;
     stream.flush().ok()?;
-    while reply.endless {
-        stream.write_all(&[b'x'; 4096]).ok()?;
+    if reply.endless {
+        loop {
+            stream.write_all(&[b'x'; 4096]).ok()?;
+        }
     }
     if reply.silent {
         // Until the client has enough.
