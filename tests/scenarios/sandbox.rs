@@ -25,6 +25,50 @@ fn workers_have_no_capabilities_and_no_way_to_get_any() {
     });
 }
 
+/// `lazaret doctor` says the same, and its other words on a running gateway are right.
+#[test]
+fn the_doctor_sees_what_the_kernel_says() {
+    Lab::run(|lab| {
+        let clinic = Clinic::open(lab);
+        let report = clinic.gateway.json(&["doctor"]);
+        assert_eq!(
+            (&report["v"], &report["form"]),
+            (&1.into(), &"server".into())
+        );
+        let items = report["items"].as_array().unwrap();
+        let verdict = |id: &str| {
+            let item = items.iter().find(|item| item["id"] == id);
+            let item = item.unwrap_or_else(|| panic!("{id} is not in {report}"));
+            item["verdict"].as_str().unwrap().to_owned()
+        };
+        for id in [
+            "gateway.running",
+            "gateway.table",
+            "gateway.journal",
+            "sysctl.net.ipv4.ip_forward",
+            "sysctl.net.ipv4.conf.all.accept_redirects",
+            "process.relay-hl7.sandbox",
+            "process.relay-dicom.sandbox",
+        ] {
+            assert_eq!(verdict(id), "ok", "{id}: {report}");
+        }
+        for name in ["supervisor", "tunnel-wireguard", "audit"] {
+            // Without a service manager nobody filters their calls.
+            assert_eq!(
+                verdict(&format!("process.{name}.sandbox")),
+                "warn",
+                "{report}"
+            );
+            assert_eq!(
+                verdict(&format!("process.{name}.core-dumps")),
+                "ok",
+                "{report}"
+            );
+        }
+        assert_eq!(verdict("root.verity"), "not-applicable");
+    });
+}
+
 //= C10
 #[test]
 fn workers_hold_only_the_descriptors_that_they_were_given() {

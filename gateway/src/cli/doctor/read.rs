@@ -155,10 +155,8 @@ impl Host {
                 continue;
             }
             let path = folder.join(entry.file_name());
-            let role = match role {
-                Role::Deciding if holds_key(&entry.path()) => Role::Secret,
-                role @ (Role::Deciding | Role::Secret) => role,
-            };
+            let secret = role == Role::Secret || holds_key(&entry.path());
+            let role = if secret { Role::Secret } else { role };
             found.push(owned(&path, role, &metadata));
         }
         Ok(())
@@ -331,12 +329,13 @@ fn seen(read: io::Result<Vec<u8>>) -> Seen<Vec<u8>> {
 }
 
 fn unread<T>(error: &io::Error) -> Seen<T> {
-    // A file of another kernel or a path through a file is as absent as one that is not there.
+    // A path through a file is as absent as one that is not there.
     let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
     if absent.contains(&error.kind()) {
-        return Seen::Absent;
+        Seen::Absent
+    } else {
+        Seen::Unreadable(error.to_string())
     }
-    Seen::Unreadable(error.to_string())
 }
 
 /// Whether nobody listens, as against not being let in.
