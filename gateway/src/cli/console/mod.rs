@@ -44,6 +44,10 @@ impl Console {
         if self.login {
             clean_environment()?;
         }
+        if !places.is_running() {
+            context.config_dir = places.config();
+        }
+        outlive_interrupts()?;
         let mut screen = Terminal::new()?;
         match session(self.login, &places, context, &mut screen) {
             Err(error) if error.is_idle() => {
@@ -124,6 +128,9 @@ fn obey(
             Ok(screen.print(&support::onto_stick(places, &context.config_dir)?)?)
         }
         Word::Command(words) => {
+            if words.iter().any(|word| FOLLOW.contains(&word.as_str())) {
+                return follow(&words, context);
+            }
             invoke(&words, context);
             Ok(())
         }
@@ -141,6 +148,24 @@ fn invoke(words: &[String], context: &Context<'_>) {
     let words = words.iter().map(OsString::from);
     let mut out = std::io::stdout();
     super::invoke(own.into_iter().chain(words), &mut out, context.colour);
+}
+
+/// A subcommand that goes on until it is interrupted has a process of its own.
+fn follow(words: &[String], context: &Context<'_>) -> Result<(), CliError> {
+    let mut own = child("/proc/self/exe");
+    own.arg("--config").arg(&context.config_dir).args(words);
+    own.status()?;
+    Ok(())
+}
+
+/// An interrupt ends what was started from here, never the console.
+fn outlive_interrupts() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let _inside = runtime.enter();
+    // The handler stays when nobody listens to it any more.
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map(|_| ())
 }
 
 fn help() -> String {
@@ -227,6 +252,8 @@ fn clean_environment() -> Result<(), CliError> {
     Err(command.exec().into())
 }
 
+/// The option of commands that have no end.
+const FOLLOW: [&str; 2] = ["--follow", "-f"];
 /// The environment of a console.
 const KEPT: [&str; 2] = ["PATH", "TERM"];
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";

@@ -29,18 +29,14 @@ pub(in crate::cli) struct Terminal {
 }
 
 impl Terminal {
-    /// Takes the terminal: nothing typed there stops or kills this process.
+    /// Takes the terminal: nothing typed there stops this process or makes it dump its memory.
     pub(in crate::cli) fn new() -> io::Result<Self> {
         let input = io::stdin();
         let modes = rustix::termios::tcgetattr(&input).ok();
         if let Some(modes) = &modes {
             let mut quiet = modes.clone();
             // With no process group to go back to, a stopped console would be lost.
-            for key in [
-                SpecialCodeIndex::VSUSP,
-                SpecialCodeIndex::VQUIT,
-                SpecialCodeIndex::VINTR,
-            ] {
+            for key in [SpecialCodeIndex::VSUSP, SpecialCodeIndex::VQUIT] {
                 quiet.special_codes[key] = DISABLED;
             }
             quiet.local_modes |= LocalModes::ICANON | LocalModes::ECHO;

@@ -26,14 +26,16 @@ struct Answers {
     root: String,
 }
 
+/// There is nothing to ask.
+const ALREADY: &str =
+    "there is a configuration already: change it, or erase it with `factory-reset`";
 /// Nobody answers any more.
 const GONE: &str = "the setup was left; nothing was changed";
 
 /// Asks until there is a configuration in force; `Ok(false)` if it was not wanted in the end.
 pub(in crate::cli) fn run(places: &Places, screen: &mut dyn Screen) -> Result<bool, CliError> {
     if places.provisioned() {
-        let why = "there is a configuration already: change it, or erase it with `factory-reset`";
-        return Err(CliError::new(Exit::Usage, why));
+        return Err(CliError::new(Exit::Usage, ALREADY));
     }
     let links: Vec<String> = network::links(places).into_keys().collect();
     let mut answers = Answers::default();
@@ -46,6 +48,10 @@ pub(in crate::cli) fn run(places: &Places, screen: &mut dyn Screen) -> Result<bo
             "yes" => {}
             "again" => continue,
             _ => return Ok(false),
+        }
+        // There are two consoles: somebody may have been quicker at the other.
+        if places.provisioned() {
+            return Err(CliError::new(Exit::Usage, ALREADY));
         }
         let text = Zeroizing::new(text(&answers, &password));
         match machine::import(places, Path::new("your answers"), &text) {
