@@ -172,7 +172,11 @@ impl Supervisor {
         if let Some(what) = needs_restart(&self.config, &config) {
             return Err(ReloadError::Restart(what));
         }
-        let changes = self.enforce(config)?;
+        let machine = self.config.appliance != config.appliance;
+        let mut changes = self.enforce(config)?;
+        if machine {
+            changes.push("the machine follows [appliance] at its next start".to_owned());
+        }
         self.digest = digest(&sources);
         self.sources = sources;
         self.keep_applied();

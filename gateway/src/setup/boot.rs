@@ -47,6 +47,9 @@ pub enum BootError {
     Credential(#[source] io::Error),
 }
 
+/// Where a configuration came from, what its import did, and why its secrets are still there, if they are.
+pub type FromSource = (String, Imported, Option<String>);
+
 /// Sets the machine up; `credentials` is the directory of them, if there is one.
 pub fn boot(places: &Places, credentials: Option<&OsStr>, now: &dyn Clock) -> Report {
     let mut report = Report::default();
@@ -64,9 +67,12 @@ pub fn boot(places: &Places, credentials: Option<&OsStr>, now: &dyn Clock) -> Re
         }
     } else {
         match first(places, credentials) {
-            Ok(Some((from, imported))) => {
+            Ok(Some((from, imported, problem))) => {
                 report.imported_from = Some(from);
                 report.key_made = imported.key_made;
+                // The next start tries again to take the secrets from the stick.
+                let kept = problem.map(|why| format!("the secrets are still on the stick: {why}"));
+                report.problems.extend(kept);
             }
             Ok(None) => {}
             Err(error) => report.problems.push(chain(&error)),
@@ -114,7 +120,7 @@ pub fn report(places: &Places) -> Option<Report> {
 ///
 /// # Errors
 /// When there is no stick, or it is not put into force. That the stick cannot be written to is a problem but no error.
-pub fn import_from_stick(places: &Places) -> Result<(String, Imported, Option<String>), BootError> {
+pub fn import_from_stick(places: &Places) -> Result<FromSource, BootError> {
     let device = stick::find(places)?.ok_or(StickError::None)?;
     let mounted = Mounted::new(places, &device)?;
     let (path, text) = stick::read(mounted.directory())?;
@@ -145,10 +151,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The first configuration: a credential, else a stick.
-fn first(
-    places: &Places,
-    credentials: Option<&OsStr>,
-) -> Result<Option<(String, Imported)>, BootError> {
+fn first(places: &Places, credentials: Option<&OsStr>) -> Result<Option<FromSource>, BootError> {
     if let Some(directory) = credentials {
         let path = Path::new(directory).join(CREDENTIAL);
         if path.exists() {
@@ -160,18 +163,13 @@ fn first(
                 .map_err(not_text)
                 .map_err(BootError::Credential)?;
             let imported = import::import(places, Path::new(CREDENTIAL), &text)?;
-            return Ok(Some((CREDENTIAL.to_owned(), imported)));
+            return Ok(Some((CREDENTIAL.to_owned(), imported, None)));
         }
     }
     if !wait_for_stick(places)? {
         return Ok(None);
     }
-    let (from, imported, problem) = import_from_stick(places)?;
-    match problem {
-        // The configuration is in force; the next start tries again to take the secrets from the stick.
-        Some(problem) => Ok(Some((format!("{from} ({problem})"), imported))),
-        None => Ok(Some((from, imported))),
-    }
+    import_from_stick(places).map(Some)
 }
 
 /// Sticks take a while to be known.
@@ -279,6 +277,11 @@ fn set_clock(places: &Places, now: &dyn Clock) -> io::Result<()> {
         .map(|entry| entry.path())
         .chain([SYNCHRONISED, STARTED, "/proc/self/exe", EPOCH].map(|path| places.at(path)))
         .filter_map(|path| changed(&path));
+    let built = BUILT
+        .and_then(|seconds| seconds.parse().ok())
+        .map(Duration::from_secs);
+    let built = built.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+    let passed = passed.chain(built);
     let now = SystemTime::from(now.wall());
     let Some(right) = clock::correction(now, passed) else {
         return Ok(());
@@ -322,6 +325,8 @@ const LOCALTIME: &str = "/run/lazaret/localtime";
 const ZONES: &str = "/usr/share/zoneinfo";
 const RESOLVED: &str = "/usr/lib/systemd/systemd-resolved";
 const JOURNAL: &str = "/var/lib/lazaret/audit";
+/// When the binary was built, in seconds of Unix, if whoever built it said so.
+const BUILT: Option<&str> = option_env!("SOURCE_DATE_EPOCH");
 /// Kept by systemd-timesyncd.
 const SYNCHRONISED: &str = "/var/lib/systemd/timesync/clock";
 /// Kept by every start.

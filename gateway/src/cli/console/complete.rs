@@ -37,7 +37,8 @@ pub(super) fn complete(
         all.extend(["show", "import", "export"].map(str::to_owned));
     }
     let known = |command: &&Command| {
-        !command.is_hide_set() && (depth > 0 || !ELSEWHERE.contains(&command.get_name()))
+        let elsewhere = depth == 0 && ELSEWHERE.contains(&command.get_name());
+        !elsewhere && !command.is_hide_set()
     };
     if depth > 0 || before.is_empty() || before == ["help"] {
         all.extend(
