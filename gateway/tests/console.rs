@@ -249,6 +249,24 @@ fn the_word_is_asked_for_before_everything_is_erased() {
 }
 
 #[test]
+fn who_is_silent_is_logged_out() {
+    let (root, config) = site();
+    provision(root.path(), &config);
+    let login = ["console", "--login", "--idle", "1"];
+    let prompt = ["console", "--idle", "1"];
+    for (term, arguments, asked) in [
+        ("dumb", &login[..], "password: "),
+        ("dumb", &prompt, "lazaret> "),
+        ("vt220", &prompt, "lazaret> "),
+    ] {
+        let mut line = Terminal::new(root.path(), term, arguments);
+        line.expect(asked);
+        line.expect("nobody was there: logged out");
+        assert_eq!(line.end().0, Some(0), "{term} {asked}");
+    }
+}
+
+#[test]
 fn a_line_that_is_hung_up_ends_the_session() {
     let (root, config) = site();
     provision(root.path(), &config);

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::console::screen::Terminal;
-use super::console::wizard;
+use super::console::{IDLE, wizard};
 use super::context::Context;
 use super::{CliError, Exit};
 use crate::daemon::SystemClock;
@@ -57,7 +58,8 @@ impl Setup {
             Self::Status(root) => status(&root.places(context), context),
             Self::Wizard(root) => {
                 let places = root.places(context);
-                wizard::run(&places, &mut Terminal::new()?)?;
+                let idle = Duration::from_secs(IDLE);
+                wizard::run(&places, &mut Terminal::new(idle)?)?;
                 Ok(Exit::Ok)
             }
         }

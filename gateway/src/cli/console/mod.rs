@@ -31,12 +31,15 @@ pub(super) struct Console {
     /// Show a banner and ask for the password first; without configuration, ask for one
     #[arg(long)]
     login: bool,
+    /// Leave after so many seconds without a key
+    #[arg(long, value_name = "SECONDS", default_value_t = IDLE, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    idle: u64,
     #[command(flatten)]
     root: Root,
 }
 
-/// After so long without a key the console is left.
-const IDLE: Duration = Duration::from_secs(15 * 60);
+/// After so many seconds without a key the console is left.
+pub(super) const IDLE: u64 = 15 * 60;
 
 impl Console {
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
@@ -48,7 +51,8 @@ impl Console {
             context.config_dir = places.config();
         }
         outlive_interrupts()?;
-        let mut screen = Terminal::new()?;
+        let idle = Duration::from_secs(self.idle);
+        let mut screen = Terminal::new(idle)?;
         match session(self.login, &places, context, &mut screen) {
             Err(error) if error.is_idle() => {
                 screen.print("\nnobody was there: logged out\n")?;
@@ -80,7 +84,7 @@ fn session(
         }
     }
     screen.print("`help` lists what there is.\n")?;
-    let mut prompt = Prompt::new(&context.config_dir)?;
+    let mut prompt = Prompt::new(&context.config_dir, screen.idle())?;
     while let Some(line) = prompt.line(screen)? {
         let word = words::read(&line);
         if word == Word::Exit {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
 
 use clap::CommandFactory;
 use lazaret_config::Config;
@@ -42,8 +43,8 @@ struct Assistant {
 
 impl Prompt {
     /// Begins; names for completion come from the configuration, if it is right.
-    pub(super) fn new(config: &Path) -> Result<Self, CliError> {
-        let watch = watch()?;
+    pub(super) fn new(config: &Path, idle: Duration) -> Result<Self, CliError> {
+        let watch = watch(idle)?;
         let names = Config::load(config).map_or_else(
             |_| Names::default(),
             |config| Names {
@@ -100,14 +101,14 @@ impl Prompt {
 }
 
 /// Ends this process when somebody is asked and nothing is typed for too long: an editor waits for ever.
-fn watch() -> io::Result<Sender<Sign>> {
+fn watch(idle: Duration) -> io::Result<Sender<Sign>> {
     let (sender, signs) = mpsc::channel();
     let modes = rustix::termios::tcgetattr(io::stdin()).ok();
     let wait = move || {
         let mut asked = false;
         loop {
             let sign = match asked {
-                true => signs.recv_timeout(super::IDLE),
+                true => signs.recv_timeout(idle),
                 false => signs.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match sign {

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
@@ -24,13 +25,15 @@ pub(in crate::cli) struct Terminal {
     input: io::Stdin,
     output: io::Stdout,
     rest: Zeroizing<Vec<u8>>,
+    /// How long to wait for a key.
+    idle: Duration,
     /// As it was before.
     modes: Option<Termios>,
 }
 
 impl Terminal {
     /// Takes the terminal: nothing typed there stops this process or makes it dump its memory.
-    pub(in crate::cli) fn new() -> io::Result<Self> {
+    pub(in crate::cli) fn new(idle: Duration) -> io::Result<Self> {
         let input = io::stdin();
         let modes = rustix::termios::tcgetattr(&input).ok();
         if let Some(modes) = &modes {
@@ -46,8 +49,14 @@ impl Terminal {
             input,
             output: io::stdout(),
             rest: Zeroizing::new(Vec::new()),
+            idle,
             modes,
         })
+    }
+
+    /// How long it waits for a key.
+    pub(super) fn idle(&self) -> Duration {
+        self.idle
     }
 
     fn echo(&self, on: bool) -> io::Result<()> {
@@ -78,7 +87,7 @@ impl Terminal {
                     "the line is too long",
                 ));
             }
-            wait(self.input.as_fd())?;
+            wait(self.input.as_fd(), self.idle)?;
             let mut bytes = Zeroizing::new([0; 512]);
             match rustix::io::read(&self.input, bytes.as_mut_slice()) {
                 Ok(0) => return Ok(None),
@@ -123,9 +132,9 @@ impl Drop for Terminal {
     }
 }
 
-fn wait(input: BorrowedFd<'_>) -> io::Result<()> {
+fn wait(input: BorrowedFd<'_>, idle: Duration) -> io::Result<()> {
     let limit = Timespec {
-        tv_sec: i64::try_from(super::IDLE.as_secs()).unwrap_or(i64::MAX),
+        tv_sec: i64::try_from(idle.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: 0,
     };
     loop {
