@@ -137,6 +137,35 @@ fn a_gateway_that_cannot_record_or_answer_is_not_healthy() {
     });
 }
 
+/// A message that is under way gets its answer first, however slow; one that gets none ends at the deadline.
+//= C6
+#[test]
+fn a_draining_gateway_waits_for_answers_until_the_deadline() {
+    Lab::run(|lab| {
+        let clinic = Clinic::open(lab);
+        clinic.his.behave("slow");
+        let mut client = clinic.ecg.mllp(clinic.his.address());
+        client.send(&hl7::frame(&hl7::oru("W1"))).unwrap();
+        clinic.his.wait_for(1);
+        let _ = clinic.gateway.lazaret(&["drain", "--timeout", "50s"]).ok();
+        let reply = client.reply(Duration::from_secs(5));
+        assert!(matches!(&reply, Reply::Answer(answer) if answer.code == "AA"));
+        let end = client.reply(Duration::from_secs(5));
+        assert!(!matches!(end, Reply::Answer(_) | Reply::Nothing));
+        let _ = clinic.gateway.lazaret(&["drain", "--cancel"]).ok();
+
+        clinic.his.behave("hang");
+        let mut client = clinic.ecg.mllp(clinic.his.address());
+        client.send(&hl7::frame(&hl7::oru("W2"))).unwrap();
+        clinic.his.wait_for(2);
+        let begun = Instant::now();
+        let _ = clinic.gateway.lazaret(&["drain", "--timeout", "4s"]).ok();
+        assert!(begun.elapsed() >= Duration::from_secs(4));
+        let reply = client.reply(Duration::from_secs(5));
+        assert!(!matches!(reply, Reply::Answer(_) | Reply::Nothing));
+    });
+}
+
 /// What is under way is finished, nothing new begins, and an operator can take it back.
 #[test]
 fn a_draining_gateway_lets_go_between_two_messages() {

@@ -303,7 +303,7 @@ impl Worker {
             ToRelay::Spool { id } => self.note(id, Note::Spool(descriptor)),
             ToRelay::Update { id, policy } => self.note(id, Note::Update(policy)),
             ToRelay::Close { id, why } => self.note(id, Note::End(why)),
-            ToRelay::Finish { id } => self.note(id, Note::Drain),
+            ToRelay::Finish { id } => self.note(id, Note::Finish),
             ToRelay::Journal { writable } => {
                 self.shared.journal.set(writable);
                 self.note_all(|| Note::Journal);

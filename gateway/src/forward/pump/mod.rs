@@ -73,6 +73,8 @@ pub(super) struct Pump {
     wall: Timestamp,
     timer: Timer,
     drain: bool,
+    /// End once nothing is under way, however long that takes.
+    finish: bool,
     /// The session begins nothing new until the journal caught up.
     held_back: bool,
     /// Bytes that this connection holds of [`Shared::held`].
@@ -98,6 +100,8 @@ pub(super) enum Note {
     Caught,
     /// End when nothing is under way.
     Drain,
+    /// The same for this connection alone, and without haste.
+    Finish,
 }
 
 /// What a pump begins with.
@@ -148,6 +152,7 @@ impl Pump {
             wall,
             timer: Timer::new(),
             drain: false,
+            finish: false,
             held_back: false,
             held: 0,
             totals: Totals::default(),
@@ -365,7 +370,8 @@ impl Pump {
             return true;
         }
         let quiet = now.saturating_duration_since(self.moved_at) >= DRAIN_QUIET;
-        if self.drain && !self.ending && (self.session.idle() || quiet) {
+        let may = (self.drain || self.finish) && self.session.idle() || self.drain && quiet;
+        if may && !self.ending {
             self.end(EndReason::Shutdown);
             return true;
         }
@@ -468,6 +474,7 @@ impl Pump {
             // Heeded with every turn.
             Note::Caught => {}
             Note::Drain => self.drain = true,
+            Note::Finish => self.finish = true,
         }
     }
 
