@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use lazaret_config::{HospitalMode, Party, Transport};
 
 use super::doors::{self, Door};
+use super::errands::Errand;
 use crate::flow::DeviceName;
 use crate::flow::Standing;
 use crate::segment::plan::{Endpoint, Grants, Inward, Knock, Member, Treatment, party_name};
@@ -25,6 +26,7 @@ pub(super) struct Frame {
     pub udp_port: u16,
     pub hospital: String,
     pub mode: HospitalMode,
+    pub errands: Vec<Errand>,
 }
 
 /// The mark of connections that a relay opens with a device's address.
@@ -292,6 +294,12 @@ fn input(frame: &Frame, parts: &[Part], inward: &BTreeMap<Knock, Inward>, doors:
             Term::Accept,
         ]));
     }
+    rules.extend(
+        frame
+            .errands
+            .iter()
+            .map(|errand| errand.hears(&frame.tunnel)),
+    );
     let from_tunnel = vec![Term::From(frame.tunnel.clone())];
     rules.push(refuse(from_tunnel, Some(Why::Gateway)));
     rules.extend(doors::told(frame, inward));
@@ -388,6 +396,12 @@ fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
         }
         rules.push(to(&[Term::Count, Term::Accept]));
     }
+    rules.extend(
+        frame
+            .errands
+            .iter()
+            .map(|errand| errand.asks(&frame.tunnel)),
+    );
     rules.extend(neighbours(&Term::NotTowards(frame.tunnel.clone()), &ND_OUT));
     rules.push(refuse(vec![], None));
     base("output", Kind::Filter, Hook::Output, 0, Policy::Drop, rules)

@@ -11,6 +11,7 @@ pub mod table;
 pub mod plan;
 mod chains;
 mod doors;
+mod errands;
 pub mod changes;
 pub mod nft;
 pub mod readback;

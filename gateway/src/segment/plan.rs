@@ -15,8 +15,8 @@ use lazaret_config::{
 
 use crate::flow::Standing;
 use crate::flow::{DeviceName, ServiceName};
-use crate::segment::chains;
 use crate::segment::table::{Family, Table};
+use crate::segment::{chains, errands};
 
 /// What the table must be, and why. Two equal plans need no apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +148,7 @@ impl Plan {
             udp_port: facts.udp_port,
             hospital: config.hospital.interface.clone(),
             mode: config.hospital.mode,
+            errands: errands::of(config.appliance.as_ref()),
         };
         Self {
             table: chains::build(&frame, &devices, &grants, &inward),
