@@ -525,7 +525,9 @@ async fn what_was_decided_before_a_fault_is_heard() {
         while heard.len() < 2 {
             heard.extend(decided(supervisor.hear().await));
         }
-        second.write_all(b"bad\nbad\nbad\nfault\n").await.unwrap();
+        second.write_all(b"bad\nbad\nbad\n").await.unwrap();
+        expect(&mut second, b"NAK\nNAK\nNAK\n").await;
+        second.write_all(b"fault\n").await.unwrap();
         while let Ok((message, _)) = supervisor.channel.receive().await {
             heard.extend(decided(message));
         }

@@ -382,7 +382,10 @@ mod tests {
                 batch(&both.replace("|P|2.5", "|X|2.5"), ["2", "1"]),
                 "MSH-11",
             ),
-            (batch(&both, ["2", "1"]).replace("BTS|2\r", ""), "FTS"),
+            (
+                batch(&both, ["2", "1"]).replace("BTS|2\r", ""),
+                "out of order",
+            ),
         ] {
             assert!(said(&bad, true).contains(place), "{}", said(&bad, true));
         }
