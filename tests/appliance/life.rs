@@ -50,7 +50,7 @@ fn from_first_boot_to_an_update_and_back_from_a_broken_one() {
         appliance.type_line("update apply");
         let mut trials = 0;
         while appliance
-            .wait_for_any(&["on trial is not healthy", "version 2 is in service"])
+            .wait_for_any(&["this version is not healthy", "version 2 is in service"])
             .0
             == 0
         {

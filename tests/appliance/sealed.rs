@@ -30,8 +30,8 @@ fn data_are_sealed_to_the_machine_and_gone_after_a_factory_reset() {
 
         appliance.log_in(PASSWORD);
         appliance.type_line("factory-reset");
-        let _ = appliance.wait_for("reset");
-        appliance.type_line("reset");
+        let _ = appliance.wait_for("write ERASE");
+        appliance.type_line("ERASE");
         let _ = appliance.wait_for("recovery key");
         let said = appliance.wait_for("not provisioned");
         assert!(!said.contains("is in service"));

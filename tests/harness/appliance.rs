@@ -271,6 +271,7 @@ impl<'a> Appliance<'a> {
         self.machine.as_ref().map_or(0.0, Machine::computed)
     }
 
+    /// One processor: with two, QEMU once let a kernel that patches itself run into its own breakpoint.
     fn hardware(&self) -> Vec<String> {
         let mut line: Vec<String> = [
             "-machine",
@@ -280,7 +281,7 @@ impl<'a> Appliance<'a> {
             "-cpu",
             "max",
             "-smp",
-            "2",
+            "1",
             "-m",
             "1024",
             "-display",
