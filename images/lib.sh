@@ -53,9 +53,10 @@ tree() {
     [ "$(cat "$made" 2>/dev/null)" = "$RELEASE $packages" ] && return 0
     need mmdebstrap debian-archive-keyring
     say "making ${folder#"$PWD"/} from Debian $RELEASE (once, about two minutes)"
-    rm -rf "$folder" "$made"
+    # Of an ordinary user's tree most belongs to that user's subordinate ids.
+    rm -rf "$folder" "$made" 2>/dev/null || unshare --user --map-auto --map-root-user rm -rf "$folder" "$made"
     mkdir -p "${folder%/*}"
-    sources | mmdebstrap --quiet --mode=root --variant=apt --include="$packages" "$RELEASE" "$folder" -
+    sources | mmdebstrap --quiet --mode="$([ "$(id -u)" = 0 ] && echo root || echo unshare)" --variant=apt --include="$packages" "$RELEASE" "$folder" -
     printf '%s' "$RELEASE $packages" >"$made"
 }
 
