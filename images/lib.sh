@@ -56,7 +56,8 @@ tree() {
     # Of an ordinary user's tree most belongs to that user's subordinate ids.
     rm -rf "$folder" "$made" 2>/dev/null || unshare --user --map-auto --map-root-user rm -rf "$folder" "$made"
     mkdir -p "${folder%/*}"
-    sources | mmdebstrap --quiet --mode="$([ "$(id -u)" = 0 ] && echo root || echo unshare)" --variant=apt --include="$packages" "$RELEASE" "$folder" -
+    sources | mmdebstrap --quiet --mode="$([ "$(id -u)" = 0 ] && echo root || echo unshare)" --variant=apt --include="$packages" "$RELEASE" "$folder" - \
+        || return 1
     printf '%s' "$RELEASE $packages" >"$made"
 }
 

@@ -54,6 +54,9 @@ pub enum Refusal {
         /// Why.
         why: String,
     },
+    /// What runs has not shown yet that it is healthy: the version before must stay.
+    #[error("version {0} runs on trial; an update would overwrite the version to go back to")]
+    OnTrial(Version),
     /// A file has another name than its role and version give it.
     #[error("the manifest names a file for {0} that cannot be one")]
     Name(Role),
@@ -119,6 +122,7 @@ impl Refusal {
             Self::NotNewer(_) => "not-newer",
             Self::Older { .. } => "older",
             Self::Bad { .. } => "marked-bad",
+            Self::OnTrial(_) => "on-trial",
             Self::Name(_) => "bad-file-name",
             Self::Twice(_) => "duplicate-role",
             Self::Missing(_) => "missing-role",

@@ -169,6 +169,9 @@ impl Slots {
                 installed: running.version.clone(),
             });
         }
+        if running.trial.is_some() || record.bad(&running.version).is_some() {
+            return Err(Refusal::OnTrial(running.version.clone()));
+        }
         if let Some(why) = record.bad(offered) {
             return Err(Refusal::Bad {
                 version: offered.clone(),
