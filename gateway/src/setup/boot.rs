@@ -4,7 +4,9 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -225,7 +227,13 @@ fn write(places: &Places, machine: &render::Machine) -> io::Result<()> {
         }
     }
     for (path, text) in &machine.files {
-        replace(&places.at(path), text.as_bytes(), 0o644)?;
+        let path = places.at(path);
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            fs::create_dir_all(folder)?;
+            // Who reads it is a user of its own, whom the umask of our service would keep out.
+            fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+        }
+        replace(&path, text.as_bytes(), 0o644)?;
     }
     let link = places.at(LOCALTIME);
     let new = link.with_extension("new");
