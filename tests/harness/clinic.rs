@@ -42,6 +42,22 @@ impl<'a> Clinic<'a> {
         }
     }
 
+    /// Opens with 256 KiB of disk for the journal.
+    ///
+    /// # Panics
+    /// When the disk cannot be mounted.
+    pub fn open_with_little_room(lab: &'a Lab) -> Self {
+        Self::open_with(lab, |site| {
+            let folder = site.state().join("audit");
+            std::fs::create_dir_all(&folder).unwrap();
+            let path = folder.display().to_string();
+            let mounted = std::process::Command::new("mount")
+                .args(["-t", "tmpfs", "-o", "size=256k,mode=0700", "lab", &path])
+                .status();
+            assert!(mounted.unwrap().success());
+        })
+    }
+
     /// A second ECG, `ecg-0043` in the second home, that must never be harmed by what the first one does.
     pub fn bystander(&self) -> Device<'a> {
         Device::connect(self.lab, &self.site, "ecg-0043", Place::Home2)

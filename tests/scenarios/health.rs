@@ -116,15 +116,7 @@ fn a_worker_that_died_is_healthy_again_when_it_is_back() {
 #[test]
 fn a_gateway_that_cannot_record_or_answer_is_not_healthy() {
     Lab::run(|lab| {
-        let clinic = Clinic::open_with(lab, |site| {
-            let folder = site.state().join("audit");
-            std::fs::create_dir_all(&folder).unwrap();
-            let path = folder.display().to_string();
-            let mounted = std::process::Command::new("mount")
-                .args(["-t", "tmpfs", "-o", "size=256k,mode=0700", "lab", &path])
-                .status();
-            assert!(mounted.unwrap().success());
-        });
+        let clinic = Clinic::open_with_little_room(lab);
         healthy_again(&clinic.gateway);
         let filler = clinic.site.state().join("audit/filler");
         let _ = std::fs::write(&filler, vec![0; 1 << 20]);

@@ -54,15 +54,7 @@ fn a_scan_drowns_neither_memory_nor_journal() {
 #[test]
 fn a_full_disk_closes_and_room_opens_again() {
     Lab::run(|lab| {
-        let clinic = Clinic::open_with(lab, |site| {
-            let folder = site.state().join("audit");
-            std::fs::create_dir_all(&folder).unwrap();
-            let path = folder.display().to_string();
-            let mounted = std::process::Command::new("mount")
-                .args(["-t", "tmpfs", "-o", "size=256k,mode=0700", "lab", &path])
-                .status();
-            assert!(mounted.unwrap().success());
-        });
+        let clinic = Clinic::open_with_little_room(lab);
         let mut client = clinic.ecg.mllp(clinic.his.address());
         assert_eq!(client.exchange(&hl7::oru("F0")).code, "AA");
         let filler = clinic.site.state().join("audit/filler");
