@@ -177,6 +177,7 @@ impl<'a> Appliance<'a> {
             assert!(ended.is_none(), "QEMU ended: {}", process.output());
             UnixStream::connect(&socket).ok()
         });
+        read_off(&keyboard);
         self.machine = Some(Machine {
             process,
             trusted: trusted.map(|(process, _)| process),
@@ -422,6 +423,12 @@ const PROMPT: &str = "lazaret> ";
 const PATIENCE: f64 = 900.0;
 /// Real time, in case that the machine does not compute at all.
 const LONG: Duration = Duration::from_secs(1500);
+
+/// Takes from the serial line what the screen's file holds too: QEMU waits for a reader, and the machine for QEMU.
+fn read_off(serial: &UnixStream) {
+    let mut serial = serial.try_clone().unwrap();
+    std::thread::spawn(move || std::io::copy(&mut serial, &mut std::io::sink()));
+}
 
 /// Puts the network cards of the machine where the gateway's interfaces are.
 fn wire() {
