@@ -183,13 +183,10 @@ struct RawFile {
     role: Role,
 }
 
+/// As systemd-repart writes the UUID of a partition into a file's name: 32 digits, no hyphens.
 fn is_uuid(text: &str) -> bool {
     let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => digit(byte),
-        })
+    text.len() == 32 && text.bytes().all(digit)
 }
 
 /// 64 digits.
@@ -223,7 +220,7 @@ pub(super) mod tests {
     use super::*;
     use crate::update::keys::tests::{pair, pem};
 
-    pub(in crate::update) const UUID: &str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+    pub(in crate::update) const UUID: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
     fn good() -> Value {
         let file = |role: &str, name: &str| json!({"role": role, "name": name, "size": 4096, "sha256": "ab".repeat(32)});
@@ -269,6 +266,11 @@ pub(super) mod tests {
             (
                 "/files/1/name",
                 json!("lazaret_2.root.x.raw"),
+                "bad-file-name",
+            ),
+            (
+                "/files/1/name",
+                json!("lazaret_2.root.0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0.raw"),
                 "bad-file-name",
             ),
             ("/files/0/role", json!("root"), "duplicate-role"),
