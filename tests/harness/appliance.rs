@@ -133,6 +133,32 @@ impl<'a> Appliance<'a> {
         self.epoch = epoch.map(str::to_owned);
     }
 
+    /// Keeps what is on the disk and in the firmware's variables, for [`Self::put_back`].
+    ///
+    /// # Panics
+    /// When the machine is on, or there is no room.
+    pub fn keep(&self) {
+        assert!(self.machine.is_none(), "it is on");
+        shell(&self.copies(".kept", ""));
+    }
+
+    /// The disk and the variables as [`Self::keep`] found them.
+    ///
+    /// # Panics
+    /// When the machine is on, or nothing was kept.
+    pub fn put_back(&self) {
+        assert!(self.machine.is_none(), "it is on");
+        shell(&self.copies("", ".kept"));
+    }
+
+    fn copies(&self, to: &str, from: &str) -> String {
+        let copy = |path: &Path| {
+            let path = path.display();
+            format!("cp --sparse=always '{path}{from}' '{path}{to}'\n")
+        };
+        copy(&self.disk) + &copy(&self.variables)
+    }
+
     /// The disk, to be read or damaged while the power is off.
     pub fn disk(&self) -> &Path {
         &self.disk
@@ -454,21 +480,21 @@ fn shell(script: &str) {
     let _ = Output::of(command, Duration::from_secs(300)).ok();
 }
 
-/// Without the control sequences of terminals.
+/// Without the control sequences of terminals: `ESC [ … letter`, `ESC ] … BEL`, `ESC character`.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
+    let mut characters = text.chars();
     while let Some(character) = characters.next() {
         match character {
-            '\u{1b}' => {
-                if characters.next_if_eq(&'[').is_some() {
-                    while characters
-                        .next_if(|next| !next.is_ascii_alphabetic())
-                        .is_some()
-                    {}
+            '\u{1b}' => match characters.next() {
+                Some('[') => {
+                    let _ = characters.find(char::is_ascii_alphabetic);
                 }
-                characters.next();
-            }
+                Some(']') => {
+                    let _ = characters.find(|&end| matches!(end, '\u{7}' | '\u{1b}' | '\\'));
+                }
+                _ => {}
+            },
             '\r' => {}
             other => plain.push(other),
         }
