@@ -11,8 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms (or words) a room may import. A new arrow is drawn here and in ARCHITECTURE.md in one commit.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("flow", &[]),
+    ("own", &[]),
     ("channel", &[]),
     ("tunnel", &["flow", "channel"]),
     ("segment", &["flow", "channel"]),
@@ -21,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("audit", &["flow", "channel"]),
     ("registry", &["flow", "channel", "control::message"]),
     ("control", &["flow", "channel"]),
-    ("update", &[]),
+    ("update", &["own"]),
     ("doctor", &["control::message"]),
     (
         "daemon",
@@ -30,12 +31,12 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "control",
         ],
     ),
-    ("setup", &["flow", "tunnel", "daemon"]),
+    ("setup", &["flow", "own", "tunnel", "daemon"]),
     (
         "cli",
         &[
-            "flow", "channel", "tunnel", "segment", "inspect", "forward", "audit", "registry",
-            "control", "daemon", "setup", "update", "doctor",
+            "flow", "own", "channel", "tunnel", "segment", "inspect", "forward", "audit",
+            "registry", "control", "daemon", "setup", "update", "doctor",
         ],
     ),
     ("lib", &[]),

@@ -119,7 +119,7 @@ fn column(line: &str, number: usize) -> Option<&str> {
     line.split(':').nth(number)
 }
 
-const ADMIN: &str = "/var/lib/lazaret/admin";
+const ADMIN: &str = "/var/lib/lazaret-appliance/admin";
 const PASSWD: &str = "/etc/passwd";
 const SHADOW: &str = "/etc/shadow";
 pub(super) const WANTED: [&str; 3] = [ADMIN, PASSWD, SHADOW];

@@ -338,7 +338,7 @@ const BUILT: Option<&str> = option_env!("SOURCE_DATE_EPOCH");
 /// Kept by systemd-timesyncd.
 const SYNCHRONISED: &str = "/var/lib/systemd/timesync/clock";
 /// Kept by every start.
-const STARTED: &str = "/var/lib/lazaret/clock";
+const STARTED: &str = "/var/lib/lazaret-appliance/clock";
 /// What systemd itself takes as the least, where a distribution has it.
 const EPOCH: &str = "/usr/lib/clock-epoch";
 /// Longest report in bytes. //= C7

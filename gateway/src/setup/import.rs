@@ -15,9 +15,10 @@ use rustix::fs::{CWD, RenameFlags};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::places::{MAIN, Places, read_bounded, replace, sync_directory, write_new};
+use super::places::{MAIN, Places, read_bounded, sync_directory, write_new};
 use super::secret;
 use crate::daemon::{self, ReloadError};
+use crate::own;
 
 /// What an import did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +153,7 @@ fn take_password(places: &Places) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    replace(&places.admin(), &hash, 0o600)?;
+    own::replace(&places.admin(), &hash)?;
     fs::remove_file(&new)?;
     sync_directory(&places.config())
 }
@@ -342,10 +343,7 @@ pub(crate) mod tests {
             .unwrap()
             .map(|e| e.unwrap().file_name())
             .collect();
-        assert!(
-            left.iter().all(|name| name == "etc" || name == "admin"),
-            "{left:?}"
-        );
+        assert!(left.iter().all(|name| name == "etc"), "{left:?}");
     }
 
     #[test]

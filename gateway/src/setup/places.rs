@@ -129,7 +129,7 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// The file that every configuration has.
 pub const MAIN: &str = "lazaret.toml";
 /// Where the hash of the console's password is.
-const ADMIN: &str = "/var/lib/lazaret/admin";
+const ADMIN: &str = "/var/lib/lazaret-appliance/admin";
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +140,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let places = Places::new(root.path(), Path::new("/etc/lazaret"));
         assert_eq!(places.config(), root.path().join("etc/lazaret"));
-        assert_eq!(places.admin(), root.path().join("var/lib/lazaret/admin"));
+        assert_eq!(
+            places.admin(),
+            root.path().join("var/lib/lazaret-appliance/admin")
+        );
         assert!(!places.is_running() && !places.provisioned());
         fs::create_dir(root.path().join("etc")).unwrap();
         std::os::unix::fs::symlink("/var/lib/lazaret/etc", root.path().join("etc/lazaret"))

@@ -4,9 +4,8 @@
 //! Decides nothing about versions.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use super::refusal::Refusal;
 use super::slots::{Seen, exhausted_name};
 use super::store::{begins_with, is_whole};
 use super::version::Version;
+use crate::own;
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -51,10 +51,11 @@ impl Places {
     /// The same, below another root.
     #[must_use]
     pub fn under(root: &Path) -> Self {
+        let at = |path: &str| root.join(path.trim_start_matches('/'));
         Self {
             os_release: root.join("etc/os-release"),
             keys: root.join("usr/share/lazaret/update.pub"),
-            state: root.join("var/lib/lazaret/update"),
+            state: at(own::FOLDER).join("update"),
             entries: root.join("efi/EFI/Linux"),
             labels: root.join("dev/disk/by-partlabel"),
             // `systemd-sysupdate`, in a sandbox that sees the disk and no network.
@@ -160,18 +161,9 @@ impl Places {
     /// # Errors
     /// [`Refusal::UnderWay`] inside when somebody has it.
     pub fn lock(&self) -> Result<Result<Lock, Refusal>, MachineError> {
-        let at = |step| failed(step, &self.state);
-        let mut folder = fs::DirBuilder::new();
-        folder.recursive(true).mode(0o700);
-        folder.create(&self.state).map_err(at("make"))?;
+        self.own_folders()?;
         let path = self.state.join("lock");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path);
-        let file = file.map_err(failed("open", &path))?;
+        let file = own::open_to_write(&path).map_err(failed("open", &path))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Ok(Lock { _file: file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(Err(Refusal::UnderWay)),
@@ -179,17 +171,25 @@ impl Places {
         }
     }
 
+    /// Makes sure of the folders of the state: nobody else may put anything into them.
+    fn own_folders(&self) -> Result<(), MachineError> {
+        let own = [self.state.parent(), Some(self.state.as_path())];
+        for folder in own.into_iter().flatten() {
+            own::folder(folder).map_err(failed("use", folder))?;
+        }
+        Ok(())
+    }
+
     /// What is remembered.
     ///
     /// # Errors
-    /// When it is there but cannot be read.
+    /// When it is there but cannot be read, or somebody else could have written it.
     pub fn record(&self) -> Result<Record, MachineError> {
-        match read(&self.state.join(RECORD), MOST_RECORD) {
+        let path = self.state.join(RECORD);
+        match own::read(&path, MOST_RECORD) {
             Ok(bytes) => Ok(Record::read(&bytes)),
-            Err(MachineError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
-                Ok(Record::default())
-            }
-            Err(error) => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Record::default()),
+            Err(error) => Err(failed("believe", &path)(error)),
         }
     }
 
@@ -198,20 +198,9 @@ impl Places {
     /// # Errors
     /// When it cannot be written.
     pub fn write_record(&self, record: &Record) -> Result<(), MachineError> {
-        let (new, path) = (self.state.join("state.json.new"), self.state.join(RECORD));
-        let written = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
-            file.write_all(&record.to_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            File::open(&self.state)?.sync_all()
-        };
-        written().map_err(failed("write", &path))
+        self.own_folders()?;
+        let path = self.state.join(RECORD);
+        own::replace(&path, &record.to_bytes()).map_err(failed("write", &path))
     }
 
     /// Refuses what cannot fit: `download` bytes beside what is here, and a new entry on the ESP.
@@ -253,12 +242,8 @@ impl Places {
     pub fn install(&self) -> Result<(), MachineError> {
         let log = self.state.join("install.log");
         let run = || -> io::Result<std::process::ExitStatus> {
-            let out = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&log)?;
+            let out = own::open_to_write(&log)?;
+            out.set_len(0)?;
             let (program, arguments) = self
                 .installer
                 .split_first()

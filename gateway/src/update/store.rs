@@ -4,9 +4,8 @@
 //! A part is continued after a lost connection, a restart or a power cut; a file that turns out wrong is fetched once
 //! more from its beginning, and then given up.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -14,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::manifest::{Manifest, Payload};
 use super::refusal::Refusal;
 use super::source::{Body, FetchError, Source};
+use crate::own;
 
 /// The download folder.
 #[derive(Clone, Debug)]
@@ -41,10 +41,7 @@ impl Store {
     /// # Errors
     /// When it cannot be made.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
+        own::folder(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
         })
@@ -154,7 +151,8 @@ impl Store {
         have: u64,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), StoreError> {
-        let known = fs::read_to_string(self.tag(payload)).ok();
+        let known = own::read(&self.tag(payload), MOST_TAG).ok();
+        let known = known.and_then(|tag| String::from_utf8(tag).ok());
         let Body {
             start,
             length,
@@ -169,16 +167,11 @@ impl Store {
         if let Some(length) = length.filter(|length| *length != payload.size) {
             return Err(wrong(length).into());
         }
-        let mut part = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.part(payload))?;
+        let mut part = own::open_to_write(&self.part(payload))?;
         part.set_len(start)?;
         part.seek(SeekFrom::Start(start))?;
         match tag {
-            Some(tag) => fs::write(self.tag(payload), tag)?,
+            Some(tag) => own::replace(&self.tag(payload), tag.as_bytes())?,
             None => remove(&self.tag(payload))?,
         }
         let left = payload.size.saturating_sub(start);
@@ -292,6 +285,9 @@ fn remove(path: &Path) -> io::Result<()> {
 const PART: &str = ".part";
 /// What tells whether a part is still one of the same file.
 const TAG: &str = ".tag";
+/// In bytes.
+//= C7
+const MOST_TAG: u64 = 4096;
 const BLOCK: usize = 256 << 10;
 /// Lost connections for one file.
 //= C7

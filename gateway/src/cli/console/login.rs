@@ -9,6 +9,7 @@ use super::screen::Screen;
 use super::wizard;
 use crate::cli::CliError;
 use crate::control::message::{Request, Response};
+use crate::own;
 use crate::setup::{self, Places, import, network, places, secret};
 
 /// What is shown before anybody has said who they are: nothing that is not known to who can see the machine.
@@ -81,13 +82,13 @@ pub(super) fn change(places: &Places, screen: &mut dyn Screen) -> Result<(), Cli
 fn set_password(places: &Places, screen: &mut dyn Screen) -> Result<(), CliError> {
     let password = wizard::password(screen)?;
     let hash = import::hashed(password.as_bytes())?;
-    places::replace(&places.admin(), format!("{hash}\n").as_bytes(), 0o600)?;
+    own::replace(&places.admin(), format!("{hash}\n").as_bytes())?;
     screen.print("The password was changed.\n")?;
     Ok(())
 }
 
 fn is_right(places: &Places, password: &str) -> io::Result<bool> {
-    let hash = Zeroizing::new(places::read_bounded(&places.admin(), 1024)?);
+    let hash = Zeroizing::new(own::read(&places.admin(), 1024)?);
     Ok(secret::verify(
         password.as_bytes(),
         &String::from_utf8_lossy(&hash),

@@ -15,6 +15,7 @@ use crate::control::client::ClientError;
 use crate::control::message::{Request, Response, Status};
 use crate::doctor::facts::{self, MARKER, MOUNTS, Mount, Owned, Process, Role, field};
 use crate::doctor::{DATA, Facts, Form, LUKS, SUPERVISOR, Seen, units};
+use crate::own;
 
 /// Where facts come from.
 pub(super) struct Host {
@@ -118,6 +119,7 @@ impl Host {
             (self.config_dir.join("conf.d"), Role::Deciding, true),
             (PathBuf::from(STATE), Role::Secret, true),
             (Path::new(STATE).join("audit"), Role::Secret, false),
+            (PathBuf::from(own::FOLDER), Role::Secret, true),
         ];
         for (folder, role, inside) in folders {
             match self.folder(&folder, role, inside, &mut found) {

@@ -40,9 +40,13 @@ impl Tree {
             &luks(r#"{"tokens":{"0":{"type":"systemd-tpm2"}}}"#),
         );
         tree.mode("var/lib/lazaret/etc/wireguard.key", 0o600);
-        tree.mode("var/lib/lazaret/admin", 0o600);
+        tree.mode("var/lib/lazaret-appliance/admin", 0o600);
         tree.mode("var/lib/lazaret/audit/00000001.jsonl", 0o600);
-        for secret in ["var/lib/lazaret", "var/lib/lazaret/audit"] {
+        for secret in [
+            "var/lib/lazaret",
+            "var/lib/lazaret/audit",
+            "var/lib/lazaret-appliance",
+        ] {
             tree.mode(secret, 0o700);
         }
         tree
@@ -399,7 +403,7 @@ const GOOD: &[(&str, &str)] = &[
     ),
     ("run/systemd/timesync/synchronized", ""),
     (
-        "var/lib/lazaret/admin",
+        "var/lib/lazaret-appliance/admin",
         "$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$aGFzaA\n",
     ),
     ("var/lib/lazaret/audit/00000001.jsonl", "{}\n"),
@@ -459,7 +463,7 @@ const BAD: &[(&str, &str)] = &[
         "sys/devices/system/cpu/vulnerabilities/mds",
         "Vulnerable: Clear CPU buffers attempted, no microcode\n",
     ),
-    ("var/lib/lazaret/admin", "$1$x\n"),
+    ("var/lib/lazaret-appliance/admin", "$1$x\n"),
     ("proc/sys/kernel/core_pattern", "core\n"),
     ("proc/sys/kernel/kptr_restrict", "0\n"),
     ("proc/sys/fs/suid_dumpable", "a lot\n"),

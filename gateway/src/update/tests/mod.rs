@@ -6,12 +6,14 @@ mod server;
 mod world;
 
 use std::fs;
-use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use serde_json::json;
 
 use self::world::{Installer, World, code, names};
 use super::machine::Places;
+use crate::own;
 
 #[test]
 fn a_good_update_is_installed_and_waits_for_its_trial() {
@@ -237,13 +239,46 @@ fn the_record_is_never_believed_against_what_is_there() {
     ] {
         let world = World::new();
         let state = &world.places().state;
-        fs::create_dir_all(state).unwrap();
-        let mut file = fs::File::create(state.join("state.json")).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
+        own::replace(&state.join("state.json"), text.as_bytes()).unwrap();
         assert_eq!(world.updater.status().unwrap().pending, None);
         assert_eq!(code(world.apply(&mut world.release("2").source())), "taken");
         let after = fs::read_to_string(state.join("state.json")).unwrap();
         assert_eq!(after.contains("\"extra\":true"), text.contains("extra"));
+    }
+}
+
+/// What the gateway's own user, or anybody else, could have put there is not acted upon.
+#[test]
+fn state_that_others_could_write_is_not_believed() {
+    for spoil in ["nothing", "mode", "link", "folder", "parent", "download"] {
+        let world = World::new();
+        let state = world.places().state.clone();
+        own::replace(&state.join("state.json"), b"{}").unwrap();
+        let open = |path: &Path| {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o770)).unwrap();
+        };
+        match spoil {
+            "mode" => open(&state.join("state.json")),
+            "link" => {
+                fs::rename(state.join("state.json"), state.join("elsewhere")).unwrap();
+                symlink(state.join("elsewhere"), state.join("state.json")).unwrap();
+            }
+            "folder" => open(&state),
+            "parent" => open(state.parent().unwrap()),
+            "download" => {
+                symlink(world.root.path(), world.places().downloads()).unwrap();
+            }
+            _ => {}
+        }
+        let expected = match spoil {
+            "nothing" => "taken",
+            "download" => "store",
+            _ => "machine",
+        };
+        let applied = code(world.apply(&mut world.release("2").source()));
+        assert_eq!(applied, expected, "{spoil}");
+        let taken = world.entries().len() == 2;
+        assert_eq!(taken, spoil == "nothing", "{spoil}");
     }
 }
 
@@ -257,6 +292,6 @@ fn a_server_without_the_image_is_told_so() {
     );
     assert_eq!(
         Places::of_image().downloads().to_str(),
-        Some("/var/lib/lazaret/update/download")
+        Some("/var/lib/lazaret-appliance/update/download")
     );
 }
