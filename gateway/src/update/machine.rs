@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
+use super::disk::{Disk, Knowledge};
 use super::identity::Identity;
 use super::keys::Keys;
 use super::manifest::{Manifest, Role};
@@ -33,8 +34,8 @@ pub struct Places {
     pub state: PathBuf,
     /// The boot entries on the ESP.
     pub entries: PathBuf,
-    /// Partitions by their labels.
-    pub labels: PathBuf,
+    /// The disk that all of it is on.
+    pub known: Knowledge,
     /// What writes the download into the free slot and then to the ESP, with its arguments.
     pub installer: Vec<OsString>,
     /// Root certificates of the platform.
@@ -57,7 +58,7 @@ impl Places {
             keys: root.join("usr/share/lazaret/update.pub"),
             state: at(own::FOLDER).join("update"),
             entries: root.join("efi/EFI/Linux"),
-            labels: root.join("dev/disk/by-partlabel"),
+            known: Knowledge::under(root),
             // `systemd-sysupdate`, in a sandbox that sees the disk and no network.
             installer: vec![
                 root.join("usr/bin/systemctl").into(),
@@ -147,13 +148,20 @@ impl Places {
     /// What is installed, as far as it can be seen.
     ///
     /// # Errors
-    /// When the ESP or the labels cannot be listed.
+    /// When the disk of the system cannot be told, or the ESP that is mounted is one of another disk.
     pub fn seen(&self, identity: &Identity) -> Result<Seen, MachineError> {
+        let disk = self.disk()?;
+        disk.holds(ESP, &self.known)
+            .map_err(failed("use", Path::new(ESP)))?;
         Ok(Seen {
             running: identity.version.clone(),
             entries: names(&self.entries)?,
-            labels: names(&self.labels)?,
+            labels: disk.names(),
         })
+    }
+
+    fn disk(&self) -> Result<Disk, MachineError> {
+        self.known.disk().map_err(failed("read", &self.known.sys))
     }
 
     /// Takes the lock of updates.
@@ -309,9 +317,15 @@ impl Places {
         label: &str,
         payload: &super::manifest::Payload,
     ) -> (PathBuf, io::Result<bool>) {
-        let path = self.labels.join(label);
-        let same = begins_with(&path, payload);
-        (path, same)
+        let found = self.known.disk();
+        let found = found.and_then(|disk| disk.find(label).map(Path::to_owned));
+        match found {
+            Ok(path) => {
+                let same = begins_with(&path, payload);
+                (path, same)
+            }
+            Err(error) => (PathBuf::from(label), Err(error)),
+        }
     }
 
     /// Waits a little until the labels of a new version are seen.
@@ -324,7 +338,7 @@ impl Places {
             format!("lazaret_{version}_verity"),
         ];
         for _ in 0..LABEL_TURNS {
-            let there = names(&self.labels)?;
+            let there = self.disk()?.names();
             if wanted.iter().all(|label| there.contains(label)) {
                 break;
             }
@@ -393,6 +407,8 @@ fn free(path: &Path) -> Result<u64, MachineError> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Where the ESP is mounted.
+const ESP: &str = "/efi";
 const RECORD: &str = "state.json";
 //= C7
 const MOST_TEXT: u64 = 64 << 10;

@@ -3,7 +3,7 @@
 //! In: a source of files, keys that came with the image, what can be seen of the machine.
 //! Out: a new version in the free slot that the loader tries next, or a refusal by name.
 //! Pure: [`version`], [`keys`], [`manifest`], [`identity`], [`slots`], [`record`], [`refusal`].
-//! Impure: [`source`], [`https`], [`store`], [`stick`], [`machine`]. Knows nothing of restarts, of the daemon and of the clock.
+//! Impure: [`source`], [`https`], [`store`], [`stick`], [`disk`], [`machine`]. Knows nothing of restarts, of the daemon and of the clock.
 
 pub mod version;
 pub mod refusal;
@@ -16,6 +16,7 @@ pub mod source;
 pub mod https;
 pub mod store;
 pub mod stick;
+pub mod disk;
 pub mod machine;
 #[cfg(test)]
 mod tests;

@@ -220,7 +220,7 @@ fn the_hospitals_root_is_trusted_and_no_other() {
     let (theirs, _) = certificate::server(8);
     let server = Server::start_tls(config, files(release.folder, "\"t\""));
     let url = format!("https://localhost:{}/", server.address.port());
-    let root = world.root.path().join("root.pem");
+    let root = world.machine.path().join("root.pem");
     let nowhere = Path::new("/nonexistent");
     fs::write(&root, theirs).unwrap();
     let mut client = Https::new(&url, Some(&root), nowhere, patience()).unwrap();

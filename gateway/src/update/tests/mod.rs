@@ -3,7 +3,7 @@
 mod certificate;
 mod download;
 mod server;
-mod world;
+pub(super) mod world;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -88,7 +88,7 @@ fn refusals_come_before_anything_is_fetched() {
                 release.manifest["files"][1]["size"] = json!(2_u64 << 30);
                 release.sign(1);
                 // No disk has this much less than what is asked for; the folder is on one that may.
-                let free = rustix::fs::statvfs(world.root.path()).unwrap();
+                let free = rustix::fs::statvfs(world.machine.path()).unwrap();
                 if free.f_bavail * free.f_frsize > 2 << 30 {
                     continue;
                 }
@@ -134,7 +134,7 @@ fn payloads_that_are_not_what_was_signed_are_refused() {
         fs::remove_file(&path).unwrap();
         match spoil {
             "rm" => {}
-            "link" => std::os::unix::fs::symlink(&world.places().keys, &path).unwrap(),
+            "link" => symlink(&world.places().keys, &path).unwrap(),
             "folder" => fs::create_dir(&path).unwrap(),
             _ => fs::write(&path, bytes).unwrap(),
         }
@@ -247,6 +247,32 @@ fn the_record_is_never_believed_against_what_is_there() {
     }
 }
 
+/// A stick has an ESP and slots of the same names: nothing of it is read or written.
+#[test]
+fn a_disk_with_the_same_names_changes_nothing() {
+    let world = World::new();
+    let names = ["esp", "lazaret_2_verity", "lazaret_2", "_empty", "_empty"];
+    world.machine.disk("sda", 8, &names);
+    let shown = world.updater.status().unwrap();
+    assert_eq!(shown.slots.len(), 1, "{:?}", shown.slots);
+    let release = world.release("2");
+    let manifest = world.updater.check(&mut release.source()).unwrap().manifest;
+    for (name, role) in [("sda2", "root-verity"), ("sda3", "root")] {
+        fs::copy(release.path(role), world.machine.dev(name)).unwrap();
+    }
+    let verified = world.places().verify_installed(&manifest, "lazaret_1.efi");
+    assert!(verified.is_err(), "what is on the stick is not installed");
+    assert_eq!(code(world.apply(&mut release.source())), "taken");
+    // With the ESP of the stick in the place of ours nothing is decided.
+    world.machine.mount("8:1", "/efi");
+    assert_eq!(code(world.updater.rollback()), "machine");
+    assert_eq!(
+        code(world.apply(&mut world.release("3").source())),
+        "machine"
+    );
+    assert_eq!(world.entries(), ["lazaret_1.efi", "lazaret_2+3-0.efi"]);
+}
+
 /// What the gateway's own user, or anybody else, could have put there is not acted upon.
 #[test]
 fn state_that_others_could_write_is_not_believed() {
@@ -266,7 +292,7 @@ fn state_that_others_could_write_is_not_believed() {
             "folder" => open(&state),
             "parent" => open(state.parent().unwrap()),
             "download" => {
-                symlink(world.root.path(), world.places().downloads()).unwrap();
+                symlink(world.machine.path(), world.places().downloads()).unwrap();
             }
             _ => {}
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use crate::update::disk::Knowledge;
 use crate::update::keys::tests::{pair, pem};
 use crate::update::machine::Places;
 use crate::update::manifest::tests::UUID;
@@ -14,8 +15,90 @@ use crate::update::source::{Folder, Source};
 use crate::update::{Offer, UpdateError, Updater};
 
 pub(super) struct World {
-    pub(super) root: TempDir,
+    pub(super) machine: Machine,
     pub(super) updater: Updater,
+}
+
+/// What the kernel and udev say of a machine with the disk `vda`, whose partitions are files.
+pub(in crate::update) struct Machine(TempDir);
+
+impl Machine {
+    /// Version 1 runs from `vda3`, whose hash tree is `vda2`; `vda4` and `vda5` are free.
+    pub(in crate::update) fn new() -> Self {
+        let machine = Self(tempfile::tempdir().unwrap());
+        let names = [
+            "esp",
+            "lazaret_1_verity",
+            "lazaret_1",
+            "_empty",
+            "_empty",
+            "lazaret-data",
+        ];
+        machine.disk("vda", 254, &names);
+        machine.write("sys/block/dm-0/dm/name", "root\n");
+        machine.write("sys/block/dm-0/dm/uuid", "CRYPT-VERITY-4f-root\n");
+        // Not the root, though verified.
+        machine.write("sys/block/dm-1/dm/name", "other\n");
+        machine.write("sys/block/dm-1/dm/uuid", "CRYPT-VERITY-5f-other\n");
+        machine.slave("vda", "vda2");
+        machine.slave("vda", "vda3");
+        machine.write("proc/self/mountinfo", "");
+        machine.mount("254:1", "/efi");
+        machine
+    }
+
+    pub(in crate::update) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(in crate::update) fn known(&self) -> Knowledge {
+        Knowledge::under(self.path())
+    }
+
+    pub(in crate::update) fn dev(&self, name: &str) -> PathBuf {
+        self.path().join("dev").join(name)
+    }
+
+    pub(in crate::update) fn write(&self, path: &str, text: &str) {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+    }
+
+    /// A disk with partitions of these names.
+    pub(in crate::update) fn disk(&self, disk: &str, major: u32, names: &[&str]) {
+        let at = format!("sys/devices/{disk}");
+        self.write(&format!("{at}/dev"), &format!("{major}:0\n"));
+        for (name, number) in names.iter().zip(1..) {
+            let part = format!("{at}/{disk}{number}");
+            self.write(&format!("{part}/partition"), &format!("{number}\n"));
+            self.write(&format!("{part}/dev"), &format!("{major}:{number}\n"));
+            self.label(&format!("{major}:{number}"), name);
+            self.write(&format!("dev/{disk}{number}"), "slot");
+        }
+    }
+
+    /// What udev says of a partition.
+    pub(in crate::update) fn label(&self, numbers: &str, name: &str) {
+        let entry = format!("E:ID_PART_ENTRY_SCHEME=gpt\nE:ID_PART_ENTRY_NAME={name}\n");
+        self.write(&format!("run/udev/data/b{numbers}"), &entry);
+    }
+
+    /// The root lies on this partition.
+    pub(in crate::update) fn slave(&self, disk: &str, name: &str) {
+        let slaves = self.path().join("sys/block/dm-0/slaves");
+        fs::create_dir_all(&slaves).unwrap();
+        let to = format!("../../../devices/{disk}/{name}");
+        std::os::unix::fs::symlink(to, slaves.join(name)).unwrap();
+    }
+
+    /// Mounted over what was mounted there before.
+    pub(in crate::update) fn mount(&self, numbers: &str, place: &str) {
+        let path = self.path().join("proc/self/mountinfo");
+        let mut text = fs::read_to_string(&path).unwrap();
+        text.push_str(&format!("36 29 {numbers} / {place} rw - vfat /dev/x rw\n"));
+        fs::write(path, text).unwrap();
+    }
 }
 
 /// What the machine's installer does.
@@ -31,9 +114,9 @@ pub(super) enum Installer {
 impl World {
     /// Version 1 runs, nothing else is installed.
     pub(super) fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let mut places = Places::under(root.path());
-        let script = root.path().join("installer");
+        let machine = Machine::new();
+        let mut places = Places::under(machine.path());
+        let script = machine.path().join("installer");
         places.installer = vec!["/bin/sh".into(), script.into()];
         let write = |path: &Path, text: &str| {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -43,14 +126,11 @@ impl World {
         write(&places.os_release, release);
         write(&places.keys, &pem(&pair(1)));
         write(&places.entries.join("lazaret_1.efi"), "one");
-        for label in ["lazaret_1", "lazaret_1_verity", "_empty", "lazaret-data"] {
-            write(&places.labels.join(label), "slot");
-        }
         let updater = Updater {
             places,
             wall: "2026-11-22T02:00:00Z".to_owned(),
         };
-        let world = Self { root, updater };
+        let world = Self { machine, updater };
         world.installer(&Installer::Good);
         world
     }
@@ -62,9 +142,9 @@ impl World {
     pub(super) fn installer(&self, what: &Installer) {
         let places = self.places();
         let from = places.downloads();
-        let (from, labels, entries) = (
+        let (from, root, entries) = (
             from.display(),
-            places.labels.display(),
+            self.machine.path().display(),
             places.entries.display(),
         );
         let dies = |after| match what {
@@ -77,20 +157,22 @@ impl World {
         };
         let script = format!(
             "#!/bin/sh\nset -e\nv=$(basename {from}/lazaret_*.efi .efi); v=${{v#lazaret_}}\n{}\n\
-             cat {from}/lazaret_$v.root-verity.*.raw > {labels}/lazaret_${{v}}_verity; echo slack >> {labels}/lazaret_${{v}}_verity\n{}\n\
-             cat {from}/lazaret_$v.root.*.raw > {labels}/lazaret_$v; echo slack >> {labels}/lazaret_$v\n{}\n\
+             cat {from}/lazaret_$v.root-verity.*.raw > {root}/dev/vda4; echo slack >> {root}/dev/vda4\n\
+             echo E:ID_PART_ENTRY_NAME=lazaret_${{v}}_verity > {root}/run/udev/data/b254:4\n{}\n\
+             cat {from}/lazaret_$v.root.*.raw > {root}/dev/vda5; echo slack >> {root}/dev/vda5\n\
+             echo E:ID_PART_ENTRY_NAME=lazaret_$v > {root}/run/udev/data/b254:5\n{}\n\
              cat {from}/lazaret_$v.efi > {entries}/lazaret_$v+3-0.efi\n{garbled}\n{}\n",
             dies(0),
             dies(1),
             dies(2),
             dies(3)
         );
-        fs::write(self.root.path().join("installer"), script).unwrap();
+        fs::write(self.machine.path().join("installer"), script).unwrap();
     }
 
     /// A release in a folder, signed by our key.
     pub(super) fn release(&self, version: &str) -> Release {
-        Release::new(self.root.path(), version)
+        Release::new(self.machine.path(), version)
     }
 
     pub(super) fn apply(&self, source: &mut dyn Source) -> Result<Offer, UpdateError> {
