@@ -80,6 +80,16 @@ impl CliError {
             .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
     }
 
+    /// There is no gateway that runs, as opposed to one that is slow.
+    pub(super) fn is_down(&self) -> bool {
+        (self.cause.downcast_ref::<ClientError>()).is_some_and(ClientError::is_down)
+    }
+
+    /// The gateway may answer if it is asked again.
+    pub(super) fn is_passing(&self) -> bool {
+        (self.cause.downcast_ref::<ClientError>()).is_some_and(ClientError::is_passing)
+    }
+
     /// The reader of our output went away.
     pub(super) fn is_broken_pipe(&self) -> bool {
         self.cause

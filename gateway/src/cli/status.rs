@@ -52,10 +52,10 @@ fn render(status: &Status) -> String {
         ]);
     }
     if let Some(draining) = status.draining {
-        let left = period(draining.seconds);
+        let (left, over) = (period(draining.seconds), period(draining.over_seconds));
         text.row([
             "",
-            &format!("draining: nothing new is taken, what is left ends in {left}"),
+            &format!("draining: nothing new is taken, what is left ends in {left}; over in {over}"),
         ]);
     }
     text.row(["tunnel", &format!("{listen} on {interface}")]);
@@ -151,7 +151,10 @@ mod tests {
         assert_eq!(exit(&good), Exit::Ok);
         let bad = Status {
             confirm_seconds: None,
-            draining: Some(Draining { seconds: 42 }),
+            draining: Some(Draining {
+                seconds: 42,
+                over_seconds: 102,
+            }),
             table: TableStatus::Drifted("chain input is missing".to_owned()),
             journal: JournalStatus::Failed("no space left on device".to_owned()),
             workers: Vec::new(),

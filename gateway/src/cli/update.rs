@@ -188,11 +188,11 @@ impl Restart {
             let what = format!("{what}; restart to start it");
             return said(context, &what, Exit::Ok);
         }
-        // A gateway that does not answer has nothing to finish.
+        // A gateway that is not there has nothing to finish; one that is slow may have.
         let left = match drain(context, self.drain) {
             Ok(0) => "no session was cut".to_owned(),
             Ok(left) => format!("{} cut", counted(left, "session")),
-            Err(error) if error.exit == Exit::Unreachable => "the gateway is down".to_owned(),
+            Err(error) if error.is_down() => "the gateway is down".to_owned(),
             Err(error) => return Err(error),
         };
         said(context, &format!("{what}; {left}; restarting"), Exit::Ok)?;

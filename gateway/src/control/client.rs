@@ -30,6 +30,33 @@ pub enum ClientError {
     Answer(#[source] serde_json::Error),
 }
 
+impl ClientError {
+    /// Nobody is there: no socket, or none that listens. A gateway that is slow, or lets nobody in, is there.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        let Self::Unreachable { cause, .. } = self else {
+            return false;
+        };
+        matches!(
+            cause.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        )
+    }
+
+    /// It may answer if it is asked again.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { cause, .. } => matches!(
+                cause.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            ),
+            Self::NoAnswer(_) => true,
+            Self::Answer(_) => false,
+        }
+    }
+}
+
 /// Asks the daemon.
 ///
 /// # Errors

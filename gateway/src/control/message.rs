@@ -50,6 +50,27 @@ pub enum Request {
         /// End what is left after so many seconds; `None` takes it back.
         timeout_seconds: Option<u64>,
     },
+    /// Put on record what became of an update of the machine. Who did it is who asks.
+    Updated {
+        /// What was asked for.
+        action: UpdateAction,
+        /// The version that runs.
+        from: String,
+        /// The version that was offered or is gone back to, as far as it is known.
+        to: Option<String>,
+        /// `installed`, or why not.
+        verdict: String,
+    },
+}
+
+/// What was asked for concerning versions of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateAction {
+    /// To take a newer one.
+    Apply,
+    /// To go back to the one before.
+    Rollback,
 }
 
 /// What to end.
@@ -179,6 +200,9 @@ pub struct Probed {
 pub struct Draining {
     /// Until what is under way is ended.
     pub seconds: u64,
+    /// Until connections are taken again by themselves, because nobody restarted the gateway.
+    #[serde(default)]
+    pub over_seconds: u64,
 }
 
 /// How a worker fares.

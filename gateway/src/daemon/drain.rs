@@ -2,13 +2,15 @@
 //!
 //! In: an operator's [`Request::Drain`](crate::control::message::Request) and time. Out: connections that end between
 //! two exchanges, or at the deadline whatever they do. Consoles, which are forwarded and not relayed, go on.
-//! A restart of the gateway, or the operator, undoes it.
+//! A restart of the gateway, the operator, or time undoes it: who asked for it may be gone, and a gateway that takes
+//! nothing for ever is one that is out of service.
 
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::supervisor::Supervisor;
+use crate::audit::event::Event;
 use crate::control::message::{Draining, Failure, Response};
 use crate::flow::{Clock, ConnectionId};
 use crate::forward::message::ToRelay;
@@ -20,11 +22,41 @@ pub(super) struct Drain {
     until: Instant,
     /// What was left at the deadline was ended.
     cut: bool,
+    /// User id of who asked.
+    by: u32,
+}
+
+/// What time brings about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Wait,
+    /// End what is left.
+    Cut,
+    /// Take connections again.
+    Over,
+}
+
+impl Drain {
+    fn turn(&mut self, now: Instant) -> Turn {
+        if now >= self.over() {
+            return Turn::Over;
+        }
+        if self.cut || now < self.until {
+            return Turn::Wait;
+        }
+        self.cut = true;
+        Turn::Cut
+    }
+
+    /// When the restart should long have come.
+    fn over(&self) -> Instant {
+        self.until + RESTART_WITHIN
+    }
 }
 
 impl Supervisor {
     /// From now on nothing new; `None` takes it back.
-    pub(super) fn drain_for(&mut self, timeout: Option<Duration>) -> Response {
+    pub(super) fn drain_for(&mut self, timeout: Option<Duration>, by: u32) -> Response {
         let Some(timeout) = timeout else {
             let was = self.draining.take().is_some();
             let what = if was {
@@ -41,7 +73,11 @@ impl Supervisor {
             };
         }
         let until = self.clock.now() + timeout;
-        self.draining = Some(Drain { until, cut: false });
+        self.draining = Some(Drain {
+            until,
+            cut: false,
+            by,
+        });
         let live: Vec<ConnectionId> = self.connections.iter_mut().map(|(id, _)| id).collect();
         info!(sessions = live.len(), "draining");
         for id in &live {
@@ -60,15 +96,26 @@ impl Supervisor {
         }
     }
 
-    /// Ends what is left at the deadline.
+    /// Ends what is left at the deadline, and the drain itself when no restart came.
     pub(super) fn cut_undrained(&mut self, now: Instant) {
         let Some(drain) = &mut self.draining else {
             return;
         };
-        if drain.cut || now < drain.until {
-            return;
+        let by = drain.by;
+        match drain.turn(now) {
+            Turn::Wait => return,
+            Turn::Cut => {}
+            Turn::Over => {
+                self.draining = None;
+                warn!("nobody restarted the drained gateway: connections are taken again");
+                return self.record(Event::Command {
+                    by,
+                    command: "drain".to_owned(),
+                    about: "no longer".to_owned(),
+                    result: "over by itself: the gateway was not restarted".to_owned(),
+                });
+            }
         }
-        drain.cut = true;
         let left: Vec<ConnectionId> = self.connections.iter_mut().map(|(id, _)| id).collect();
         for id in left {
             self.close(id, EndReason::Shutdown);
@@ -80,6 +127,7 @@ impl Supervisor {
         let now = self.clock.now();
         self.draining.map(|drain| Draining {
             seconds: drain.until.saturating_duration_since(now).as_secs(),
+            over_seconds: drain.over().saturating_duration_since(now).as_secs(),
         })
     }
 }
@@ -87,3 +135,26 @@ impl Supervisor {
 /// Longest time for what is under way.
 //= C7
 pub(super) const LONGEST: Duration = Duration::from_hours(1);
+/// How long after its deadline a drain waits for the restart that it was for.
+//= C7
+const RESTART_WITHIN: Duration = Duration::from_mins(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::SystemClock;
+
+    #[test]
+    fn a_drain_cuts_once_and_ends_by_itself() {
+        let begun = SystemClock.now();
+        let mut drain = Drain {
+            until: begun + Duration::from_secs(30),
+            cut: false,
+            by: 0,
+        };
+        let after = [0, 29, 30, 31, 89, 90, 1000];
+        let turns = after.map(|seconds| drain.turn(begun + Duration::from_secs(seconds)));
+        use Turn::{Cut, Over, Wait};
+        assert_eq!(turns, [Wait, Wait, Cut, Wait, Wait, Over, Over]);
+    }
+}

@@ -13,7 +13,7 @@ use super::supervisor::Supervisor;
 use crate::audit::event::Event;
 use crate::control::message::{
     DeviceCounts, DeviceStatus, Failure, JournalStatus, KillTarget, Request, Response, Standing,
-    Status, TableStatus,
+    Status, TableStatus, UpdateAction,
 };
 use crate::control::server;
 use crate::flow::{Clock, ConnectionId, DeviceName};
@@ -59,6 +59,17 @@ impl Supervisor {
                 },
             ),
             Request::Probe => self.probe(stream, uid),
+            Request::Updated { .. } => {
+                let response = match updated(&request, uid) {
+                    Ok(event) => {
+                        self.record(event);
+                        let what = "it is on record".to_owned();
+                        Response::Done { what }
+                    }
+                    Err(response) => response,
+                };
+                answer(stream, response);
+            }
             Request::Apply { .. }
             | Request::Confirm
             | Request::Standing { .. }
@@ -122,12 +133,13 @@ impl Supervisor {
                 target: KillTarget::Device(device),
             } => self.kill_device(&device),
             Request::Drain { timeout_seconds } => {
-                self.drain_for(timeout_seconds.map(Duration::from_secs))
+                self.drain_for(timeout_seconds.map(Duration::from_secs), uid)
             }
             Request::Status
             | Request::Devices { .. }
             | Request::Sessions
             | Request::Denied
+            | Request::Updated { .. }
             | Request::Probe => failed(Failure::Internal, "this request changes nothing"),
         }
     }
@@ -260,6 +272,7 @@ impl Supervisor {
             | Request::Kill { .. }
             | Request::Probe
             | Request::Drain { .. }
+            | Request::Updated { .. }
             | Request::Denied => Response::Status(Box::new(self.status(peers))),
         };
         answer(question.stream, response);
@@ -401,8 +414,50 @@ fn name(request: &Request) -> (String, String) {
         Request::Drain {
             timeout_seconds: None,
         } => ("drain", "no longer".to_owned()),
+        Request::Updated {
+            action, from, to, ..
+        } => (
+            match action {
+                UpdateAction::Apply => "update apply",
+                UpdateAction::Rollback => "update rollback",
+            },
+            match to {
+                Some(to) => format!("from version {from} to {to}"),
+                None => format!("from version {from}"),
+            },
+        ),
     };
     (command.to_owned(), about)
+}
+
+/// What is put on record of an update: versions are versions, and a verdict is one line.
+fn updated(request: &Request, by: u32) -> Result<Event, Response> {
+    let (command, about) = name(request);
+    let Request::Updated {
+        from, to, verdict, ..
+    } = request
+    else {
+        return Err(failed(Failure::Internal, "this is no update"));
+    };
+    let is_version = |text: &String| {
+        (1..=LONGEST_VERSION).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    if !is_version(from) || !to.iter().all(is_version) {
+        return Err(failed(Failure::Usage, "a version is numbers with dots"));
+    }
+    if verdict.is_empty() || verdict.len() > MAX_WHY || verdict.chars().any(char::is_control) {
+        let why = format!("a verdict is one line of at most {MAX_WHY} bytes");
+        return Err(failed(Failure::Usage, &why));
+    }
+    Ok(Event::Command {
+        by,
+        command,
+        about,
+        result: verdict.clone(),
+    })
 }
 
 fn failed(kind: Failure, why: &str) -> Response {
@@ -424,5 +479,47 @@ pub(super) fn answer(mut stream: UnixStream, response: Response) {
 const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_QUESTIONS: usize = 64;
 const MAX_WHY: usize = 512;
+/// Four numbers of nine digits with dots between them.
+const LONGEST_VERSION: usize = 39;
 /// A handshake is renewed every two minutes while packets flow.
 const CONNECTED: u64 = 180;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(from: &str, to: Option<&str>, verdict: &str) -> Result<Event, Response> {
+        let request = Request::Updated {
+            action: UpdateAction::Apply,
+            from: from.to_owned(),
+            to: to.map(str::to_owned),
+            verdict: verdict.to_owned(),
+        };
+        updated(&request, 770)
+    }
+
+    #[test]
+    fn an_update_is_on_record_with_who_and_what() {
+        let event = asked("1", Some("2.0.1"), "installed").unwrap();
+        let expected = Event::Command {
+            by: 770,
+            command: "update apply".to_owned(),
+            about: "from version 1 to 2.0.1".to_owned(),
+            result: "installed".to_owned(),
+        };
+        assert_eq!(event, expected);
+        assert!(asked("1", None, "wrong-signature: no").is_ok());
+        let long = "9".repeat(LONGEST_VERSION + 1);
+        for (from, to, verdict) in [
+            ("", None, "installed"),
+            ("1; rm", None, "installed"),
+            ("1", Some("two"), "installed"),
+            ("1", Some(long.as_str()), "installed"),
+            ("1", None, ""),
+            ("1", None, "two\nlines"),
+            ("1", None, &"x".repeat(MAX_WHY + 1)),
+        ] {
+            assert!(asked(from, to, verdict).is_err(), "{from} {to:?} {verdict}");
+        }
+    }
+}
