@@ -153,11 +153,15 @@ impl Apply {
         if let Ok(style) = ProgressStyle::with_template("{msg:12} {bytes}/{total_bytes} {bar:30}") {
             bar.set_style(style);
         }
-        let applied = updater.apply(&mut *source, |name, at, size| {
-            bar.set_length(size);
-            bar.set_position(at);
-            bar.set_message(name.to_owned());
-        });
+        let applied = updater.apply(
+            &mut *source,
+            |name, at, size| {
+                bar.set_length(size);
+                bar.set_position(at);
+                bar.set_message(name.to_owned());
+            },
+            || true,
+        );
         bar.finish_and_clear();
         match applied {
             // It did not start after the restart that its installation asked for: another would not help.

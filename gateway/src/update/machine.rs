@@ -247,8 +247,11 @@ impl Places {
     ///
     /// # Errors
     /// When the installer fails or takes too long.
-    pub fn install(&self) -> Result<(), MachineError> {
-        let log = self.state.join("install.log");
+    pub fn install(&self, version: &Version) -> Result<(), MachineError> {
+        let (log, which) = (self.state.join("install.log"), self.state.join(WHICH));
+        // By itself the installer takes the newest that it knows, and that may be one that is bad.
+        let asked = format!("VERSION={version}\n");
+        own::replace(&which, asked.as_bytes()).map_err(failed("write", &which))?;
         let run = || -> io::Result<std::process::ExitStatus> {
             let out = own::open_to_write(&log)?;
             out.set_len(0)?;
@@ -409,6 +412,8 @@ fn free(path: &Path) -> Result<u64, MachineError> {
 
 /// Where the ESP is mounted.
 const ESP: &str = "/efi";
+/// What the installer is to install, as its unit reads it.
+const WHICH: &str = "install.env";
 const RECORD: &str = "state.json";
 //= C7
 const MOST_TEXT: u64 = 64 << 10;

@@ -115,6 +115,8 @@ impl Updater {
     }
 
     /// Fetches, verifies and installs what a source has. After it the loader tries the new version at the next start.
+    /// What was installed before is verified again: power may have gone in between. `may_install` is asked before
+    /// anything is written to a slot, after what may have been a long download.
     ///
     /// # Errors
     /// A refusal, or why it could not be done. Whatever happens, what runs now can be started again.
@@ -122,13 +124,22 @@ impl Updater {
         &self,
         source: &mut dyn Source,
         mut progress: impl FnMut(&str, u64, u64),
+        may_install: impl Fn() -> bool,
     ) -> Result<Offer, UpdateError> {
         let _lock = self.places.lock()??;
         let identity = self.places.identity()?;
         self.settle()?;
-        let offer = self.check(source)?;
+        let mut offer = self.check(source)?;
         if offer.installed {
-            return Ok(offer);
+            match self.verify(&offer.manifest) {
+                Ok(()) => {
+                    self.remember(&offer)?;
+                    return Ok(offer);
+                }
+                // Its entry is gone: it is installed once more.
+                Err(UpdateError::Machine(MachineError::Written(_))) => offer.installed = false,
+                Err(error) => return Err(error),
+            }
         }
         let manifest = &offer.manifest;
         let io = |cause| StoreError::Io(cause);
@@ -143,15 +154,46 @@ impl Updater {
             let (name, size) = (payload.role.name(), payload.size);
             store.obtain(source, payload, |at| progress(name, at, size))?;
         }
-        self.places.install()?;
+        if !may_install() {
+            return Err(Refusal::Window(manifest.version.clone()).into());
+        }
+        self.places.install(&manifest.version)?;
         self.places.wait_for_labels(&manifest.version)?;
         self.verify(manifest)?;
-        let mut record = self.places.record()?;
-        record.set_pending(&manifest.version, &offer.running, &self.wall);
-        self.places.write_record(&record)?;
+        self.remember(&offer)?;
         // The slots have them now.
         store.keep(None).map_err(io)?;
         Ok(offer)
+    }
+
+    /// Whether a machine that is left to itself may restart once more for what waits. One that never starts it must
+    /// not restart for ever.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn may_restart(&self) -> Result<bool, UpdateError> {
+        Ok(self.places.record()?.restarts() < MOST_RESTARTS)
+    }
+
+    /// Notes that the machine restarts now for what waits.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn restarting(&self) -> Result<(), UpdateError> {
+        let mut record = self.places.record()?;
+        record.count_restart();
+        Ok(self.places.write_record(&record)?)
+    }
+
+    /// Remembers what waits for a start.
+    fn remember(&self, offer: &Offer) -> Result<(), UpdateError> {
+        let mut record = self.places.record()?;
+        let version = &offer.manifest.version;
+        if !offer.installed || record.pending().as_ref() != Some(version) {
+            record.set_pending(version, &offer.running, &self.wall);
+            self.places.write_record(&record)?;
+        }
+        Ok(())
     }
 
     /// What was installed must be what was signed; otherwise its entry goes away.
@@ -207,13 +249,14 @@ impl Updater {
         let running = slots.running().ok_or(Refusal::NoOther)?;
         let entry = running.entry.as_deref().ok_or(Refusal::NoOther)?;
         let done = running.trial.map_or(1, |trial| trial.done);
+        // First what the loader sees: what is known to be bad must not start again, whenever the power goes.
+        self.places.exhaust(&running.version, entry, done)?;
         record.mark_bad(
             &running.version,
             "an operator went back from it",
             &self.wall,
         );
         self.places.write_record(&record)?;
-        self.places.exhaust(&running.version, entry, done)?;
         Ok(other.version.clone())
     }
 
@@ -224,6 +267,15 @@ impl Updater {
         let mut record = self.places.record()?;
         if slots.settle(&mut record, &self.wall) {
             self.places.write_record(&record)?;
+        }
+        let bad = |slot: &&Slot| {
+            !slot.running && slot.is_bootable() && record.bad(&slot.version).is_some()
+        };
+        for slot in slots.all().iter().filter(bad) {
+            if let Some(entry) = &slot.entry {
+                let done = slot.trial.map_or(1, |trial| trial.done);
+                self.places.exhaust(&slot.version, entry, done)?;
+            }
         }
         Ok(record)
     }
@@ -246,6 +298,9 @@ impl Updater {
     }
 }
 
+/// Restarts for one version, without anybody who asks for them.
+//= C7
+const MOST_RESTARTS: u64 = 3;
 const MANIFEST: &str = "manifest.json";
 const SIGNATURE: &str = "manifest.json.sig";
 //= RFC 8032 5.1.6

@@ -83,6 +83,21 @@ impl Record {
         self.0.insert("pending".to_owned(), pending);
     }
 
+    /// How often a restart was asked for what waits.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        let restarts = self.0.get("pending").and_then(|one| one.get("restarts"));
+        restarts.and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// Another restart is asked for what waits.
+    pub fn count_restart(&mut self) {
+        let restarts = self.restarts().saturating_add(1);
+        if let Some(pending) = self.0.get_mut("pending").and_then(Value::as_object_mut) {
+            pending.insert("restarts".to_owned(), json!(restarts));
+        }
+    }
+
     /// It started, or is gone.
     pub fn clear_pending(&mut self) {
         self.0.remove("pending");
@@ -116,6 +131,19 @@ mod tests {
             assert!(text.contains(kept), "{text}");
         }
         assert_eq!(again.pending(), Some(version("5")));
+    }
+
+    #[test]
+    fn restarts_are_counted_for_what_waits() {
+        let mut record = Record::default();
+        record.count_restart();
+        assert_eq!(record.restarts(), 0);
+        record.set_pending(&version("2"), &version("1"), "now");
+        record.count_restart();
+        record.count_restart();
+        assert_eq!(Record::read(&record.to_bytes()).restarts(), 2);
+        record.set_pending(&version("3"), &version("1"), "now");
+        assert_eq!(record.restarts(), 0);
     }
 
     #[test]

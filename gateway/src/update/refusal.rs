@@ -102,12 +102,44 @@ pub enum Refusal {
     /// Somebody updates already.
     #[error("another update is under way")]
     UnderWay,
+    /// The time for it is over; what was fetched stays for the next.
+    #[error(
+        "not now: the window closed before version {0} was installed; what was fetched is kept"
+    )]
+    Window(Version),
     /// There is no version to go back to.
     #[error("there is no other version that can be started")]
     NoOther,
 }
 
 impl Refusal {
+    /// Which version was offered, as far as that is known.
+    #[must_use]
+    pub fn offered(&self) -> Option<&Version> {
+        match self {
+            Self::NotNewer(version) | Self::Window(version) => Some(version),
+            Self::Older { offered, .. } => Some(offered),
+            Self::Bad { version, .. } => Some(version),
+            Self::Keys
+            | Self::Unsigned
+            | Self::Signature
+            | Self::ManifestTooLong { .. }
+            | Self::Manifest(_)
+            | Self::Product
+            | Self::Flavour { .. }
+            | Self::OnTrial(_)
+            | Self::Name(_)
+            | Self::Twice(_)
+            | Self::Missing(_)
+            | Self::Size { .. }
+            | Self::Tampered(_)
+            | Self::Length { .. }
+            | Self::Space { .. }
+            | Self::UnderWay
+            | Self::NoOther => None,
+        }
+    }
+
     /// A name that does not change, for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -131,6 +163,7 @@ impl Refusal {
             Self::Length { .. } => "wrong-length",
             Self::Space { .. } => "no-space",
             Self::UnderWay => "under-way",
+            Self::Window(_) => "outside-window",
             Self::NoOther => "no-other-version",
         }
     }

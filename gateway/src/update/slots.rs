@@ -151,7 +151,8 @@ impl Slots {
         changed
     }
 
-    /// Whether an update may be installed.
+    /// Whether an update may be installed: whatever is newer than what runs and not bad, unless something newer than
+    /// that waits for its start already.
     ///
     /// # Errors
     /// Why not.
@@ -178,7 +179,11 @@ impl Slots {
                 why,
             });
         }
-        if let Some(newer) = self.0.iter().find(|slot| slot.version > *offered) {
+        // What is bad, or was cut off, is not installed: a mended version may have a lower number.
+        let stays = |slot: &&Slot| {
+            slot.version > *offered && slot.is_bootable() && record.bad(&slot.version).is_none()
+        };
+        if let Some(newer) = self.0.iter().find(stays) {
             return Err(Refusal::Older {
                 offered: offered.clone(),
                 installed: newer.version.clone(),
@@ -348,9 +353,16 @@ pub(super) mod tests {
         assert_eq!(admit(&waiting, &BOTH, &[], "3"), Ok(Admitted::Installed));
         assert_eq!(admit(&waiting, &BOTH, &[], "2"), Err("older"));
         assert_eq!(admit(&waiting, &BOTH, &[], "4"), Ok(Admitted::New));
+        // Lower than one that failed, than one that is only remembered as bad, and than a remnant.
+        let failed = ["lazaret_1.efi", "lazaret_3+0-3.efi"];
+        assert_eq!(admit(&failed, &BOTH, &[], "2"), Ok(Admitted::New));
+        assert_eq!(admit(&waiting, &BOTH, &["3"], "2"), Ok(Admitted::New));
+        assert_eq!(admit(&waiting, &BOTH, &["3"], "3"), Err("marked-bad"));
+        assert_eq!(admit(&failed, &BOTH, &["2"], "2"), Err("marked-bad"));
+        assert_eq!(admit(&failed, &BOTH, &[], "0.9"), Err("older"));
+        assert_eq!(admit(&alone, &BOTH, &[], "2"), Ok(Admitted::New));
         // A remnant of a power cut, and one that failed.
         assert_eq!(admit(&alone, &BOTH, &[], "3"), Ok(Admitted::New));
-        let failed = ["lazaret_1.efi", "lazaret_3+0-3.efi"];
         assert_eq!(admit(&failed, &BOTH, &[], "3"), Err("marked-bad"));
         assert_eq!(admit(&failed, &BOTH, &["3"], "4"), Ok(Admitted::New));
     }

@@ -260,7 +260,10 @@ pub fn is_whole(path: &Path, payload: &Payload) -> io::Result<bool> {
 /// # Errors
 /// When it cannot be read.
 pub fn begins_with(path: &Path, payload: &Payload) -> io::Result<bool> {
-    let mut reader = File::open(path)?.take(payload.size);
+    let file = File::open(path)?;
+    // From the disk, not from what the kernel remembers of having written.
+    let _advice = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    let mut reader = file.take(payload.size);
     let (mut hash, mut block, mut length) = (Sha256::new(), vec![0; BLOCK], 0_u64);
     loop {
         let read = match reader.read(&mut block) {

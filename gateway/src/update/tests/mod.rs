@@ -29,7 +29,7 @@ fn a_good_update_is_installed_and_waits_for_its_trial() {
     };
     world
         .updater
-        .apply(&mut release.source(), progress)
+        .apply(&mut release.source(), progress, || true)
         .unwrap();
     assert_eq!(last.len(), 3);
     assert!(last.iter().all(|(_, at, size)| at == size));
@@ -209,8 +209,111 @@ fn a_version_that_failed_is_not_offered_again_and_a_newer_one_is() {
     // Remembered also when nothing of it is left to be seen.
     fs::remove_file(world.places().entries.join("lazaret_3+0-3.efi")).unwrap();
     assert_eq!(code(world.apply(&mut release.source())), "marked-bad");
-    assert_eq!(code(world.apply(&mut world.release("2").source())), "older");
+    assert_eq!(
+        code(world.apply(&mut world.release("1").source())),
+        "not-newer"
+    );
     assert_eq!(code(world.apply(&mut world.release("4").source())), "taken");
+}
+
+/// Version 3 is bad and its mended successor was given a lower number.
+#[test]
+fn a_bad_version_does_not_keep_a_lower_one_out() {
+    for entry in ["lazaret_3+0-3.efi", "lazaret_3.efi", ""] {
+        let world = World::new();
+        world.apply(&mut world.release("3").source()).unwrap();
+        world.rename_entry("lazaret_3+3-0.efi", "lazaret_3+0-3.efi");
+        world.updater.status().unwrap();
+        let again = world.apply(&mut world.release("3").source());
+        assert_eq!(code(again), "marked-bad", "{entry}");
+        let path = world.places().entries.join("lazaret_3+0-3.efi");
+        match entry {
+            "" => fs::remove_file(&path).unwrap(),
+            entry => fs::rename(&path, path.with_file_name(entry)).unwrap(),
+        }
+        let fixed = world.apply(&mut world.release("2").source()).unwrap();
+        assert_eq!(fixed.manifest.version.to_string(), "2");
+        assert!(world.entries().contains(&"lazaret_2+3-0.efi".to_owned()));
+        // Whatever it is called, the bad one is not started any more.
+        assert!(!world.entries().contains(&"lazaret_3.efi".to_owned()));
+        let pending = world.updater.status().unwrap().pending;
+        assert_eq!(pending.unwrap().to_string(), "2", "{entry}");
+        assert_eq!(
+            code(world.apply(&mut world.release("3").source())),
+            "marked-bad"
+        );
+    }
+}
+
+/// Power went after the installation: what is there is read again before anybody restarts into it.
+#[test]
+fn what_waits_is_verified_again_before_it_is_started() {
+    for spoil in ["nothing", "entry", "root", "verity"] {
+        let world = World::new();
+        let release = world.release("2");
+        world.apply(&mut release.source()).unwrap();
+        let path = match spoil {
+            "entry" => world.places().entries.join("lazaret_2+3-0.efi"),
+            "root" => world.machine.dev("vda5"),
+            _ => world.machine.dev("vda4"),
+        };
+        if spoil != "nothing" {
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[20_000] ^= 1;
+            fs::write(&path, bytes).unwrap();
+        }
+        // It is only looked at: nobody can install here.
+        world.installer(&Installer::DiesAfter(0));
+        let again = world.apply(&mut release.source());
+        let expected = if spoil == "nothing" {
+            "taken"
+        } else {
+            "machine"
+        };
+        assert_eq!(code(again), expected, "{spoil}");
+        let startable = world.entries().contains(&"lazaret_2+3-0.efi".to_owned());
+        assert_eq!(startable, spoil == "nothing", "{spoil}");
+        world.installer(&Installer::Good);
+        let offer = world.apply(&mut release.source()).unwrap();
+        assert_eq!(offer.installed, spoil == "nothing", "{spoil}");
+        assert_eq!(world.entries(), ["lazaret_1.efi", "lazaret_2+3-0.efi"]);
+    }
+}
+
+/// The download took until the window was over: it is kept, and the next window installs it.
+#[test]
+fn a_window_that_closed_stops_the_installation() {
+    let world = World::new();
+    let release = world.release("2");
+    let closed = world
+        .updater
+        .apply(&mut release.source(), |_, _, _| {}, || false);
+    assert_eq!(code(closed), "outside-window");
+    assert_eq!(world.entries(), ["lazaret_1.efi"]);
+    assert_eq!(names(&world.places().downloads()).len(), 3);
+    let mut fetched = 0;
+    let progress = |_: &str, _, _| fetched += 1;
+    let open = world
+        .updater
+        .apply(&mut release.source(), progress, || true);
+    assert_eq!(code(open), "taken");
+    assert_eq!(fetched, 0, "nothing is fetched twice");
+}
+
+#[test]
+fn a_machine_left_to_itself_does_not_restart_for_ever() {
+    let world = World::new();
+    let release = world.release("2");
+    world.apply(&mut release.source()).unwrap();
+    for _ in 0..3 {
+        assert!(world.updater.may_restart().unwrap());
+        world.updater.restarting().unwrap();
+        assert!(world.apply(&mut release.source()).unwrap().installed);
+    }
+    assert!(!world.updater.may_restart().unwrap());
+    // Another version has its own number of them.
+    world.apply(&mut world.release("3").source()).unwrap();
+    assert!(world.updater.may_restart().unwrap());
 }
 
 #[test]

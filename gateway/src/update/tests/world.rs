@@ -156,7 +156,7 @@ impl World {
             Installer::Good | Installer::DiesAfter(_) => ":".to_owned(),
         };
         let script = format!(
-            "#!/bin/sh\nset -e\nv=$(basename {from}/lazaret_*.efi .efi); v=${{v#lazaret_}}\n{}\n\
+            "#!/bin/sh\nset -e\n. {from}/../install.env; v=$VERSION\n{}\n\
              cat {from}/lazaret_$v.root-verity.*.raw > {root}/dev/vda4; echo slack >> {root}/dev/vda4\n\
              echo E:ID_PART_ENTRY_NAME=lazaret_${{v}}_verity > {root}/run/udev/data/b254:4\n{}\n\
              cat {from}/lazaret_$v.root.*.raw > {root}/dev/vda5; echo slack >> {root}/dev/vda5\n\
@@ -176,7 +176,7 @@ impl World {
     }
 
     pub(super) fn apply(&self, source: &mut dyn Source) -> Result<Offer, UpdateError> {
-        self.updater.apply(source, |_, _, _| {})
+        self.updater.apply(source, |_, _, _| {}, || true)
     }
 
     /// The names on the ESP.
