@@ -1,6 +1,9 @@
 //! `lazaret update`: what is offered, taking it, what became of it, going back.
 //!
 //! The decisions are in [`crate::update`]; here are the window, the drain before the restart, and the words.
+//! What became of it is put on record (`update/on_record.rs`).
+
+mod on_record;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,11 +13,13 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use self::on_record::Note;
 use super::context::Context;
 use super::drain::drain;
 use super::table::Table;
 use super::units::{bytes, counted, parse_period};
 use super::{CliError, Exit};
+use crate::control::message::{Request, UpdateAction};
 use crate::daemon::SystemClock;
 use crate::flow::Clock;
 use crate::update::https::{Https, Patience};
@@ -87,13 +92,26 @@ impl Update {
                 }
                 Ok(Exit::Ok)
             }
-            Self::Rollback(restart) => match updater.rollback() {
-                Ok(version) => {
-                    let what = format!("version {version} is started from now on");
-                    restart.run(&what, context)
+            Self::Rollback(restart) => {
+                let running = updater.places.identity().map(|identity| identity.version);
+                match (updater.rollback(), running) {
+                    (Ok(version), Ok(running)) => {
+                        let mut what = format!("version {version} is started from now on");
+                        let note = Note {
+                            action: UpdateAction::Rollback,
+                            from: running,
+                            to: Some(version),
+                            verdict: "started from now on".to_owned(),
+                        };
+                        what.push_str(&note.write(context));
+                        restart.run(&what, || Ok(()), context)
+                    }
+                    (Ok(_), Err(error)) => Err(error.into()),
+                    (Err(error), _) => {
+                        failed(UpdateAction::Rollback, &updater, error, true, context)
+                    }
                 }
-                Err(error) => refused(error, context),
-            },
+            }
         }
     }
 }
@@ -110,7 +128,7 @@ impl From {
                 }
                 Ok(Exit::Ok)
             }
-            Err(error) => refused(error, context),
+            Err(error) => refused(error, "", context),
         }
     }
 
@@ -153,41 +171,83 @@ impl Apply {
         if let Ok(style) = ProgressStyle::with_template("{msg:12} {bytes}/{total_bytes} {bar:30}") {
             bar.set_style(style);
         }
-        let applied = updater.apply(
-            &mut *source,
-            |name, at, size| {
-                bar.set_length(size);
-                bar.set_position(at);
-                bar.set_message(name.to_owned());
-            },
-            || true,
-        );
+        // A download takes its time, and the window may be over by then.
+        let may_install = || !self.scheduled || matches!(out_of_window(context), Ok(None));
+        let progress = |name: &str, at, size| {
+            bar.set_length(size);
+            bar.set_position(at);
+            bar.set_message(name.to_owned());
+        };
+        let applied = updater.apply(&mut *source, progress, may_install);
         bar.finish_and_clear();
         match applied {
-            // It did not start after the restart that its installation asked for: another would not help.
-            Ok(offer) if offer.installed && self.scheduled => {
-                let version = &offer.manifest.version;
-                let what =
-                    format!("version {version} is installed already and waits for a restart");
-                said(context, &what, Exit::Ok)
-            }
-            Ok(offer) => {
-                let what = format!("version {} is installed", offer.manifest.version);
-                self.restart.run(&what, context)
-            }
-            // Every time but once there is nothing new.
-            Err(UpdateError::Refused(refusal @ (Refusal::NotNewer(_) | Refusal::Older { .. })))
-                if self.scheduled =>
-            {
+            Ok(offer) => self.installed(updater, &offer, context),
+            Err(UpdateError::Refused(refusal)) if self.scheduled && is_usual(&refusal) => {
                 said(context, &refusal.to_string(), Exit::Ok)
             }
-            Err(error) => refused(error, context),
+            Err(error) => {
+                // A server that cannot be reached for a while is no news each quarter of an hour.
+                let worth = !self.scheduled || !matches!(error, UpdateError::Fetch(_));
+                failed(UpdateAction::Apply, updater, error, worth, context)
+            }
         }
+    }
+
+    /// The new version is there, and verified: since now, or since an earlier time that was not followed by a restart.
+    fn installed(
+        &self,
+        updater: &Updater,
+        offer: &Offer,
+        context: &mut Context<'_>,
+    ) -> Result<Exit, CliError> {
+        let version = &offer.manifest.version;
+        let mut what = format!("version {version} is installed");
+        if !offer.installed {
+            let note = Note {
+                action: UpdateAction::Apply,
+                from: offer.running.clone(),
+                to: Some(version.clone()),
+                verdict: "installed".to_owned(),
+            };
+            what.push_str(&note.write(context));
+        }
+        if self.scheduled
+            && let Some(why) = no_restart(out_of_window(context)?, updater.may_restart()?)
+        {
+            return said(context, &format!("{what}; {why}"), Exit::Ok);
+        }
+        let restarting = || Ok(updater.restarting()?);
+        self.restart.run(&what, restarting, context)
+    }
+}
+
+/// What a schedule meets nearly every time: there is nothing to do.
+fn is_usual(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::NotNewer(_) | Refusal::Older { .. } | Refusal::Window(_)
+    )
+}
+
+/// Why a schedule does not restart into what it installed; `None` if it does.
+fn no_restart(closed: Option<&str>, may_restart: bool) -> Option<&'static str> {
+    match (closed, may_restart) {
+        (Some(_), _) => Some("the window is over: it is started in the next one"),
+        (None, false) => Some(
+            "it was restarted for several times and did not start: `lazaret update apply` tries again",
+        ),
+        (None, true) => None,
     }
 }
 
 impl Restart {
-    fn run(&self, what: &str, context: &mut Context<'_>) -> Result<Exit, CliError> {
+    /// Lets sessions finish and restarts; `restarting` is the last thing before.
+    fn run(
+        &self,
+        what: &str,
+        restarting: impl FnOnce() -> Result<(), CliError>,
+        context: &mut Context<'_>,
+    ) -> Result<Exit, CliError> {
         if self.no_reboot {
             let what = format!("{what}; restart to start it");
             return said(context, &what, Exit::Ok);
@@ -197,26 +257,32 @@ impl Restart {
             Ok(0) => "no session was cut".to_owned(),
             Ok(left) => format!("{} cut", counted(left, "session")),
             Err(error) if error.is_down() => "the gateway is down".to_owned(),
-            Err(error) => return Err(error),
+            Err(error) => {
+                take_back(context);
+                return Err(error);
+            }
         };
         said(context, &format!("{what}; {left}; restarting"), Exit::Ok)?;
         context.out.flush()?;
-        let restarted = Command::new(SYSTEMCTL).arg("reboot").status();
-        match restarted {
-            Ok(status) if status.success() => Ok(Exit::Ok),
-            failed => {
-                let taken = crate::control::message::Request::Drain {
-                    timeout_seconds: None,
-                };
-                // Without a restart the gateway must work on; if it does not answer, nothing was drained.
-                let _again = context.ask(&taken);
-                let why =
-                    failed.map_or_else(|error| error.to_string(), |status| status.to_string());
-                let text = format!("the machine could not be restarted: {why}");
-                Err(CliError::new(Exit::Failure, text))
-            }
-        }
+        let restarted =
+            restarting().and_then(|()| Ok(Command::new(SYSTEMCTL).arg("reboot").status()?));
+        let why = match restarted {
+            Ok(status) if status.success() => return Ok(Exit::Ok),
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        take_back(context);
+        let text = format!("the machine could not be restarted: {why}");
+        Err(CliError::new(Exit::Failure, text))
     }
+}
+
+/// Without a restart the gateway works on; if it does not answer now, its drain ends by itself.
+fn take_back(context: &Context<'_>) {
+    let taken = Request::Drain {
+        timeout_seconds: None,
+    };
+    let _again = context.ask(&taken);
 }
 
 /// Why a scheduled update does not happen now; `None` if it may.
@@ -231,15 +297,39 @@ fn out_of_window(context: &Context<'_>) -> Result<Option<&'static str>, CliError
     Ok((!open).then_some("not now: outside of the window"))
 }
 
+/// Nothing was done: that too is put on record, if it is worth it.
+fn failed(
+    action: UpdateAction,
+    updater: &Updater,
+    error: UpdateError,
+    worth: bool,
+    context: &mut Context<'_>,
+) -> Result<Exit, CliError> {
+    let note = Note::of_failure(action, updater, &error).filter(|_| worth);
+    let elsewhere = note.map_or(String::new(), |note| note.write(context));
+    refused(error, &elsewhere, context)
+}
+
 /// A refusal has a name for scripts and a code of its own; everything else is an error as any other.
-fn refused(error: UpdateError, context: &mut Context<'_>) -> Result<Exit, CliError> {
+/// `elsewhere` says where it is on record, if not in the journal.
+fn refused(
+    error: UpdateError,
+    elsewhere: &str,
+    context: &mut Context<'_>,
+) -> Result<Exit, CliError> {
     #[derive(Serialize)]
     struct Refused<'a> {
         refused: &'a str,
         why: String,
     }
     let UpdateError::Refused(refusal) = error else {
-        return Err(error.into());
+        let error = CliError::from(error);
+        if elsewhere.is_empty() {
+            return Err(error);
+        }
+        let text = error.to_string();
+        let text = text.strip_prefix("lazaret: ").unwrap_or(&text);
+        return Err(CliError::new(error.exit, format!("{text}{elsewhere}")));
     };
     let (code, why) = (refusal.code(), refusal.to_string());
     if context.json {
@@ -249,7 +339,10 @@ fn refused(error: UpdateError, context: &mut Context<'_>) -> Result<Exit, CliErr
         };
         context.print_json(&refused)?;
     }
-    Err(CliError::new(Exit::Denied, format!("{code}: {why}")))
+    Err(CliError::new(
+        Exit::Denied,
+        format!("{code}: {why}{elsewhere}"),
+    ))
 }
 
 fn said(context: &mut Context<'_>, what: &str, exit: Exit) -> Result<Exit, CliError> {
@@ -378,6 +471,17 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_restarts_inside_of_its_window_and_not_for_ever() {
+        assert_eq!(no_restart(None, true), None);
+        let over = no_restart(Some("not now"), true).unwrap();
+        assert!(over.contains("next"), "{over}");
+        assert!(no_restart(None, false).unwrap().contains("tries again"));
+        let two: crate::update::version::Version = "2".parse().unwrap();
+        assert!(is_usual(&Refusal::NotNewer(two.clone())) && is_usual(&Refusal::Window(two)));
+        assert!(!is_usual(&Refusal::Signature));
+    }
+
+    #[test]
     fn refusals_have_their_name_and_their_code() {
         let mut out = Vec::new();
         let mut context = Context {
@@ -386,7 +490,7 @@ mod tests {
             colour: false,
             out: &mut out,
         };
-        let error = refused(Refusal::Unsigned.into(), &mut context).unwrap_err();
+        let error = refused(Refusal::Unsigned.into(), "", &mut context).unwrap_err();
         assert_eq!(error.exit, Exit::Denied);
         assert_eq!(
             error.to_string(),
