@@ -8,6 +8,10 @@ TOOLS=$IMAGES/tools
 RELEASE=trixie
 export IMAGES TOOLS RELEASE LC_ALL=C.UTF-8
 
+# Where the script was called: each goes to the repository and comes here. Folders that it is given are meant from there.
+CALLER=${OLDPWD:-$PWD}
+path() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$CALLER" "$1" ;; esac; }
+
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
