@@ -274,24 +274,34 @@ fn run(program: &str, arguments: &[&str]) -> io::Result<()> {
     }
 }
 
-/// Moments that have passed: the binary was built, the time was synchronised, a start was made, the journal was written to.
+/// Moments that have passed: what is signed was built, the time was synchronised; and, believed no further than these
+/// support, a start was made, the journal was written to.
 fn set_clock(places: &Places, now: &dyn Clock) -> io::Result<()> {
     let changed = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     let journal = fs::read_dir(places.at(JOURNAL))
         .into_iter()
         .flatten()
         .flatten();
-    let passed = journal
+    let noted = journal
         .map(|entry| entry.path())
-        .chain([SYNCHRONISED, STARTED, "/proc/self/exe", EPOCH].map(|path| places.at(path)))
+        .chain([places.at(STARTED)])
         .filter_map(|path| changed(&path));
     let built = BUILT
         .and_then(|seconds| seconds.parse().ok())
         .map(Duration::from_secs);
     let built = built.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-    let passed = passed.chain(built);
+    // Files of the signed root cannot be changed, nor can their dates.
+    let signed = ["/proc/self/exe", EPOCH].map(|path| places.at(path));
+    let passed = clock::Passed {
+        proven: (signed.iter())
+            .filter_map(|path| changed(path))
+            .chain(built)
+            .collect(),
+        synchronised: changed(&places.at(SYNCHRONISED)),
+        noted: noted.collect(),
+    };
     let now = SystemTime::from(now.wall());
-    let Some(right) = clock::correction(now, passed) else {
+    let Some(right) = clock::correction(now, &passed) else {
         return Ok(());
     };
     let since = right
@@ -309,7 +319,7 @@ fn set_clock(places: &Places, now: &dyn Clock) -> io::Result<()> {
 
 /// The next start is after this one.
 fn touch(places: &Places) -> io::Result<()> {
-    replace(&places.at(STARTED), b"", 0o600)
+    crate::own::replace(&places.at(STARTED), b"")
 }
 
 fn note(report: &mut Report, what: &str, done: io::Result<()>) {
