@@ -82,6 +82,8 @@ pub struct Status {
     pub pending: Option<Version>,
     /// What was tried in vain, so that an older version runs.
     pub came_back_from: Option<Version>,
+    /// How often a restart was asked for what waits.
+    pub restarts: u64,
     /// Versions that are not offered again, and why.
     pub bad: Vec<(String, String)>,
 }
@@ -221,15 +223,26 @@ impl Updater {
         let slots = Slots::of(&self.places.seen(&identity)?);
         let mut record = self.places.record()?;
         slots.settle(&mut record, &self.wall);
-        let waits =
-            |slot: &&Slot| !slot.running && slot.is_bootable() && slot.version > identity.version;
-        let returned =
-            |slot: &&Slot| !slot.running && slot.trial.is_some_and(|trial| trial.left == 0);
+        let waits = |slot: &&Slot| {
+            !slot.running
+                && slot.is_bootable()
+                && slot.version > identity.version
+                && record.bad(&slot.version).is_none()
+        };
+        let left = |slot: &Slot| {
+            record
+                .bad(&slot.version)
+                .is_some_and(|why| why == WENT_BACK)
+        };
+        let returned = |slot: &&Slot| {
+            !slot.running && slot.trial.is_some_and(|trial| trial.left == 0) && !left(slot)
+        };
         let version = |slot: &Slot| slot.version.clone();
         Ok(Status {
             pending: slots.all().iter().find(waits).map(version),
             came_back_from: slots.all().iter().find(returned).map(version),
             slots: slots.all().to_vec(),
+            restarts: record.restarts(),
             bad: record.all_bad(),
             running: identity.version,
             flavour: identity.flavour,
@@ -251,11 +264,7 @@ impl Updater {
         let done = running.trial.map_or(1, |trial| trial.done);
         // First what the loader sees: what is known to be bad must not start again, whenever the power goes.
         self.places.exhaust(&running.version, entry, done)?;
-        record.mark_bad(
-            &running.version,
-            "an operator went back from it",
-            &self.wall,
-        );
+        record.mark_bad(&running.version, WENT_BACK, &self.wall);
         self.places.write_record(&record)?;
         Ok(other.version.clone())
     }
@@ -298,6 +307,8 @@ impl Updater {
     }
 }
 
+/// Why a version is bad that did nothing wrong.
+pub const WENT_BACK: &str = "an operator went back from it";
 /// Restarts for one version, without anybody who asks for them.
 //= C7
 const MOST_RESTARTS: u64 = 3;

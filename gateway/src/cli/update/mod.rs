@@ -28,7 +28,7 @@ use crate::update::refusal::Refusal;
 use crate::update::slots::Slot;
 use crate::update::source::{Folder, Source};
 use crate::update::stick::Stick;
-use crate::update::{Offer, Status, UpdateError, Updater};
+use crate::update::{Offer, Status, UpdateError, Updater, WENT_BACK};
 
 /// What to do about updates.
 #[derive(Debug, Subcommand)]
@@ -379,9 +379,13 @@ fn render_offer(offer: &Offer) -> String {
 fn render_status(status: &Status) -> String {
     let mut text = format!("version {} ({}) runs\n", status.running, status.flavour);
     if let Some(version) = &status.pending {
-        text.push_str(&format!(
-            "version {version} is installed; restart to start it\n"
-        ));
+        text.push_str(&match status.restarts {
+            0 => format!("version {version} is installed; restart to start it\n"),
+            1 => format!("version {version} is installed; a restart for it did not start it\n"),
+            more => {
+                format!("version {version} is installed; {more} restarts for it did not start it\n")
+            }
+        });
     }
     if let Some(version) = &status.came_back_from {
         text.push_str(&format!(
@@ -396,7 +400,7 @@ fn render_status(status: &Status) -> String {
         };
         table.row([
             slot.version.to_string(),
-            state(slot).to_owned(),
+            state(slot, &status.bad).to_owned(),
             number(|trial| trial.left),
             number(|trial| trial.done),
         ]);
@@ -410,7 +414,12 @@ fn render_status(status: &Status) -> String {
     text
 }
 
-fn state(slot: &Slot) -> &'static str {
+fn state(slot: &Slot, bad: &[(String, String)]) -> &'static str {
+    let version = slot.version.to_string();
+    let left = |(one, why): &(String, String)| *one == version && why == WENT_BACK;
+    if !slot.running && bad.iter().any(left) {
+        return "left by an operator";
+    }
     match (slot.running, slot.trial.is_some(), slot.is_bootable()) {
         (true, true, _) => "runs on trial",
         (true, false, _) => "runs",
@@ -449,6 +458,7 @@ mod tests {
             ],
             pending: None,
             came_back_from: Some("3".parse().unwrap()),
+            restarts: 0,
             bad: vec![(
                 "3".to_owned(),
                 "it did not become healthy in 3 starts".to_owned(),
@@ -466,8 +476,21 @@ mod tests {
             bad: Vec::new(),
             ..status.clone()
         };
-        let (status, waiting) = (render_status(&status), render_status(&waiting));
-        insta::assert_snapshot!(format!("{status}--\n{waiting}"));
+        let left = Status {
+            slots: vec![
+                slot("1", true, None, true),
+                slot("2", false, Some((0, 1)), true),
+            ],
+            came_back_from: None,
+            bad: vec![("2".to_owned(), WENT_BACK.to_owned())],
+            ..status.clone()
+        };
+        let tried = Status {
+            restarts: 3,
+            ..waiting.clone()
+        };
+        let texts = [status, waiting, left, tried].map(|one| render_status(&one));
+        insta::assert_snapshot!(texts.join("--\n"));
     }
 
     #[test]

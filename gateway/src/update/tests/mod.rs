@@ -12,6 +12,7 @@ use std::path::Path;
 use serde_json::json;
 
 use self::world::{Installer, World, code, names};
+use super::WENT_BACK;
 use super::machine::Places;
 use crate::own;
 
@@ -311,6 +312,7 @@ fn a_machine_left_to_itself_does_not_restart_for_ever() {
         assert!(world.apply(&mut release.source()).unwrap().installed);
     }
     assert!(!world.updater.may_restart().unwrap());
+    assert_eq!(world.updater.status().unwrap().restarts, 3);
     // Another version has its own number of them.
     world.apply(&mut world.release("3").source()).unwrap();
     assert!(world.updater.may_restart().unwrap());
@@ -327,6 +329,10 @@ fn an_operator_goes_back_to_what_ran_before() {
     assert_eq!(world.updater.rollback().unwrap().to_string(), "1");
     assert_eq!(world.entries(), ["lazaret_1.efi", "lazaret_2+0-1.efi"]);
     world.runs("1");
+    // It is bad because of an operator, and not of its health.
+    let status = world.updater.status().unwrap();
+    assert_eq!((status.came_back_from, status.pending), (None, None));
+    assert_eq!(status.bad, [("2".to_owned(), WENT_BACK.to_owned())]);
     assert_eq!(code(world.apply(&mut release.source())), "marked-bad");
     assert_eq!(code(world.updater.rollback()), "no-other-version");
 }
