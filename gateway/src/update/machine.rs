@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
+use super::Signed;
 use super::disk::{Disk, Knowledge};
 use super::identity::Identity;
 use super::keys::Keys;
@@ -209,6 +210,39 @@ impl Places {
         self.own_folders()?;
         let path = self.state.join(RECORD);
         own::replace(&path, &record.to_bytes()).map_err(failed("write", &path))
+    }
+
+    /// What was signed of the last version that was installed; `None` if nothing is kept.
+    ///
+    /// # Errors
+    /// When it is there but cannot be read, or somebody else could have written it.
+    pub fn signed(&self) -> Result<Option<Signed>, MachineError> {
+        let kept = |name: &str| {
+            let path = self.state.join(name);
+            match own::read(&path, MOST_TEXT) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(failed("believe", &path)(error)),
+            }
+        };
+        let (bytes, signature) = (kept(INSTALLED)?, kept(INSTALLED_SIG)?);
+        let signed = bytes.zip(signature);
+        Ok(signed.map(|(bytes, signature)| Signed { bytes, signature }))
+    }
+
+    /// Keeps what was signed, to verify again what was installed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_signed(&self, signed: &Signed) -> Result<(), MachineError> {
+        for (name, bytes) in [
+            (INSTALLED_SIG, &signed.signature),
+            (INSTALLED, &signed.bytes),
+        ] {
+            let path = self.state.join(name);
+            own::replace(&path, bytes).map_err(failed("write", &path))?;
+        }
+        Ok(())
     }
 
     /// Refuses what cannot fit: `download` bytes beside what is here, and a new entry on the ESP.
@@ -414,6 +448,8 @@ fn free(path: &Path) -> Result<u64, MachineError> {
 const ESP: &str = "/efi";
 /// What the installer is to install, as its unit reads it.
 const WHICH: &str = "install.env";
+const INSTALLED: &str = "installed.json";
+const INSTALLED_SIG: &str = "installed.json.sig";
 const RECORD: &str = "state.json";
 //= C7
 const MOST_TEXT: u64 = 64 << 10;

@@ -88,6 +88,15 @@ pub struct Status {
     pub bad: Vec<(String, String)>,
 }
 
+/// The bytes of a manifest and its signature, as they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// `manifest.json`.
+    pub bytes: Vec<u8>,
+    /// `manifest.json.sig`.
+    pub signature: Vec<u8>,
+}
+
 /// Updates on this machine. `wall` is the time, for the record.
 #[derive(Clone, Debug)]
 pub struct Updater {
@@ -103,17 +112,48 @@ impl Updater {
     /// # Errors
     /// A refusal, or why it cannot be told.
     pub fn check(&self, source: &mut dyn Source) -> Result<Offer, UpdateError> {
+        Ok(self.offer(source)?.0)
+    }
+
+    /// What a source has, and the very bytes that were signed.
+    fn offer(&self, source: &mut dyn Source) -> Result<(Offer, Signed), UpdateError> {
         let identity = self.places.identity()?;
-        let manifest = self.manifest(source, &identity.flavour)?;
+        let (manifest, signed) = self.manifest(source, &identity.flavour)?;
         let slots = Slots::of(&self.places.seen(&identity)?);
         let mut record = self.places.record()?;
         slots.settle(&mut record, &self.wall);
         let admitted = slots.admit(&manifest, &record)?;
-        Ok(Offer {
+        let offer = Offer {
             running: identity.version,
             manifest,
             installed: admitted == Admitted::Installed,
-        })
+        };
+        Ok((offer, signed))
+    }
+
+    /// What was installed and waits for its start, verified by what was signed then: no source is asked.
+    ///
+    /// # Errors
+    /// When what is there is not what was signed, or it cannot be told.
+    pub fn waiting(&self) -> Result<Option<Offer>, UpdateError> {
+        let _lock = self.places.lock()??;
+        let identity = self.places.identity()?;
+        let Some(Signed { bytes, signature }) = self.places.signed()? else {
+            return Ok(None);
+        };
+        let keys = self.places.keys()??;
+        let manifest = Manifest::read(&bytes, Some(&signature), &keys, &identity.flavour)?;
+        let record = self.settle()?;
+        let slots = Slots::of(&self.places.seen(&identity)?);
+        let Ok(Admitted::Installed) = slots.admit(&manifest, &record) else {
+            return Ok(None);
+        };
+        self.verify(&manifest)?;
+        Ok(Some(Offer {
+            running: identity.version,
+            manifest,
+            installed: true,
+        }))
     }
 
     /// Fetches, verifies and installs what a source has. After it the loader tries the new version at the next start.
@@ -131,11 +171,11 @@ impl Updater {
         let _lock = self.places.lock()??;
         let identity = self.places.identity()?;
         self.settle()?;
-        let mut offer = self.check(source)?;
+        let (mut offer, signed) = self.offer(source)?;
         if offer.installed {
             match self.verify(&offer.manifest) {
                 Ok(()) => {
-                    self.remember(&offer)?;
+                    self.remember(&offer, &signed)?;
                     return Ok(offer);
                 }
                 // Its entry is gone: it is installed once more.
@@ -162,7 +202,7 @@ impl Updater {
         self.places.install(&manifest.version)?;
         self.places.wait_for_labels(&manifest.version)?;
         self.verify(manifest)?;
-        self.remember(&offer)?;
+        self.remember(&offer, &signed)?;
         // The slots have them now.
         store.keep(None).map_err(io)?;
         Ok(offer)
@@ -188,7 +228,8 @@ impl Updater {
     }
 
     /// Remembers what waits for a start.
-    fn remember(&self, offer: &Offer) -> Result<(), UpdateError> {
+    fn remember(&self, offer: &Offer, signed: &Signed) -> Result<(), UpdateError> {
+        self.places.write_signed(signed)?;
         let mut record = self.places.record()?;
         let version = &offer.manifest.version;
         if !offer.installed || record.pending().as_ref() != Some(version) {
@@ -290,7 +331,11 @@ impl Updater {
     }
 
     /// Signature first: nothing of a manifest counts before.
-    fn manifest(&self, source: &mut dyn Source, flavour: &str) -> Result<Manifest, UpdateError> {
+    fn manifest(
+        &self,
+        source: &mut dyn Source,
+        flavour: &str,
+    ) -> Result<(Manifest, Signed), UpdateError> {
         let keys = self.places.keys()??;
         let bytes = source::small(source, MANIFEST, MOST_BYTES)?;
         let signature = match source::small(source, SIGNATURE, SIGNATURE_BYTES) {
@@ -298,12 +343,9 @@ impl Updater {
             Err(FetchError::Missing(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Manifest::read(
-            &bytes,
-            signature.as_deref(),
-            &keys,
-            flavour,
-        )?)
+        let manifest = Manifest::read(&bytes, signature.as_deref(), &keys, flavour)?;
+        let signature = signature.unwrap_or_default();
+        Ok((manifest, Signed { bytes, signature }))
     }
 }
 

@@ -107,9 +107,7 @@ impl Update {
                         restart.run(&what, || Ok(()), context)
                     }
                     (Ok(_), Err(error)) => Err(error.into()),
-                    (Err(error), _) => {
-                        failed(UpdateAction::Rollback, &updater, error, true, context)
-                    }
+                    (Err(error), _) => failed(UpdateAction::Rollback, &updater, error, context),
                 }
             }
         }
@@ -185,11 +183,14 @@ impl Apply {
             Err(UpdateError::Refused(refusal)) if self.scheduled && is_usual(&refusal) => {
                 said(context, &refusal.to_string(), Exit::Ok)
             }
-            Err(error) => {
-                // A server that cannot be reached for a while is no news each quarter of an hour.
-                let worth = !self.scheduled || !matches!(error, UpdateError::Fetch(_));
-                failed(UpdateAction::Apply, updater, error, worth, context)
-            }
+            Err(error @ UpdateError::Fetch(_)) if self.scheduled => match updater.waiting() {
+                // What was installed in an earlier window needs no server any more.
+                Ok(Some(offer)) => self.installed(updater, &offer, context),
+                // One that cannot be reached for a while is no news each quarter of an hour.
+                Ok(None) => refused(error, "", context),
+                Err(error) => failed(UpdateAction::Apply, updater, error, context),
+            },
+            Err(error) => failed(UpdateAction::Apply, updater, error, context),
         }
     }
 
@@ -297,15 +298,14 @@ fn out_of_window(context: &Context<'_>) -> Result<Option<&'static str>, CliError
     Ok((!open).then_some("not now: outside of the window"))
 }
 
-/// Nothing was done: that too is put on record, if it is worth it.
+/// Nothing was done: that too is put on record.
 fn failed(
     action: UpdateAction,
     updater: &Updater,
     error: UpdateError,
-    worth: bool,
     context: &mut Context<'_>,
 ) -> Result<Exit, CliError> {
-    let note = Note::of_failure(action, updater, &error).filter(|_| worth);
+    let note = Note::of_failure(action, updater, &error);
     let elsewhere = note.map_or(String::new(), |note| note.write(context));
     refused(error, &elsewhere, context)
 }

@@ -281,6 +281,54 @@ fn what_waits_is_verified_again_before_it_is_started() {
     }
 }
 
+/// The server is gone when the next window opens: what was installed can still be verified and started.
+#[test]
+fn what_waits_is_verified_without_its_source() {
+    for spoil in ["nothing", "root", "signature", "other", "none"] {
+        let world = World::new();
+        assert!(world.updater.waiting().unwrap().is_none());
+        let release = world.release("2");
+        world.apply(&mut release.source()).unwrap();
+        fs::remove_dir_all(&release.folder).unwrap();
+        let state = world.places().state.clone();
+        match spoil {
+            "root" => fs::write(world.machine.dev("vda5"), "something else").unwrap(),
+            "signature" => own::replace(&state.join("installed.json.sig"), &[7; 64]).unwrap(),
+            "other" => {
+                // Signed, and of a version that is not there.
+                let other = world.release("3").folder;
+                for (from, to) in [
+                    ("manifest.json", "installed.json"),
+                    ("manifest.json.sig", "installed.json.sig"),
+                ] {
+                    let bytes = fs::read(other.join(from)).unwrap();
+                    own::replace(&state.join(to), &bytes).unwrap();
+                }
+            }
+            "none" => fs::remove_file(state.join("installed.json")).unwrap(),
+            _ => {}
+        }
+        let said = match world.updater.waiting() {
+            Ok(Some(offer)) => offer.manifest.version.to_string(),
+            Ok(None) => "none".to_owned(),
+            error => code(error).to_owned(),
+        };
+        let expected = match spoil {
+            "nothing" => "2",
+            "root" => "machine",
+            "signature" => "wrong-signature",
+            _ => "none",
+        };
+        assert_eq!(said, expected, "{spoil}");
+        let startable = world.entries().contains(&"lazaret_2+3-0.efi".to_owned());
+        assert_eq!(startable, spoil != "root", "{spoil}");
+        world.runs("2");
+        if spoil == "nothing" {
+            assert!(world.updater.waiting().unwrap().is_none(), "it runs");
+        }
+    }
+}
+
 /// The download took until the window was over: it is kept, and the next window installs it.
 #[test]
 fn a_window_that_closed_stops_the_installation() {
