@@ -31,7 +31,8 @@ impl Drain {
         }
         let left = drain(context, self.timeout)?;
         let what = match left {
-            0 => "no session is left; nothing new is taken".to_owned(),
+            0 => "no session is left; nothing new is taken until a minute after the timeout"
+                .to_owned(),
             left => format!("{} still there", counted(left, "session")),
         };
         done(context, &Response::Done { what })?;

@@ -462,5 +462,5 @@ const MARGIN: u64 = 1 << 20;
 const TURN: Duration = Duration::from_millis(100);
 /// One hour.
 const INSTALL_TURNS: u32 = 36_000;
-/// Ten seconds.
-const LABEL_TURNS: u32 = 100;
+/// One minute: a slow machine is not a broken one.
+const LABEL_TURNS: u32 = 600;
