@@ -171,7 +171,12 @@ impl Store {
         part.set_len(start)?;
         part.seek(SeekFrom::Start(start))?;
         match tag {
-            Some(tag) => own::replace(&self.tag(payload), tag.as_bytes())?,
+            Some(tag) => {
+                // While the server waits: not synced, because a tag that is lost or cut costs a download at most.
+                let mut file = own::open_to_write(&self.tag(payload))?;
+                file.set_len(0)?;
+                file.write_all(tag.as_bytes())?;
+            }
             None => remove(&self.tag(payload))?,
         }
         let left = payload.size.saturating_sub(start);
