@@ -11,7 +11,9 @@ use super::console::{IDLE, wizard};
 use super::context::Context;
 use super::{CliError, Exit};
 use crate::daemon::SystemClock;
-use crate::setup::{self, BootError, ImportError, Imported, Places, Report, boot, places, stick};
+use crate::setup::{
+    self, BootError, ImportError, Imported, Places, Report, boot, import, places, stick,
+};
 
 /// Subcommands of `setup`.
 #[derive(Debug, Subcommand)]
@@ -93,7 +95,10 @@ pub(super) fn refused(error: impl Into<BootError>) -> CliError {
         BootError::Import(ImportError::Secrets(_)) => Exit::Configuration,
         BootError::Import(ImportError::Refused(_, cause)) => Exit::of(cause.failure()),
         BootError::Import(
-            ImportError::Random(_) | ImportError::Busy | ImportError::Files { .. },
+            ImportError::Random(_)
+            | ImportError::Kept { .. }
+            | ImportError::Busy
+            | ImportError::Files { .. },
         )
         | BootError::Stick(_)
         | BootError::Credential(_) => Exit::Failure,
@@ -154,7 +159,10 @@ pub(super) fn render(report: &Report) -> String {
 fn from_file(places: &Places, path: &Path) -> Result<Imported, CliError> {
     let bytes = places::read_bounded(path, stick::LONGEST_FILE)?;
     let text = String::from_utf8(bytes)?;
-    setup::import(places, path, &text).map_err(refused)
+    let imported = import(places, path, &text).map_err(refused)?;
+    // Whoever keeps the file keeps its secrets.
+    import::note_wiped(places)?;
+    Ok(imported)
 }
 
 fn told(imported: &Imported, problem: Option<&str>) -> String {

@@ -15,7 +15,7 @@ use lazaret_config::{Config, ImportFile};
 use serde::{Deserialize, Serialize};
 
 use super::import::{self, ImportError, Imported};
-use super::places::{Places, read_bounded, replace};
+use super::places::{MAIN, Places, read_bounded, replace};
 use super::stick::{self, Mounted, StickError};
 use super::{clock, render};
 use crate::flow::Clock;
@@ -125,11 +125,12 @@ pub fn report(places: &Places) -> Option<Report> {
 pub fn import_from_stick(places: &Places) -> Result<FromSource, BootError> {
     let device = stick::find(places)?.ok_or(StickError::None)?;
     let mounted = Mounted::new(places, &device)?;
+    finish_wiping(places, &mounted)?;
     let (path, text) = stick::read(mounted.directory())?;
     let shown = PathBuf::from(format!("{}:/{}", device.display(), name(&path)));
     let imported = import::import(places, &shown, &text)?;
     let problem = match &imported.without_secrets {
-        Some(text) => forget(&mounted, &path, text)
+        Some(text) => forget(places, &mounted, &path, text)
             .err()
             .map(|error| chain(&error)),
         None => None,
@@ -165,6 +166,8 @@ fn first(places: &Places, credentials: Option<&OsStr>) -> Result<Option<FromSour
                 .map_err(not_text)
                 .map_err(BootError::Credential)?;
             let imported = import::import(places, Path::new(CREDENTIAL), &text)?;
+            // It is the host's, and stays with it.
+            import::note_wiped(places).map_err(BootError::Credential)?;
             return Ok(Some((CREDENTIAL.to_owned(), imported, None)));
         }
     }
@@ -188,27 +191,52 @@ fn wait_for_stick(places: &Places) -> Result<bool, StickError> {
     Ok(false)
 }
 
-/// A stick from which the configuration came keeps no secrets, also when the power went before they were taken.
+/// A stick from which the configuration came keeps no secrets, also when the power went before they were taken, or while.
 fn forget_secrets(places: &Places) -> Result<(), BootError> {
+    // Known to be somewhere: then it is waited for, as by the first start.
+    if import::leaves_secrets(places) && !wait_for_stick(places).unwrap_or(false) {
+        return Ok(());
+    }
     let Ok(Some(device)) = stick::find(places) else {
         return Ok(());
     };
     let mounted = Mounted::new(places, &device)?;
-    let Ok((path, text)) = stick::read(mounted.directory()) else {
-        return Ok(());
-    };
-    if import::came_from(places, &text)
-        && let Ok(file) = ImportFile::read(&path, &text)
-        && file.has_secrets()
-    {
-        forget(&mounted, &path, &file.text)?;
+    finish_wiping(places, &mounted)?;
+    match wiped_text(places, mounted.directory()) {
+        Some((path, text)) => Ok(forget(places, &mounted, &path, &text)?),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-fn forget(mounted: &Mounted, path: &Path, text: &str) -> Result<(), StickError> {
+/// The file of a stick that is in force here with its secrets, and what is to be left of it.
+fn wiped_text(places: &Places, directory: &Path) -> Option<(PathBuf, String)> {
+    let (path, text) = stick::read(directory).ok()?;
+    let file = ImportFile::read(&path, &text).ok()?;
+    let ours = file.has_secrets() && import::came_from(places, &text);
+    ours.then_some((path, file.text))
+}
+
+/// Goes on where the power went.
+fn finish_wiping(places: &Places, mounted: &Mounted) -> Result<(), StickError> {
+    if !stick::is_half_wiped(mounted.directory()) {
+        return Ok(());
+    }
     mounted.writable()?;
-    stick::overwrite(path, text)
+    let text = in_force(places);
+    stick::finish_wiping(mounted.directory(), text.as_deref())?;
+    import::note_wiped(places).map_err(StickError::Write)
+}
+
+/// The configuration as an import leaves it: one file, without secrets.
+fn in_force(places: &Places) -> Option<String> {
+    let text = read_bounded(&places.config().join(MAIN), stick::LONGEST_FILE).ok()?;
+    String::from_utf8(text).ok()
+}
+
+fn forget(places: &Places, mounted: &Mounted, path: &Path, text: &str) -> Result<(), StickError> {
+    mounted.writable()?;
+    stick::wipe(path, text)?;
+    import::note_wiped(places).map_err(StickError::Write)
 }
 
 fn write(places: &Places, machine: &render::Machine) -> io::Result<()> {
@@ -407,6 +435,34 @@ mod tests {
                 .join("run/systemd/network/70-lazaret-old0.link")
                 .exists()
         );
+    }
+
+    #[test]
+    fn only_the_file_that_is_in_force_loses_its_secrets() {
+        let (_root, places) = site();
+        let stick = tempfile::tempdir().unwrap();
+        let path = stick.path().join("lazaret.toml");
+        let wiped = |text: &str| {
+            fs::write(&path, text).unwrap();
+            wiped_text(&places, stick.path())
+        };
+        assert_eq!(wiped(&full()), None, "nothing is in force");
+        import::import(&places, &path, &full()).unwrap();
+        assert!(import::leaves_secrets(&places));
+        let (_, left) = wiped(&full()).unwrap();
+        assert!(!left.contains("horse") && left.contains("nord-1"));
+        assert_eq!(in_force(&places), Some(left));
+        // Not yet imported: whoever wrote it may want it again.
+        let next = full().replace("correct horse", "battery staple");
+        assert_eq!(wiped(&next), None);
+        assert_eq!(wiped(BASE), None, "it has none");
+    }
+
+    #[test]
+    fn nobody_waits_for_the_stick_of_a_credential() {
+        let (_root, places) = site();
+        start(&places, Some(&full()));
+        assert!(places.provisioned() && !import::leaves_secrets(&places));
     }
 
     #[test]

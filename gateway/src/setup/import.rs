@@ -3,16 +3,14 @@
 //! In: a text. Out: a configuration in force, or why not; whenever the power goes, the old one or the new one is there.
 //! Knows nothing of where the text came from.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use lazaret_config::{Config, ConfigErrors, ImportFile, read_key};
 use rustix::fs::{CWD, RenameFlags};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::places::{MAIN, Places, read_bounded, sync_directory, write_new};
@@ -43,6 +41,15 @@ pub enum ImportError {
     /// No randomness for keys, or no hash.
     #[error("cannot make a {0}")]
     Random(&'static str),
+    /// A file that is to be kept is there, and cannot be: most of all no new key takes the place of one that devices know.
+    #[error("cannot keep {} of the configuration in force", .name.display())]
+    Kept {
+        /// Which.
+        name: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
     /// Another import is under way.
     #[error("another import is under way")]
     Busy,
@@ -99,13 +106,17 @@ pub fn import_in_steps(
         .map_err(|_| ImportError::Busy)?;
     finish_locked(places).map_err(failed("finish the last import"))?;
     let stage = Stage::new(&target)?;
-    let (public_key, key_made) = stage.fill(&target, &file, text)?;
+    let filled = stage.fill(&target, &file, text);
+    if filled.is_err() {
+        stage.remove();
+    }
+    let (public_key, key_made) = filled?;
     reached(Step::Staged)?;
     stage.check(&target, &file)?;
     reached(Step::Checked)?;
     stage.exchange(&target)?;
     reached(Step::Exchanged)?;
-    take_password(places).map_err(failed("keep the password"))?;
+    take_notes(places).map_err(failed("keep the password"))?;
     reached(Step::Password)?;
     finish_locked(places).map_err(failed("remove what was replaced"))?;
     Ok(Imported {
@@ -129,15 +140,45 @@ pub fn finish(places: &Places) -> io::Result<()> {
     finish_locked(places)
 }
 
-/// Whether the configuration in force came from exactly this file.
+/// Whether the configuration in force came from exactly this file with its secrets.
 #[must_use]
 pub fn came_from(places: &Places, text: &str) -> bool {
-    let noted = fs::read_to_string(places.config().join(ORIGIN));
-    noted.is_ok_and(|noted| noted == digest(text))
+    let noted = origin(places);
+    let hash = noted.lines().last().unwrap_or_default();
+    secret::verify(text.as_bytes(), hash)
+}
+
+/// Whether the file that the configuration came from may still be somewhere with its secrets.
+#[must_use]
+pub fn leaves_secrets(places: &Places) -> bool {
+    let noted = origin(places);
+    !noted.is_empty() && noted.lines().next() != Some(WIPED)
+}
+
+/// Notes that the secrets were taken from where the file was, or that nobody here can take them.
+///
+/// # Errors
+/// Those of the file system.
+pub fn note_wiped(places: &Places) -> io::Result<()> {
+    if !leaves_secrets(places) {
+        return Ok(());
+    }
+    let noted = format!("{WIPED}\n{}", origin(places));
+    own::replace(&origin_of(places), noted.as_bytes())
+}
+
+fn origin(places: &Places) -> String {
+    let noted = own::read(&origin_of(places), LONGEST_NOTE as u64).unwrap_or_default();
+    String::from_utf8(noted).unwrap_or_default()
+}
+
+/// Beside the hash of the password, and as hard to guess from: the file had the password in it.
+fn origin_of(places: &Places) -> PathBuf {
+    places.admin().with_file_name("imported")
 }
 
 fn finish_locked(places: &Places) -> io::Result<()> {
-    take_password(places)?;
+    take_notes(places)?;
     let stage = stage_of(&places.config());
     match fs::remove_dir_all(&stage) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -145,17 +186,21 @@ fn finish_locked(places: &Places) -> io::Result<()> {
     }
 }
 
-/// The new password lies in the new configuration until it is in its place, so that both come into force by one exchange.
-fn take_password(places: &Places) -> io::Result<()> {
-    let new = places.config().join(PASSWORD);
-    let hash = match read_bounded(&new, 1024) {
-        Ok(hash) => hash,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    own::replace(&places.admin(), &hash)?;
-    fs::remove_file(&new)?;
-    sync_directory(&places.config())
+/// The new password and the note of the origin lie in the new configuration until they are in their place,
+/// so that all come into force by one exchange.
+fn take_notes(places: &Places) -> io::Result<()> {
+    for (name, place) in [(PASSWORD, places.admin()), (ORIGIN, origin_of(places))] {
+        let new = places.config().join(name);
+        let note = match read_bounded(&new, LONGEST_NOTE) {
+            Ok(note) => note,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        own::replace(&place, &note)?;
+        fs::remove_file(&new)?;
+        sync_directory(&places.config())?;
+    }
+    Ok(())
 }
 
 /// The directory in which the new configuration is made.
@@ -185,10 +230,24 @@ impl Stage {
                 .and_then(|()| write_new(&path, contents, 0o600))
                 .map_err(failed("write the new configuration"))
         };
-        for name in &file.files {
-            // What is not there is said by the check, unless the file brings it.
-            if let Ok(contents) = read_bounded(&old.join(name), LONGEST_KEPT) {
-                write(name, &Zeroizing::new(contents))?;
+        let key = file.secrets.wireguard_private_key.as_ref();
+        let brings = |name: &Path| {
+            let in_files = (file.secrets.files.keys()).any(|brought| Path::new(brought) == name);
+            in_files || (key.is_some() && file.private_key_file.as_deref() == Some(name))
+        };
+        let mut there = BTreeSet::new();
+        for name in file.files.iter().filter(|name| !brings(name)) {
+            match read_bounded(&old.join(name), LONGEST_KEPT) {
+                Ok(contents) => {
+                    write(name, &Zeroizing::new(contents))?;
+                    there.insert(name);
+                }
+                // What is not there is said by the check.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(cause) => {
+                    let name = name.clone();
+                    return Err(ImportError::Kept { name, cause });
+                }
             }
         }
         for (name, contents) in &file.secrets.files {
@@ -196,9 +255,9 @@ impl Stage {
         }
         let mut made = false;
         if let Some(name) = &file.private_key_file {
-            if let Some(key) = &file.secrets.wireguard_private_key {
+            if let Some(key) = key {
                 write(name, secret::key_line(key.as_bytes()).as_bytes())?;
-            } else if !self.0.join(name).exists() {
+            } else if !there.contains(name) && !brings(name) {
                 let key = secret::private_key(random("key")?);
                 write(name, secret::key_line(&key).as_bytes())?;
                 made = true;
@@ -209,7 +268,11 @@ impl Stage {
             write(Path::new(PASSWORD), format!("{hash}\n").as_bytes())?;
         }
         write(Path::new(MAIN), file.text.as_bytes())?;
-        write(Path::new(ORIGIN), digest(whole).as_bytes())?;
+        let origin = match file.has_secrets() {
+            true => hashed(whole.as_bytes())?,
+            false => String::new(),
+        };
+        write(Path::new(ORIGIN), origin.as_bytes())?;
         sync_directory(&self.0).map_err(failed("write the new configuration"))?;
         let key = file
             .private_key_file
@@ -223,13 +286,17 @@ impl Stage {
         match daemon::check_sources(&self.0, vec![file.source.clone()]) {
             Ok(_) => Ok(()),
             Err(error) => {
-                let _ = fs::remove_dir_all(&self.0);
+                self.remove();
                 let shown = error.to_string();
                 let stage = self.0.display().to_string();
                 let shown = shown.replace(&stage, &target.display().to_string());
                 Err(ImportError::Refused(shown, error))
             }
         }
+    }
+
+    fn remove(&self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 
     fn exchange(&self, target: &Path) -> Result<(), ImportError> {
@@ -245,7 +312,7 @@ impl Stage {
     }
 }
 
-/// The hash of a new password.
+/// The hash of a password, or of a file that has one.
 ///
 /// # Errors
 /// When there is no randomness.
@@ -272,20 +339,20 @@ fn stage_of(target: &Path) -> PathBuf {
     target.with_file_name(format!(".{name}.new"))
 }
 
-fn digest(text: &str) -> String {
-    STANDARD.encode(Sha256::digest(text.as_bytes()))
-}
-
 fn failed(what: &'static str) -> impl Fn(io::Error) -> ImportError {
     move |cause| ImportError::Files { what, cause }
 }
 
-/// The digest of the file that a configuration came from.
+/// The hash of the file that a configuration came from, until it is in its place.
 const ORIGIN: &str = ".imported";
+/// The first line of that hash, once the file has no secrets any more.
+const WIPED: &str = "wiped";
 /// The hash of a new password until it is in its place.
 const PASSWORD: &str = ".admin";
 /// Longest file that is taken over. //= C7
 const LONGEST_KEPT: u64 = 64 << 10;
+/// Longest hash with what is noted of it. //= C7
+const LONGEST_NOTE: u64 = 1024;
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -356,13 +423,10 @@ pub(crate) mod tests {
         assert!(!text.contains("horse") && !text.contains(KEY) && !text.contains("secrets"));
         let files = files(&places);
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(
-            names,
-            [".imported", "lazaret.toml", "root.pem", "wireguard.key"]
-        );
-        assert_eq!(files[1].1, text);
-        assert_eq!(files[2].1, ROOT);
-        assert_eq!(files[3].1, format!("{KEY}\n"));
+        assert_eq!(names, ["lazaret.toml", "root.pem", "wireguard.key"]);
+        assert_eq!(files[0].1, text);
+        assert_eq!(files[1].1, ROOT);
+        assert_eq!(files[2].1, format!("{KEY}\n"));
         let hash = fs::read_to_string(places.admin()).unwrap();
         assert!(secret::verify(b"correct horse", &hash));
         assert!(came_from(&places, &full()) && !came_from(&places, BASE));
@@ -389,7 +453,7 @@ pub(crate) mod tests {
         fs::write(places.config().join("conf.d/x.toml"), "[role.x]\n").unwrap();
         take(&places, &BASE.replace("nord-1", "sud-1")).unwrap();
         let names: Vec<String> = files(&places).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, [".imported", "lazaret.toml", "wireguard.key"]);
+        assert_eq!(names, ["lazaret.toml", "wireguard.key"]);
         assert!(
             places.admin().exists(),
             "the password outlives a configuration without one"
@@ -428,6 +492,89 @@ pub(crate) mod tests {
             assert!(!error.contains(".new"), "{error}");
             assert_eq!(files(&places), before);
             nothing_else(&places);
+        }
+    }
+
+    #[test]
+    fn only_a_key_that_is_not_there_is_made_anew() {
+        let (_root, places) = site();
+        assert!(take(&places, BASE).unwrap().key_made);
+        let key = places.config().join("wireguard.key");
+        let kept = take(&places, BASE).unwrap();
+        assert!(!kept.key_made && kept.public_key.is_some());
+        let good = fs::read(&key).unwrap();
+        let odd: [&dyn Fn(); 3] = [
+            &|| fs::create_dir(&key).unwrap(),
+            &|| std::os::unix::fs::symlink("elsewhere", &key).unwrap(),
+            &|| fs::write(&key, [b'A'; 70_000]).unwrap(),
+        ];
+        for (number, make) in odd.into_iter().enumerate() {
+            if key.symlink_metadata().unwrap().is_dir() {
+                fs::remove_dir(&key).unwrap();
+            } else {
+                fs::remove_file(&key).unwrap();
+            }
+            make();
+            let before = fs::symlink_metadata(&key).unwrap();
+            let error = take(&places, BASE).unwrap_err();
+            assert!(
+                matches!(error, ImportError::Kept { .. }),
+                "{number} {error}"
+            );
+            assert_eq!(
+                error.to_string(),
+                "cannot keep wireguard.key of the configuration in force"
+            );
+            let after = fs::symlink_metadata(&key).unwrap();
+            assert_eq!(
+                (before.len(), before.file_type()),
+                (after.len(), after.file_type())
+            );
+            nothing_else(&places);
+        }
+        // Who brings a key needs no old one, and an old one that is no key is an error of the check.
+        assert!(!take(&places, &full()).unwrap().key_made);
+        fs::write(&key, "no key\n").unwrap();
+        let refused = take(&places, BASE).unwrap_err();
+        assert!(matches!(refused, ImportError::Refused(..)), "{refused}");
+        fs::write(&key, good).unwrap();
+        assert!(!take(&places, BASE).unwrap().key_made);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_file_is_a_salted_hash() {
+        let (_root, places) = site();
+        take(&places, &full()).unwrap();
+        let noted = fs::read_to_string(origin_of(&places)).unwrap();
+        assert!(
+            noted.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{noted}"
+        );
+        let mode = fs::metadata(origin_of(&places)).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+        assert!(came_from(&places, &full()) && leaves_secrets(&places));
+        assert!(!came_from(
+            &places,
+            &full().replace("correct horse", "battery staple")
+        ));
+        take(&places, &full()).unwrap();
+        let again = fs::read_to_string(origin_of(&places)).unwrap();
+        assert_ne!(noted, again, "each has a salt of its own");
+        note_wiped(&places).unwrap();
+        note_wiped(&places).unwrap();
+        assert!(came_from(&places, &full()) && !leaves_secrets(&places));
+        // A file without secrets leaves none, and nothing can be wiped for it.
+        take(&places, BASE).unwrap();
+        assert!(!came_from(&places, BASE) && !came_from(&places, &full()));
+        assert!(!leaves_secrets(&places));
+        for bad in [
+            &[b'x'; 2000][..],
+            b"\xff",
+            b"wiped",
+            b"$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHRzYWx0$AAAA",
+        ] {
+            fs::write(origin_of(&places), bad).unwrap();
+            assert!(!came_from(&places, &full()));
         }
     }
 

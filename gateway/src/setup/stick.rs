@@ -8,9 +8,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags};
+use zeroize::Zeroizing;
 
 use super::label::{self, LABEL};
-use super::places::{MAIN, Places, read_bounded};
+use super::places::{MAIN, Places, read_bounded, sync_directory};
 
 /// Why a stick is not read.
 #[derive(Debug, thiserror::Error)]
@@ -168,23 +169,68 @@ pub fn read(directory: &Path) -> Result<(PathBuf, String), StickError> {
     Ok((path, text))
 }
 
-/// Writes a file over itself, so that what was in it is gone from where it was: first spaces, then the new text.
+/// Takes what is in a file from where it is, and leaves a text under its name.
+///
+/// The file gets another name first, by which [`finish_wiping`] knows it: whenever the power goes, the next start goes on.
 /// A stick may still keep old blocks where only its maker can read them.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn overwrite(path: &Path, text: &str) -> Result<(), StickError> {
-    let write = || {
-        let mut file = File::options().write(true).open(path)?;
-        let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
-        file.write_all(&vec![b' '; length])?;
-        file.sync_all()?;
-        file.rewind()?;
-        file.write_all(text.as_bytes())?;
-        file.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
-        file.sync_all()
-    };
-    write().map_err(StickError::Write)
+pub fn wipe(path: &Path, text: &str) -> Result<(), StickError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    finish_wiping(directory, Some(text))?;
+    let wiping = directory.join(WIPING);
+    fs::rename(path, &wiping)
+        .and_then(|()| sync_directory(directory))
+        .map_err(StickError::Write)?;
+    overwrite(&wiping, text).map_err(StickError::Write)?;
+    fs::rename(&wiping, path)
+        .and_then(|()| sync_directory(directory))
+        .map_err(StickError::Write)
+}
+
+/// Whether a stick has a file whose secrets were being taken when the power went.
+#[must_use]
+pub fn is_half_wiped(directory: &Path) -> bool {
+    directory.join(WIPING).symlink_metadata().is_ok()
+}
+
+/// Ends what [`wipe`] began: the file that it left gets the text, or goes if there is none or another has its name by now.
+///
+/// # Errors
+/// Those of the file system.
+pub fn finish_wiping(directory: &Path, text: Option<&str>) -> Result<(), StickError> {
+    let wiping = directory.join(WIPING);
+    // Longer than what is imported: it is not ours.
+    match read_bounded(&wiping, LONGEST_FILE) {
+        Ok(old) => drop(Zeroizing::new(old)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => {
+            let file = WIPING.to_owned();
+            return Err(StickError::Read { file, cause });
+        }
+    }
+    let main = directory.join(MAIN);
+    let text = text.filter(|_| !main.exists());
+    overwrite(&wiping, text.unwrap_or_default())
+        .and_then(|()| match text {
+            Some(_) => fs::rename(&wiping, &main),
+            None => fs::remove_file(&wiping),
+        })
+        .and_then(|()| sync_directory(directory))
+        .map_err(StickError::Write)
+}
+
+/// Writes a file over itself where it lies: first spaces, then the new text.
+fn overwrite(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+    file.write_all(&vec![b' '; length])?;
+    file.sync_all()?;
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
+    file.sync_all()
 }
 
 fn flags(writable: bool) -> MountFlags {
@@ -200,6 +246,8 @@ fn flags(writable: bool) -> MountFlags {
 const OPTIONS: &std::ffi::CStr = c"umask=077,errors=remount-ro";
 /// Where a stick is mounted.
 const MOUNT_POINT: &str = "/run/lazaret-setup/stick";
+/// What a file is called while its secrets are taken from it.
+const WIPING: &str = "lazaret.wipe";
 /// Longest configuration in bytes. //= C7
 pub const LONGEST_FILE: u64 = 1 << 20;
 /// Longest entry of udev's database in bytes. //= C7
@@ -268,14 +316,66 @@ mod tests {
     }
 
     #[test]
-    fn overwrites_in_place() {
+    fn wipes_in_place_and_leaves_the_text_under_the_name() {
+        for name in ["lazaret.toml", "LAZARET.TOML"] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(name);
+            let blocks = dir.path().join("the same blocks");
+            fs::write(&path, "secret ".repeat(10_000)).unwrap();
+            fs::hard_link(&path, &blocks).unwrap();
+            wipe(&path, "schema = 1\n").unwrap();
+            assert_eq!(fs::read_to_string(&blocks).unwrap(), "schema = 1\n");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "schema = 1\n");
+            assert!(!is_half_wiped(dir.path()));
+        }
+    }
+
+    /// What lies on the stick whenever the power may go, and that it ends without secrets in the old blocks.
+    #[test]
+    fn what_was_half_wiped_is_wiped_by_the_next_start() {
+        let secret = "secret ".repeat(10_000);
+        let half = format!("{}{}", " ".repeat(30_000), &secret[30_000..]);
+        let spaces = " ".repeat(70_000);
+        let written = format!("schema = 1\n{}", &spaces[11..]);
+        for left in [secret.as_str(), &half, &spaces, &written, "schema = 1\n"] {
+            for (text, other) in [
+                (Some("schema = 1\n"), None),
+                (None, None),
+                (None, Some("x")),
+            ] {
+                let dir = tempfile::tempdir().unwrap();
+                let (main, wiping) = (dir.path().join(MAIN), dir.path().join(WIPING));
+                let blocks = dir.path().join("the same blocks");
+                fs::write(&wiping, left).unwrap();
+                fs::hard_link(&wiping, &blocks).unwrap();
+                if let Some(other) = other {
+                    fs::write(&main, other).unwrap();
+                }
+                assert!(is_half_wiped(dir.path()));
+                finish_wiping(dir.path(), text).unwrap();
+                assert!(!is_half_wiped(dir.path()));
+                let left = fs::read_to_string(&blocks).unwrap();
+                assert_eq!(left, text.unwrap_or_default());
+                assert_eq!(fs::read_to_string(&main).ok().as_deref(), text.or(other));
+                finish_wiping(dir.path(), text).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_wiped() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lazaret.toml");
-        let link = dir.path().join("other name");
-        fs::write(&path, "secret ".repeat(10_000)).unwrap();
-        fs::hard_link(&path, &link).unwrap();
-        overwrite(&path, "schema = 1\n").unwrap();
-        assert_eq!(fs::read_to_string(&link).unwrap(), "schema = 1\n");
+        let wiping = dir.path().join(WIPING);
+        let long = vec![b'x'; usize::try_from(LONGEST_FILE).unwrap() + 1];
+        fs::write(&wiping, &long).unwrap();
+        assert!(finish_wiping(dir.path(), None).is_err());
+        assert_eq!(fs::read(&wiping).unwrap(), long);
+        fs::remove_file(&wiping).unwrap();
+        let target = dir.path().join("target");
+        fs::write(&target, "kept").unwrap();
+        std::os::unix::fs::symlink(&target, &wiping).unwrap();
+        assert!(finish_wiping(dir.path(), None).is_err());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
     }
 
     #[test]
