@@ -3,21 +3,36 @@
 //! In: `[appliance]`. Out: rules of the table for exactly that, never towards the tunnel.
 //! Pure. On a server there is no such table: what that machine needs beside the gateway is not allowed here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use ipnet::{IpNet, Ipv6Net};
 use lazaret_config::{Addressing, Appliance, TimeServer, Transport};
 
 use crate::segment::table::{Rule, State, Term};
 
-/// One kind of question to one server, or to any where its address is not known beforehand.
+/// One kind of question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Errand {
-    to: Option<IpAddr>,
-    transport: Transport,
-    /// Where the server listens.
-    port: u16,
-    /// Where the answer goes, and the only port that asks; `None`: any, and only answers come in.
-    from: Option<u16>,
+pub(super) enum Errand {
+    /// To one server, or to any where its address is not known beforehand; only answers come in.
+    Server {
+        /// Its address.
+        to: Option<IpAddr>,
+        transport: Transport,
+        /// Where it listens.
+        port: u16,
+    },
+    /// For the addresses of an interface. An offer comes from a server that was asked by broadcast or multicast:
+    /// it answers no known connection, so that interface and both ports are all there is to know it by.
+    Lease { interface: String, version: Version },
+}
+
+/// Of the protocol by which addresses are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// DHCP, RFC 2131 section 4.1.
+    V4,
+    /// DHCPv6, RFC 8415 section 7: between link-local addresses.
+    V6,
 }
 
 /// Everything that `[appliance]` makes necessary.
@@ -27,19 +42,20 @@ pub(super) fn of(appliance: Option<&Appliance>) -> Vec<Errand> {
     };
     let mut errands = Vec::new();
     let mut ask = |to, transport, port| {
-        let errand = Errand {
+        let errand = Errand::Server {
             to,
             transport,
             port,
-            from: None,
         };
         if !errands.contains(&errand) {
             errands.push(errand);
         }
     };
-    let dhcp = (appliance.interfaces.values())
-        .any(|interface| matches!(interface.addressing, Addressing::Dhcp));
-    let told = |written: bool| (dhcp && !written).then_some(None);
+    let leased: Vec<&String> = (appliance.interfaces.iter())
+        .filter(|(_, interface)| matches!(interface.addressing, Addressing::Dhcp))
+        .map(|(name, _)| name)
+        .collect();
+    let told = |written: bool| (!leased.is_empty() && !written).then_some(None);
     let names = appliance.dns.iter().copied().map(Some);
     for server in names.chain(told(!appliance.dns.is_empty())) {
         ask(server, Transport::Udp, DNS);
@@ -55,13 +71,11 @@ pub(super) fn of(appliance: Option<&Appliance>) -> Vec<Errand> {
     if let Some((host, port)) = appliance.update.as_ref().and_then(|update| at(&update.url)) {
         ask(host, Transport::Tcp, port);
     }
-    if dhcp {
-        errands.push(Errand {
-            to: None,
-            transport: Transport::Udp,
-            port: DHCP_SERVER,
-            from: Some(DHCP_CLIENT),
-        });
+    for interface in leased {
+        for version in [Version::V4, Version::V6] {
+            let interface = interface.clone();
+            errands.push(Errand::Lease { interface, version });
+        }
     }
     errands
 }
@@ -70,9 +84,22 @@ impl Errand {
     /// Lets the question out.
     pub(super) fn asks(&self, tunnel: &str) -> Rule {
         let mut terms = vec![Term::NotTowards(tunnel.to_owned())];
-        terms.extend(self.to.map(Term::Destination));
-        terms.extend(self.from.map(|port| Term::SourcePort(self.transport, port)));
-        terms.push(Term::Port(self.transport, self.port));
+        match self {
+            Self::Server {
+                to,
+                transport,
+                port,
+            } => {
+                terms.extend(to.map(Term::Destination));
+                terms.push(Term::Port(*transport, *port));
+            }
+            Self::Lease { interface, version } => {
+                terms.push(Term::Towards(interface.clone()));
+                terms.extend(version.relays_and_servers());
+                terms.push(Term::SourcePort(Transport::Udp, version.client()));
+                terms.push(Term::Port(Transport::Udp, version.server()));
+            }
+        }
         terms.push(Term::Accept);
         Rule(terms)
     }
@@ -80,15 +107,59 @@ impl Errand {
     /// Lets the answer in.
     pub(super) fn hears(&self, tunnel: &str) -> Rule {
         let mut terms = vec![Term::NotFrom(tunnel.to_owned())];
-        terms.extend(self.to.map(Term::Source));
-        terms.push(Term::SourcePort(self.transport, self.port));
-        // An offer of DHCP comes from a server that was asked by broadcast: it answers no known connection.
-        terms.push(match self.from {
-            Some(port) => Term::Port(self.transport, port),
-            None => Term::State(State::EstablishedRelated),
-        });
+        match self {
+            Self::Server {
+                to,
+                transport,
+                port,
+            } => {
+                terms.extend(to.map(Term::Source));
+                terms.push(Term::SourcePort(*transport, *port));
+                terms.push(Term::State(State::EstablishedRelated));
+            }
+            Self::Lease { interface, version } => {
+                terms.push(Term::From(interface.clone()));
+                terms.extend(version.neighbour());
+                terms.push(Term::SourcePort(Transport::Udp, version.server()));
+                terms.push(Term::Port(Transport::Udp, version.client()));
+            }
+        }
         terms.push(Term::Accept);
         Rule(terms)
+    }
+}
+
+impl Version {
+    /// Where the client listens.
+    fn client(self) -> u16 {
+        match self {
+            Self::V4 => 68,
+            Self::V6 => 546,
+        }
+    }
+
+    /// Where the server listens.
+    fn server(self) -> u16 {
+        match self {
+            Self::V4 => 67,
+            Self::V6 => 547,
+        }
+    }
+
+    /// Whom the client asks, where that is one group.
+    fn relays_and_servers(self) -> Option<Term> {
+        match self {
+            Self::V4 => None,
+            Self::V6 => Some(Term::Destination(RELAYS_AND_SERVERS.into())),
+        }
+    }
+
+    /// Who answers, where that is known.
+    fn neighbour(self) -> Option<Term> {
+        match self {
+            Self::V4 => None,
+            Self::V6 => Some(Term::SourceNet(IpNet::V6(LINK_LOCAL))),
+        }
     }
 }
 
@@ -109,11 +180,13 @@ fn at(url: &str) -> Option<(Option<IpAddr>, u16)> {
 }
 
 const DNS: u16 = 53;
-const DHCP_SERVER: u16 = 67;
-const DHCP_CLIENT: u16 = 68;
 const HTTP: u16 = 80;
 const NTP: u16 = 123;
 const HTTPS: u16 = 443;
+/// All_DHCP_Relay_Agents_and_Servers, RFC 8415 section 7.1.
+const RELAYS_AND_SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
+/// Link-local addresses, RFC 4291 section 2.4.
+const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 
 #[cfg(test)]
 mod tests {
@@ -139,11 +212,10 @@ mod tests {
 
     #[test]
     fn a_question_goes_out_and_only_its_answer_comes_in() {
-        let update = Errand {
+        let update = Errand::Server {
             to: Some([10, 20, 2, 10].into()),
             transport: Transport::Tcp,
             port: 8443,
-            from: None,
         };
         let Rule(asks) = update.asks("lz-wg");
         assert_eq!(
@@ -158,6 +230,31 @@ mod tests {
         let Rule(hears) = update.hears("lz-wg");
         assert!(hears.contains(&Term::Source([10, 20, 2, 10].into())));
         assert!(hears.contains(&Term::State(State::EstablishedRelated)));
+    }
+
+    /// The rules of a configuration, one a line.
+    fn rules(interfaces: &str) -> String {
+        let appliance = crate::segment::fixture::appliance(interfaces);
+        let errands = of(appliance.as_ref());
+        let out = errands
+            .iter()
+            .map(|errand| format!("out {}\n", errand.asks("lz0")));
+        let into = errands
+            .iter()
+            .map(|errand| format!("in {}\n", errand.hears("lz0")));
+        out.chain(into).collect()
+    }
+
+    #[test]
+    fn addresses_are_asked_for_where_they_are_leased() {
+        let leased = rules(
+            "dns = [\"10.20.0.2\"]\nntp = [\"10.20.0.1\"]\n[appliance.interface.wan0]\ndhcp = true\n[appliance.interface.lan0]\naddresses = [\"10.20.0.9/24\"]\n",
+        );
+        insta::assert_snapshot!(leased);
+        let written = rules(
+            "dns = [\"10.20.0.2\"]\nntp = [\"10.20.0.1\"]\n[appliance.interface.wan0]\naddresses = [\"192.0.2.9/24\"]\n[appliance.interface.lan0]\naddresses = [\"10.20.0.9/24\"]\n",
+        );
+        insta::assert_snapshot!(written);
     }
 
     #[test]

@@ -24,6 +24,21 @@ pub(crate) fn empty(mode: HospitalMode) -> Config {
     config
 }
 
+/// What a table `[appliance]` with this in it says.
+pub(crate) fn appliance(text: &str) -> Option<lazaret_config::Appliance> {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("wireguard.key");
+    std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=\n").unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&key, owner_only).unwrap();
+    let source = Source {
+        path: "lazaret.toml".into(),
+        text: format!("{EMPTY}[appliance]\n{text}"),
+    };
+    let config = Config::from_sources(directory.path(), &[source]).unwrap();
+    config.appliance
+}
+
 const EMPTY: &str = r#"
 schema = 1
 [gateway]

@@ -1,5 +1,9 @@
 //! What a line at the prompt means. Pure.
 
+use clap::CommandFactory;
+
+use crate::cli::Cli;
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -95,13 +99,25 @@ pub(super) fn read(line: &str) -> Word {
 }
 
 fn command(words: &[&str]) -> Word {
-    let first = words.iter().find(|word| !word.starts_with('-'));
-    match first {
-        Some(first) if ELSEWHERE.contains(first) => {
-            Word::Wrong(format!("`{first}` is not for the console"))
+    match resolved(words) {
+        Some(name) if ELSEWHERE.contains(&name.as_str()) => {
+            Word::Wrong(format!("`{name}` is not for the console"))
         }
         Some(_) | None => Word::Command(words.iter().map(|word| (*word).to_owned()).collect()),
     }
+}
+
+/// The subcommand that a line means, by the parser that will read it: options may stand before, with values of their own.
+fn resolved(words: &[&str]) -> Option<String> {
+    let line = || std::iter::once("lazaret").chain(words.iter().copied());
+    let strict = Cli::command().try_get_matches_from(line());
+    // What is no right line is named all the same, if it can be.
+    let matches = strict.or_else(|_| {
+        Cli::command()
+            .ignore_errors(true)
+            .try_get_matches_from(line())
+    });
+    matches.ok()?.subcommand_name().map(str::to_owned)
 }
 
 fn takes_nothing(word: &str) -> bool {
@@ -174,6 +190,66 @@ mod tests {
             assert_eq!(split(line), Ok(list(&words)), "{line}");
         }
         assert!(split("a 'b").is_err() && split("a\u{1b}[2J").is_err());
+    }
+
+    /// Wherever it stands, and whatever stands before it: what would run is what is looked at.
+    #[test]
+    fn what_is_not_for_the_console_is_found_everywhere() {
+        for (name, rest) in [
+            ("run", ""),
+            ("console", " --login"),
+            ("completion", " bash"),
+            ("worker", " --fd 3"),
+            ("worker", ""),
+        ] {
+            for line in [
+                "NAME REST",
+                "--json NAME REST",
+                "--config /x NAME REST",
+                "--config=/x NAME REST",
+                "--config=/x --json NAME REST",
+                "--config status NAME REST",
+                "--config NAME NAME REST",
+                "NAME REST --json",
+                "NAME --config status REST",
+                "NAME REST status",
+                "NAME --no-such-option",
+                "lazaret --config /x NAME REST",
+                "\"NAME\" REST",
+            ] {
+                let line = line.replace("NAME", name).replace(" REST", rest);
+                let told = format!("`{name}` is not for the console");
+                assert_eq!(read(&line), Word::Wrong(told), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_it_is_run() {
+        for line in [
+            "status",
+            "--config run status",
+            "--config=run status",
+            "--json status",
+            "explain run console",
+            "device show worker",
+            "--help",
+            "-h run",
+            "-- run",
+        ] {
+            let Word::Command(words) = read(line) else {
+                panic!("{line}");
+            };
+            let all = std::iter::once("lazaret").chain(words.iter().map(String::as_str));
+            let runs = Cli::command().try_get_matches_from(all);
+            let name = runs
+                .ok()
+                .and_then(|runs| runs.subcommand_name().map(str::to_owned));
+            assert!(
+                name.is_none_or(|name| !ELSEWHERE.contains(&name.as_str())),
+                "{line}"
+            );
+        }
     }
 
     #[test]
