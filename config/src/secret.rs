@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use base64::Engine;
@@ -28,7 +28,7 @@ pub enum KeyFileError {
     /// A directory, socket, pipe or device.
     #[error("the key file is not a regular file")]
     NotRegular,
-    /// Others may read or write it.
+    /// Others may read or write it; the group may read what is root's.
     #[error("others may read or write the key file (mode {mode:04o})")]
     Exposed {
         /// Its permission bits.
@@ -39,7 +39,7 @@ pub enum KeyFileError {
     NotAKey,
 }
 
-/// Reads a key file: regular, for its owner only, one line of base64 with 32 bytes.
+/// Reads a key file: regular, for its owner only (or root's, for a group to read), one line of base64 with 32 bytes.
 ///
 /// # Errors
 /// When the file is anything else; the text never has anything of the contents.
@@ -57,7 +57,7 @@ pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
         return Err(KeyFileError::NotRegular);
     }
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if is_exposed(mode, metadata.uid()) {
         return Err(KeyFileError::Exposed { mode });
     }
     let mut text = [0; LONGEST];
@@ -72,6 +72,12 @@ pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     let key = decode(text.get(..length).unwrap_or_default().trim_ascii());
     wipe(&mut text);
     key
+}
+
+/// A key that root gave to the group of the gateway can be read by it, and not be changed.
+fn is_exposed(mode: u32, owner: u32) -> bool {
+    let allowed = if owner == 0 { 0o740 } else { 0o700 };
+    mode & 0o777 & !allowed != 0
 }
 
 /// The key of a line of base64.
@@ -181,10 +187,29 @@ mod tests {
 
     #[test]
     fn refuses_what_others_may_read() {
-        for mode in [0o640, 0o604, 0o620, 0o602, 0o601] {
+        for mode in [0o644, 0o604, 0o620, 0o602, 0o601, 0o660] {
             let (_dir, path) = file(TEXT, mode);
             let error = read_key(&path).unwrap_err();
             assert!(matches!(error, KeyFileError::Exposed { .. }), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_group_reads_what_is_roots_and_nothing_else() {
+        for (mode, owner, exposed) in [
+            (0o600, 0, false),
+            (0o600, 770, false),
+            (0o400, 770, false),
+            (0o640, 0, false),
+            (0o440, 0, false),
+            (0o640, 770, true),
+            (0o440, 770, true),
+            (0o660, 0, true),
+            (0o650, 0, true),
+            (0o644, 0, true),
+            (0o641, 0, true),
+        ] {
+            assert_eq!(is_exposed(mode, owner), exposed, "{mode:o} {owner}");
         }
     }
 

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::{CliError, Exit};
 use crate::daemon::SystemClock;
 use crate::setup::{
-    self, BootError, ImportError, Imported, Places, Report, boot, import, places, stick,
+    self, BootError, ImportError, Imported, Places, Report, boot, import, origin, places, stick,
 };
 
 /// Subcommands of `setup`.
@@ -161,7 +161,7 @@ fn from_file(places: &Places, path: &Path) -> Result<Imported, CliError> {
     let text = String::from_utf8(bytes)?;
     let imported = import(places, path, &text).map_err(refused)?;
     // Whoever keeps the file keeps its secrets.
-    import::note_wiped(places)?;
+    origin::note_wiped(places)?;
     Ok(imported)
 }
 

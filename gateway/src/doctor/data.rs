@@ -73,14 +73,17 @@ fn key(facts: &Facts) -> Item {
         Seen::Unreadable(why) => Seen::Unreadable(why),
     };
     let (verdict, found) = match (sealed(facts), tpm) {
-        (Seen::Known(true), _) => (Verdict::Ok, "sealed to the TPM"),
+        (Seen::Known(true), _) => (
+            Verdict::Ok,
+            "sealed to the TPM: it opens in this machine, with the recovery key elsewhere",
+        ),
         (Seen::Known(false), Seen::Known(true)) => (
             Verdict::Bad,
-            "there is a TPM 2.0, and the key is not sealed to it",
+            "there is a TPM 2.0, and the key is not sealed to it: it lies on the boot partition",
         ),
         (Seen::Known(false), Seen::Known(false)) => (
             Verdict::Warn,
-            "this machine has no TPM 2.0: who has the disk and the recovery key can read it",
+            "this machine has no TPM 2.0: the key lies on its boot partition, and whoever has the disk can read the data",
         ),
         (Seen::Absent, _) => (
             Verdict::Bad,

@@ -60,14 +60,16 @@ pub struct Owned {
     pub mode: u32,
     /// Who owns it.
     pub user: u32,
+    /// Whose group it belongs to.
+    pub group: u32,
 }
 
 /// What a file is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// A private key, a password's hash, the journal: for its owner only.
+    /// A private key, a password's hash, the journal: root's or the gateway's, and for nobody else to read.
     Secret,
-    /// Decides what the gateway does: nobody else may write it.
+    /// Decides what the gateway does: root's, so that the gateway itself cannot write it.
     Deciding,
 }
 

@@ -13,16 +13,14 @@ pub(super) fn judge(facts: &Facts, items: &mut Vec<Item>) {
 }
 
 fn owned(facts: &Facts, role: Role) -> Item {
-    let (id, right, forbidden) = match role {
+    let (id, right) = match role {
         Role::Secret => (
             "files.secrets",
-            "keys, hashes and journal are root's, and for nobody else to read",
-            0o077,
+            "keys, hashes and journal are root's or the gateway's, and for nobody else to read",
         ),
         Role::Deciding => (
             "files.configuration",
             "configuration is root's, and for nobody else to write",
-            0o022,
         ),
     };
     let files = match facts.owned.as_ref() {
@@ -33,12 +31,22 @@ fn owned(facts: &Facts, role: Role) -> Item {
         }
         Seen::Unreadable(why) => return Item::new(id, Verdict::Unknown, &why, right),
     };
-    let wrong = |file: &&Owned| file.mode & forbidden != 0 || file.user != 0;
+    let account = account(facts);
+    let wrong = |file: &&Owned| !is_right(file, account);
     let exposed: Vec<String> = files
         .clone()
         .filter(wrong)
         .take(SHOWN)
-        .map(|file| format!("{} (mode {:04o}, user {})", file.path, file.mode, file.user))
+        .map(|file| {
+            let Owned {
+                path,
+                mode,
+                user,
+                group,
+                ..
+            } = file;
+            format!("{path} (mode {mode:04o}, user {user}, group {group})")
+        })
         .collect();
     let (verdict, found) = match (files.count(), exposed.as_slice()) {
         (0, _) => (Verdict::Unknown, "none found".to_owned()),
@@ -46,6 +54,33 @@ fn owned(facts: &Facts, role: Role) -> Item {
         (_, exposed) => (Verdict::Bad, exposed.join("; ")),
     };
     Item::new(id, verdict, &found, right)
+}
+
+/// The configuration and its keys are root's, for the gateway's group to read; its state and the journal are its own.
+fn is_right(file: &Owned, account: Option<(u32, u32)>) -> bool {
+    let others = file.mode & 0o007 != 0;
+    let group_reads = file.mode & 0o040 != 0;
+    let group_writes = file.mode & 0o020 != 0;
+    let roots = file.user == 0;
+    let gateways = account.is_some_and(|(user, _)| file.user == user);
+    let group = account.is_some_and(|(_, group)| file.group == group);
+    match file.role {
+        Role::Secret if roots => !others && !group_writes && (!group_reads || group),
+        Role::Secret => gateways && file.mode & 0o077 == 0,
+        Role::Deciding => roots && file.mode & 0o022 == 0,
+    }
+}
+
+/// User and group of the gateway, if it has an account here.
+fn account(facts: &Facts) -> Option<(u32, u32)> {
+    let Seen::Known(text) = facts.text(PASSWD) else {
+        return None;
+    };
+    let line = text
+        .lines()
+        .find(|line| column(line, 0) == Some("lazaret"))?;
+    let number = |at| column(line, at)?.parse().ok();
+    Some((number(2)?, number(3)?))
 }
 
 fn console(facts: &Facts) -> Item {

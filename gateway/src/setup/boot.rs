@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::import::{self, ImportError, Imported};
 use super::places::{MAIN, Places, read_bounded, replace};
 use super::stick::{self, Mounted, StickError};
-use super::{clock, render};
+use super::{clock, origin, render};
 use crate::flow::Clock;
 
 /// How the machine was set up at its last start.
@@ -167,7 +167,7 @@ fn first(places: &Places, credentials: Option<&OsStr>) -> Result<Option<FromSour
                 .map_err(BootError::Credential)?;
             let imported = import::import(places, Path::new(CREDENTIAL), &text)?;
             // It is the host's, and stays with it.
-            import::note_wiped(places).map_err(BootError::Credential)?;
+            origin::note_wiped(places).map_err(BootError::Credential)?;
             return Ok(Some((CREDENTIAL.to_owned(), imported, None)));
         }
     }
@@ -194,7 +194,7 @@ fn wait_for_stick(places: &Places) -> Result<bool, StickError> {
 /// A stick from which the configuration came keeps no secrets, also when the power went before they were taken, or while.
 fn forget_secrets(places: &Places) -> Result<(), BootError> {
     // Known to be somewhere: then it is waited for, as by the first start.
-    if import::leaves_secrets(places) && !wait_for_stick(places).unwrap_or(false) {
+    if origin::leaves_secrets(places) && !wait_for_stick(places).unwrap_or(false) {
         return Ok(());
     }
     let Ok(Some(device)) = stick::find(places) else {
@@ -212,7 +212,7 @@ fn forget_secrets(places: &Places) -> Result<(), BootError> {
 fn wiped_text(places: &Places, directory: &Path) -> Option<(PathBuf, String)> {
     let (path, text) = stick::read(directory).ok()?;
     let file = ImportFile::read(&path, &text).ok()?;
-    let ours = file.has_secrets() && import::came_from(places, &text);
+    let ours = file.has_secrets() && origin::came_from(places, &text);
     ours.then_some((path, file.text))
 }
 
@@ -224,7 +224,7 @@ fn finish_wiping(places: &Places, mounted: &Mounted) -> Result<(), StickError> {
     mounted.writable()?;
     let text = in_force(places);
     stick::finish_wiping(mounted.directory(), text.as_deref())?;
-    import::note_wiped(places).map_err(StickError::Write)
+    origin::note_wiped(places).map_err(StickError::Write)
 }
 
 /// The configuration as an import leaves it: one file, without secrets.
@@ -236,7 +236,7 @@ fn in_force(places: &Places) -> Option<String> {
 fn forget(places: &Places, mounted: &Mounted, path: &Path, text: &str) -> Result<(), StickError> {
     mounted.writable()?;
     stick::wipe(path, text)?;
-    import::note_wiped(places).map_err(StickError::Write)
+    origin::note_wiped(places).map_err(StickError::Write)
 }
 
 fn write(places: &Places, machine: &render::Machine) -> io::Result<()> {
@@ -448,7 +448,7 @@ mod tests {
         };
         assert_eq!(wiped(&full()), None, "nothing is in force");
         import::import(&places, &path, &full()).unwrap();
-        assert!(import::leaves_secrets(&places));
+        assert!(origin::leaves_secrets(&places));
         let (_, left) = wiped(&full()).unwrap();
         assert!(!left.contains("horse") && left.contains("nord-1"));
         assert_eq!(in_force(&places), Some(left));
@@ -462,7 +462,7 @@ mod tests {
     fn nobody_waits_for_the_stick_of_a_credential() {
         let (_root, places) = site();
         start(&places, Some(&full()));
-        assert!(places.provisioned() && !import::leaves_secrets(&places));
+        assert!(places.provisioned() && !origin::leaves_secrets(&places));
     }
 
     #[test]

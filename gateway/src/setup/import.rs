@@ -14,7 +14,7 @@ use rustix::fs::{CWD, RenameFlags};
 use zeroize::Zeroizing;
 
 use super::places::{MAIN, Places, read_bounded, sync_directory, write_new};
-use super::secret;
+use super::{origin, secret};
 use crate::daemon::{self, ReloadError};
 use crate::own;
 
@@ -140,43 +140,6 @@ pub fn finish(places: &Places) -> io::Result<()> {
     finish_locked(places)
 }
 
-/// Whether the configuration in force came from exactly this file with its secrets.
-#[must_use]
-pub fn came_from(places: &Places, text: &str) -> bool {
-    let noted = origin(places);
-    let hash = noted.lines().last().unwrap_or_default();
-    secret::verify(text.as_bytes(), hash)
-}
-
-/// Whether the file that the configuration came from may still be somewhere with its secrets.
-#[must_use]
-pub fn leaves_secrets(places: &Places) -> bool {
-    let noted = origin(places);
-    !noted.is_empty() && noted.lines().next() != Some(WIPED)
-}
-
-/// Notes that the secrets were taken from where the file was, or that nobody here can take them.
-///
-/// # Errors
-/// Those of the file system.
-pub fn note_wiped(places: &Places) -> io::Result<()> {
-    if !leaves_secrets(places) {
-        return Ok(());
-    }
-    let noted = format!("{WIPED}\n{}", origin(places));
-    own::replace(&origin_of(places), noted.as_bytes())
-}
-
-fn origin(places: &Places) -> String {
-    let noted = own::read(&origin_of(places), LONGEST_NOTE as u64).unwrap_or_default();
-    String::from_utf8(noted).unwrap_or_default()
-}
-
-/// Beside the hash of the password, and as hard to guess from: the file had the password in it.
-fn origin_of(places: &Places) -> PathBuf {
-    places.admin().with_file_name("imported")
-}
-
 fn finish_locked(places: &Places) -> io::Result<()> {
     take_notes(places)?;
     let stage = stage_of(&places.config());
@@ -189,9 +152,13 @@ fn finish_locked(places: &Places) -> io::Result<()> {
 /// The new password and the note of the origin lie in the new configuration until they are in their place,
 /// so that all come into force by one exchange.
 fn take_notes(places: &Places) -> io::Result<()> {
-    for (name, place) in [(PASSWORD, places.admin()), (ORIGIN, origin_of(places))] {
+    let notes = [
+        (PASSWORD, places.admin()),
+        (origin::STAGED, origin::place(places)),
+    ];
+    for (name, place) in notes {
         let new = places.config().join(name);
-        let note = match read_bounded(&new, LONGEST_NOTE) {
+        let note = match read_bounded(&new, origin::LONGEST) {
             Ok(note) => note,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
@@ -272,7 +239,7 @@ impl Stage {
             true => hashed(whole.as_bytes())?,
             false => String::new(),
         };
-        write(Path::new(ORIGIN), origin.as_bytes())?;
+        write(Path::new(origin::STAGED), origin.as_bytes())?;
         sync_directory(&self.0).map_err(failed("write the new configuration"))?;
         let key = file
             .private_key_file
@@ -343,16 +310,10 @@ fn failed(what: &'static str) -> impl Fn(io::Error) -> ImportError {
     move |cause| ImportError::Files { what, cause }
 }
 
-/// The hash of the file that a configuration came from, until it is in its place.
-const ORIGIN: &str = ".imported";
-/// The first line of that hash, once the file has no secrets any more.
-const WIPED: &str = "wiped";
 /// The hash of a new password until it is in its place.
 const PASSWORD: &str = ".admin";
 /// Longest file that is taken over. //= C7
 const LONGEST_KEPT: u64 = 64 << 10;
-/// Longest hash with what is noted of it. //= C7
-const LONGEST_NOTE: u64 = 1024;
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -373,7 +334,7 @@ pub(crate) mod tests {
         )
     }
 
-    fn site() -> (tempfile::TempDir, Places) {
+    pub(crate) fn site() -> (tempfile::TempDir, Places) {
         let root = tempfile::tempdir().unwrap();
         let places = Places::new(root.path(), Path::new("/etc/lazaret"));
         fs::create_dir(root.path().join("etc")).unwrap();
@@ -429,7 +390,7 @@ pub(crate) mod tests {
         assert_eq!(files[2].1, format!("{KEY}\n"));
         let hash = fs::read_to_string(places.admin()).unwrap();
         assert!(secret::verify(b"correct horse", &hash));
-        assert!(came_from(&places, &full()) && !came_from(&places, BASE));
+        assert!(origin::came_from(&places, &full()) && !origin::came_from(&places, BASE));
         nothing_else(&places);
     }
 
@@ -542,43 +503,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_a_file_is_a_salted_hash() {
-        let (_root, places) = site();
-        take(&places, &full()).unwrap();
-        let noted = fs::read_to_string(origin_of(&places)).unwrap();
-        assert!(
-            noted.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-            "{noted}"
-        );
-        let mode = fs::metadata(origin_of(&places)).unwrap().permissions();
-        assert_eq!(mode.mode() & 0o777, 0o600);
-        assert!(came_from(&places, &full()) && leaves_secrets(&places));
-        assert!(!came_from(
-            &places,
-            &full().replace("correct horse", "battery staple")
-        ));
-        take(&places, &full()).unwrap();
-        let again = fs::read_to_string(origin_of(&places)).unwrap();
-        assert_ne!(noted, again, "each has a salt of its own");
-        note_wiped(&places).unwrap();
-        note_wiped(&places).unwrap();
-        assert!(came_from(&places, &full()) && !leaves_secrets(&places));
-        // A file without secrets leaves none, and nothing can be wiped for it.
-        take(&places, BASE).unwrap();
-        assert!(!came_from(&places, BASE) && !came_from(&places, &full()));
-        assert!(!leaves_secrets(&places));
-        for bad in [
-            &[b'x'; 2000][..],
-            b"\xff",
-            b"wiped",
-            b"$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHRzYWx0$AAAA",
-        ] {
-            fs::write(origin_of(&places), bad).unwrap();
-            assert!(!came_from(&places, &full()));
-        }
-    }
-
-    #[test]
     fn wherever_it_is_cut_off_the_old_or_the_new_is_there() {
         for first in [None, Some(BASE)] {
             for cut in [Step::Staged, Step::Checked, Step::Exchanged, Step::Password] {
@@ -598,7 +522,7 @@ pub(crate) mod tests {
                 nothing_else(&places);
                 let now = files(&places);
                 let is_new = matches!(cut, Step::Exchanged | Step::Password);
-                assert_eq!(came_from(&places, &full()), is_new, "{cut:?}");
+                assert_eq!(origin::came_from(&places, &full()), is_new, "{cut:?}");
                 assert_eq!(now == old, !is_new, "{cut:?}");
                 assert_eq!(places.admin().exists(), is_new, "{cut:?}");
                 let again = take(&places, &full()).unwrap();

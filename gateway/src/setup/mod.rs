@@ -1,6 +1,6 @@
 //! The machine of the signed image is set up here: where its first configuration comes from, and what of it the system reads.
 //!
-//! `render`, `clock`, `label` and `secret` decide and touch nothing; `places`, `import`, `stick`, `network` and `boot` work with files, and with the kernel
+//! `render`, `clock`, `label` and `secret` decide and touch nothing; `places`, `import`, `origin`, `stick`, `network` and `boot` work with files, and with the kernel
 //! only below `/`, so that everything else can be tried in any directory.
 
 pub mod render;
@@ -9,6 +9,7 @@ pub mod label;
 pub mod secret;
 pub mod places;
 pub mod import;
+pub mod origin;
 pub mod stick;
 pub mod network;
 pub mod boot;

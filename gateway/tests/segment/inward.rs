@@ -35,6 +35,24 @@ fn a_service_dials_what_a_rule_names_and_nothing_else() {
     }
 }
 
+/// What an interface with leased addresses needs is read back as it was planned.
+#[test]
+fn leases_are_read_back_as_planned() {
+    world::world("inward::leases_are_read_back_as_planned", || {
+        let mut config = fixture::small(HospitalMode::Snat);
+        config.appliance = fixture::appliance("[appliance.interface.lan0]\ndhcp = true\n");
+        prepare(&config);
+        apply(&Plan::new(&config, &facts()));
+        let input = shell("nft list chain inet lazaret input");
+        let offer = "iifname \"lan0\" ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept";
+        assert!(input.contains(offer), "{input}");
+        config.appliance = None;
+        apply(&Plan::new(&config, &facts()));
+        let input = shell("nft list chain inet lazaret input");
+        assert!(!input.contains("dport 546"), "{input}");
+    });
+}
+
 fn dialling(mode: HospitalMode) {
     let config = fixture::archive(mode);
     prepare(&config);

@@ -269,6 +269,7 @@ fn owned(path: &Path, role: Role, metadata: &fs::Metadata) -> Owned {
         role,
         mode: metadata.mode() & 0o7777,
         user: metadata.uid(),
+        group: metadata.gid(),
     }
 }
 

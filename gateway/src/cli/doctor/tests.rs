@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::cli;
 use crate::control::message::{DeviceCounts, JournalStatus, Status, TableStatus, WorkerStatus};
-use crate::doctor::facts::Process;
+use crate::doctor::facts::{Owned, Process, Role};
 use crate::doctor::{Facts, SUPERVISOR, Seen};
 
 /// A tree of a host's files in a temporary folder.
@@ -75,7 +75,9 @@ impl Tree {
         };
         let mut facts = read::Host::new(Some(self.folder.path()), &context).read();
         if let Seen::Known(files) = &mut facts.owned {
-            files.iter_mut().for_each(|file| file.user = 0);
+            for file in &mut *files {
+                (file.user, file.group) = (0, 0);
+            }
             files.sort_by(|one, other| one.path.cmp(&other.path));
         }
         facts
@@ -221,6 +223,56 @@ fn a_bad_appliance() {
     facts.clock = Seen::Known(false);
     facts.files.remove("/run/systemd/timesync/synchronized");
     insta::assert_snapshot!(show(&facts));
+}
+
+/// Whose a file is, and who may read and write it, decides; each wrong one stands beside the nearest right one.
+#[test]
+fn files_belong_to_root_or_to_the_gateway() {
+    let tree = Tree::appliance();
+    let passwd =
+        "root:x:0:0:root:/root:/bin/sh\nlazaret:x:770:771::/var/lib/lazaret:/usr/sbin/nologin\n";
+    tree.write("etc/passwd", passwd.as_bytes());
+    let facts = running(tree.facts());
+    let verdict = |role, mode, user, group| {
+        let mut facts = facts.clone();
+        let path = "/x".to_owned();
+        facts.owned = Seen::Known(vec![Owned {
+            path,
+            role,
+            mode,
+            user,
+            group,
+        }]);
+        let id = match role {
+            Role::Secret => "files.secrets",
+            Role::Deciding => "files.configuration",
+        };
+        let report = doctor::judge(&facts);
+        let item = report.items.into_iter().find(|item| item.id == id).unwrap();
+        item.verdict == Verdict::Ok
+    };
+    for (role, mode, user, group, right) in [
+        (Role::Secret, 0o600, 0, 0, true),
+        (Role::Secret, 0o600, 0, 5, true),
+        (Role::Secret, 0o640, 0, 771, true),
+        (Role::Secret, 0o640, 0, 0, false),
+        (Role::Secret, 0o640, 0, 5, false),
+        (Role::Secret, 0o660, 0, 771, false),
+        (Role::Secret, 0o604, 0, 771, false),
+        (Role::Secret, 0o600, 770, 771, true),
+        (Role::Secret, 0o700, 770, 771, true),
+        (Role::Secret, 0o640, 770, 771, false),
+        (Role::Secret, 0o600, 771, 771, false),
+        (Role::Deciding, 0o640, 0, 771, true),
+        (Role::Deciding, 0o750, 0, 771, true),
+        (Role::Deciding, 0o644, 0, 0, true),
+        (Role::Deciding, 0o660, 0, 771, false),
+        (Role::Deciding, 0o602, 0, 0, false),
+        (Role::Deciding, 0o600, 770, 771, false),
+    ] {
+        let is = verdict(role, mode, user, group);
+        assert_eq!(is, right, "{role:?} {mode:o} {user} {group}");
+    }
 }
 
 #[test]
