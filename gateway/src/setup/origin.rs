@@ -6,8 +6,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::places::{Places, read_bounded, replace};
+use super::places::Places;
 use super::secret;
+use crate::own;
 
 /// Whether the configuration in force came from exactly this file with its secrets.
 #[must_use]
@@ -33,11 +34,11 @@ pub fn note_wiped(places: &Places) -> io::Result<()> {
         return Ok(());
     }
     let marked = format!("{WIPED}\n{}", noted(places));
-    replace(&place(places), marked.as_bytes(), 0o600)
+    own::replace(&place(places), marked.as_bytes())
 }
 
 fn noted(places: &Places) -> String {
-    let noted = read_bounded(&place(places), LONGEST).unwrap_or_default();
+    let noted = own::read(&place(places), LONGEST).unwrap_or_default();
     String::from_utf8(noted).unwrap_or_default()
 }
 
