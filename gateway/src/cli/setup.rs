@@ -20,6 +20,9 @@ use crate::setup::{
 pub(super) enum Setup {
     /// What happens at every start of the machine: first configuration, network, name, time
     Boot(Root),
+    /// Set the clock, when it is certainly wrong; before everything else
+    #[command(hide = true)]
+    Clock(Root),
     /// Put a file with `[secrets]` in the place of the whole configuration
     Import(Import),
     /// Show how the machine was set up at its last start
@@ -56,6 +59,10 @@ impl Setup {
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
         match self {
             Self::Boot(root) => start(&root.places(context), context),
+            Self::Clock(root) => {
+                boot::set_clock(&root.places(context), &SystemClock)?;
+                Ok(Exit::Ok)
+            }
             Self::Import(import) => import.run(context),
             Self::Status(root) => status(&root.places(context), context),
             Self::Wizard(root) => {
@@ -108,7 +115,7 @@ pub(super) fn refused(error: impl Into<BootError>) -> CliError {
 
 fn start(places: &Places, context: &mut Context<'_>) -> Result<Exit, CliError> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
-    let report = boot(places, credentials.as_deref(), &SystemClock);
+    let report = boot(places, credentials.as_deref());
     context.print(&render(&report))?;
     Ok(exit(&report))
 }

@@ -1,4 +1,4 @@
-//! What happens at every start of the machine, before its network and the gateway: the clock, a first configuration, and what the system reads of it.
+//! What happens at every start of the machine, before its network and the gateway: the clock; a first configuration, and what the system reads of it.
 //!
 //! In: the places of a system. Out: files below `/run`, and a report that the console shows. Whatever is wrong, the rest is done all the same.
 
@@ -53,11 +53,8 @@ pub enum BootError {
 pub type FromSource = (String, Imported, Option<String>);
 
 /// Sets the machine up; `credentials` is the directory of them, if there is one.
-pub fn boot(places: &Places, credentials: Option<&OsStr>, now: &dyn Clock) -> Report {
+pub fn boot(places: &Places, credentials: Option<&OsStr>) -> Report {
     let mut report = Report::default();
-    if places.is_running() {
-        note(&mut report, "set the clock", set_clock(places, now));
-    }
     note(
         &mut report,
         "finish the last import",
@@ -125,12 +122,12 @@ pub fn report(places: &Places) -> Option<Report> {
 pub fn import_from_stick(places: &Places) -> Result<FromSource, BootError> {
     let device = stick::find(places)?.ok_or(StickError::None)?;
     let mounted = Mounted::new(places, &device)?;
-    finish_wiping(places, &mounted)?;
+    let mounted = finish_wiping(places, mounted)?;
     let (path, text) = stick::read(mounted.directory())?;
     let shown = PathBuf::from(format!("{}:/{}", device.display(), name(&path)));
     let imported = import::import(places, &shown, &text)?;
     let problem = match &imported.without_secrets {
-        Some(text) => forget(places, &mounted, &path, text)
+        Some(text) => forget(places, mounted, &path, text)
             .err()
             .map(|error| chain(&error)),
         None => None,
@@ -201,9 +198,9 @@ fn forget_secrets(places: &Places) -> Result<(), BootError> {
         return Ok(());
     };
     let mounted = Mounted::new(places, &device)?;
-    finish_wiping(places, &mounted)?;
+    let mounted = finish_wiping(places, mounted)?;
     match wiped_text(places, mounted.directory()) {
-        Some((path, text)) => Ok(forget(places, &mounted, &path, &text)?),
+        Some((path, text)) => Ok(forget(places, mounted, &path, &text)?),
         None => Ok(()),
     }
 }
@@ -217,14 +214,15 @@ fn wiped_text(places: &Places, directory: &Path) -> Option<(PathBuf, String)> {
 }
 
 /// Goes on where the power went.
-fn finish_wiping(places: &Places, mounted: &Mounted) -> Result<(), StickError> {
+fn finish_wiping(places: &Places, mounted: Mounted) -> Result<Mounted, StickError> {
     if !stick::is_half_wiped(mounted.directory()) {
-        return Ok(());
+        return Ok(mounted);
     }
-    mounted.writable()?;
+    let mounted = mounted.writable()?;
     let text = in_force(places);
     stick::finish_wiping(mounted.directory(), text.as_deref())?;
-    origin::note_wiped(places).map_err(StickError::Write)
+    origin::note_wiped(places).map_err(StickError::Write)?;
+    mounted.readable()
 }
 
 /// The configuration as an import leaves it: one file, without secrets.
@@ -233,9 +231,9 @@ fn in_force(places: &Places) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
-fn forget(places: &Places, mounted: &Mounted, path: &Path, text: &str) -> Result<(), StickError> {
-    mounted.writable()?;
-    stick::wipe(path, text)?;
+fn forget(places: &Places, mounted: Mounted, path: &Path, text: &str) -> Result<(), StickError> {
+    let mounted = mounted.writable()?;
+    stick::wipe(&mounted.directory().join(name(path)), text)?;
     origin::note_wiped(places).map_err(StickError::Write)
 }
 
@@ -302,9 +300,14 @@ fn run(program: &str, arguments: &[&str]) -> io::Result<()> {
     }
 }
 
-/// Moments that have passed: what is signed was built, the time was synchronised; and, believed no further than these
+/// Sets the clock of this machine, when it is certainly wrong.
+///
+/// By moments that have passed: what is signed was built, the time was synchronised; and, believed no further than these
 /// support, a start was made, the journal was written to.
-fn set_clock(places: &Places, now: &dyn Clock) -> io::Result<()> {
+///
+/// # Errors
+/// When the kernel does not let it.
+pub fn set_clock(places: &Places, now: &dyn Clock) -> io::Result<()> {
     let changed = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     let journal = fs::read_dir(places.at(JOURNAL))
         .into_iter()
@@ -388,7 +391,6 @@ const STICK_PAUSE: Duration = Duration::from_millis(500);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::SystemClock;
     use crate::setup::import::tests::{BASE, full};
 
     fn site() -> (tempfile::TempDir, Places) {
@@ -402,7 +404,7 @@ mod tests {
         if let Some(text) = credential {
             fs::write(directory.path().join(CREDENTIAL), text).unwrap();
         }
-        boot(places, Some(directory.path().as_os_str()), &SystemClock)
+        boot(places, Some(directory.path().as_os_str()))
     }
 
     const MACHINE: &str = "[appliance]\nhostname = \"lazaret-nord\"\ntimezone = \"Europe/Paris\"\n[appliance.interface.lan0]\ndhcp = true\n";

@@ -1,13 +1,13 @@
 //! Sticks: finding, mounting, reading and overwriting.
 //!
-//! Mounting needs a kernel; reading works on any directory.
+//! Mounting needs systemd; reading works on any directory.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use rustix::mount::{MountFlags, UnmountFlags};
 use zeroize::Zeroizing;
 
 use super::label::{self, LABEL};
@@ -84,57 +84,131 @@ pub fn find(places: &Places) -> Result<Option<PathBuf>, StickError> {
 }
 
 /// A stick while it is mounted; it is unmounted when this is dropped.
+///
+/// systemd mounts it, by units that say how: who asks here needs no right to mount whatever it likes.
 #[derive(Debug)]
 pub struct Mounted {
-    directory: PathBuf,
+    device: PathBuf,
+    access: Access,
+}
+
+/// What a stick is mounted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+impl Access {
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Read => "run-stick-read.mount",
+            Self::Write => "run-stick-write.mount",
+        }
+    }
+
+    fn directory(self) -> &'static Path {
+        Path::new(match self {
+            Self::Read => "/run/stick/read",
+            Self::Write => "/run/stick/write",
+        })
+    }
 }
 
 impl Mounted {
-    /// Mounts a stick where nobody else looks, for reading.
+    /// Mounts the stick that was found, for reading.
     ///
     /// # Errors
-    /// When the kernel does not take it.
+    /// When it cannot be mounted, or another was put in its place.
     pub fn new(places: &Places, device: &Path) -> Result<Self, StickError> {
+        if !places.is_running() {
+            return Err(StickError::Mount {
+                device: device.display().to_string(),
+                cause: io::Error::new(io::ErrorKind::Unsupported, "this system does not run"),
+            });
+        }
+        Self::mount(device, Access::Read)
+    }
+
+    fn mount(device: &Path, access: Access) -> Result<Self, StickError> {
         let failed = |cause: io::Error| StickError::Mount {
             device: device.display().to_string(),
             cause,
         };
-        let directory = places.at(MOUNT_POINT);
-        if let Some(parent) = directory.parent() {
-            fs::create_dir_all(parent).map_err(failed)?;
+        systemctl("start", access.unit()).map_err(failed)?;
+        let mounted = Self {
+            device: device.to_owned(),
+            access,
+        };
+        // The link of udev names one of several.
+        if mounted.numbers().map_err(failed)? != numbers(device).map_err(failed)? {
+            return Err(failed(io::Error::other("another one was put in its place")));
         }
-        match fs::DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
-        rustix::mount::mount(device, &directory, c"vfat", flags(false), OPTIONS)
-            .map_err(|errno| failed(errno.into()))?;
-        Ok(Self { directory })
+        Ok(mounted)
     }
 
     /// What is on it.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        &self.directory
+        self.access.directory()
     }
 
-    /// Lets it be written to.
+    /// Mounts it for writing.
     ///
     /// # Errors
     /// When the kernel does not, such as for a switch on the stick.
-    pub fn writable(&self) -> Result<(), StickError> {
-        rustix::mount::mount_remount(&self.directory, flags(true), OPTIONS)
-            .map_err(|errno| StickError::Write(errno.into()))
+    pub fn writable(self) -> Result<Self, StickError> {
+        let device = self.device.clone();
+        drop(self);
+        Self::mount(&device, Access::Write)
+    }
+
+    /// Mounts it for reading again.
+    ///
+    /// # Errors
+    /// When it cannot be mounted any more.
+    pub fn readable(self) -> Result<Self, StickError> {
+        let device = self.device.clone();
+        drop(self);
+        Self::mount(&device, Access::Read)
+    }
+
+    /// `major:minor` of what is mounted.
+    fn numbers(&self) -> io::Result<String> {
+        let device = fs::metadata(self.directory())?.dev();
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        Ok(format!("{major}:{minor}"))
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = rustix::mount::unmount(&self.directory, UnmountFlags::NOFOLLOW);
-        let _ = fs::remove_dir(&self.directory);
+        let _ = systemctl("stop", self.access.unit());
     }
+}
+
+/// `major:minor` of a block device, as the kernel says them.
+fn numbers(device: &Path) -> io::Result<String> {
+    let name = device.file_name().unwrap_or_default();
+    let file = Path::new("/sys/class/block").join(name).join("dev");
+    let text = read_bounded(&file, 64)?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+/// Asks systemd, which says in its log why not.
+fn systemctl(verb: &str, unit: &str) -> io::Result<()> {
+    let output = Command::new("/usr/bin/systemctl")
+        .args([verb, "--quiet", unit])
+        .env_clear()
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let line = said.lines().next().unwrap_or("systemd refuses").to_owned();
+    Err(io::Error::other(line))
 }
 
 /// The one configuration in the directory of a stick.
@@ -233,19 +307,6 @@ fn overwrite(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-fn flags(writable: bool) -> MountFlags {
-    let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    if writable {
-        safe | MountFlags::SYNCHRONOUS
-    } else {
-        safe | MountFlags::RDONLY
-    }
-}
-
-/// Files for their owner alone.
-const OPTIONS: &std::ffi::CStr = c"umask=077,errors=remount-ro";
-/// Where a stick is mounted.
-const MOUNT_POINT: &str = "/run/lazaret-setup/stick";
 /// What a file is called while its secrets are taken from it.
 const WIPING: &str = "lazaret.wipe";
 /// Longest configuration in bytes. //= C7

@@ -100,9 +100,7 @@ fn bundle(places: &Places, config: &Path, directory: &Path) -> Result<Vec<String
 
 fn writable(places: &Places) -> Result<Mounted, CliError> {
     let device = stick::find(places)?.ok_or(stick::StickError::None)?;
-    let mounted = Mounted::new(places, &device)?;
-    mounted.writable()?;
-    Ok(mounted)
+    Ok(Mounted::new(places, &device)?.writable()?)
 }
 
 /// Where it is on the stick.

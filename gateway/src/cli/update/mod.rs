@@ -46,7 +46,7 @@ pub(super) enum Update {
 /// Where an update comes from.
 #[derive(Debug, Args)]
 pub(super) struct From {
-    /// A folder with an update, or `stick` for the one labelled LAZARET-UPDATE, in place of the server
+    /// A folder with an update, or `stick` for the one labelled LAZARET-UPD, in place of the server
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
 }
