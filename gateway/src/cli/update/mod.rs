@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use self::on_record::Note;
@@ -165,7 +165,9 @@ impl Apply {
             return said(context, why, Exit::Ok);
         }
         let (mut source, _stick) = self.from.source(&updater.places, context)?;
-        let bar = ProgressBar::new(0);
+        // A serial line is slow: what is drawn on it is waited for.
+        let target = ProgressDrawTarget::stderr_with_hz(2);
+        let bar = ProgressBar::with_draw_target(Some(0), target);
         if let Ok(style) = ProgressStyle::with_template("{msg:12} {bytes}/{total_bytes} {bar:30}") {
             bar.set_style(style);
         }
