@@ -18,6 +18,12 @@ fn from_first_boot_to_an_update_and_back_from_a_broken_one() {
         hospital.work();
 
         appliance.log_in(PASSWORD);
+        let screen = appliance.screen();
+        let memory = screen.lines().rfind(|line| line.contains("of memory used"));
+        println!(
+            "{}",
+            memory.unwrap_or("the banner says nothing of memory").trim()
+        );
         let said = appliance.lazaret("status");
         assert!(said.contains("relay-hl7"), "{said}");
         let said = appliance.lazaret("doctor");

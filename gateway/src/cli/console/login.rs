@@ -34,10 +34,25 @@ pub(super) fn banner(places: &Places, runtime: &std::path::Path) -> String {
         (true, Ok(_) | Err(_)) => "THE GATEWAY IS NOT RUNNING",
     };
     text.push_str(&format!("  {state}\n"));
+    if let Some((used, all)) = memory(places) {
+        text.push_str(&format!("  {used} of {all} MiB of memory used\n"));
+    }
     for problem in setup::report(places).unwrap_or_default().problems {
         text.push_str(&format!("  PROBLEM {problem}\n"));
     }
     text
+}
+
+/// MiB of memory in use and in all, as the kernel counts them.
+fn memory(places: &Places) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(places.at("/proc/meminfo")).ok()?;
+    let mib = |key: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+        Some(kib / 1024)
+    };
+    let (all, available) = (mib("MemTotal:")?, mib("MemAvailable:")?);
+    Some((all.saturating_sub(available), all))
 }
 
 /// Asks for the password until it is right; `false` when nobody answers any more.
@@ -106,3 +121,21 @@ fn count(places: &Places, failures: u32) -> io::Result<()> {
 }
 
 const FAILURES: &str = "/run/lazaret-setup/console-failures";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_what_cannot_be_given_away() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::new(root.path(), &root.path().join("etc"));
+        assert_eq!(memory(&places), None);
+        fs::create_dir(root.path().join("proc")).unwrap();
+        let text = "MemTotal:        1009216 kB\nMemFree:          100000 kB\nMemAvailable:     860160 kB\n";
+        fs::write(root.path().join("proc/meminfo"), text).unwrap();
+        assert_eq!(memory(&places), Some((145, 985)));
+        fs::write(root.path().join("proc/meminfo"), "MemTotal: much\n").unwrap();
+        assert_eq!(memory(&places), None);
+    }
+}
