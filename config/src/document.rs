@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::field::basic::FilePath;
 use crate::model::{Gateway, Limits, Role};
 use crate::name::{DeviceName, InvalidName, ProfileName, RoleName, RuleName, ServiceName};
+use crate::pki::Pki;
 use crate::problem::{At, Fault, Place, Problems};
 use crate::section::{Keys, Section, place};
 use crate::source::Source;
@@ -25,7 +26,7 @@ use crate::table::service::RawService;
 use crate::table::test::RawTest;
 use crate::table::wireguard::RawWireGuard;
 use crate::table::{
-    appliance, audit, device, gateway, hospital, limits, profile, role, rule, service, test,
+    appliance, audit, device, gateway, hospital, limits, pki, profile, role, rule, service, test,
     wireguard,
 };
 
@@ -47,6 +48,7 @@ pub(crate) struct Document {
     pub(crate) rules: BTreeMap<RuleName, RawRule>,
     pub(crate) limits: Limits,
     pub(crate) audit: RawAudit,
+    pub(crate) pki: Option<Pki>,
     pub(crate) appliance: Option<RawAppliance>,
     pub(crate) tests: Vec<RawTest>,
 }
@@ -66,6 +68,7 @@ pub(crate) const MAIN: Keys = Keys {
         "rule",
         "limits",
         "audit",
+        "pki",
         "appliance",
         "secrets",
         "test",
@@ -202,6 +205,9 @@ impl Document {
         if let Some(section) = main.optional_table("audit", "[audit]", &audit::KEYS) {
             self.audit = audit::read(&section);
         }
+        self.pki = main
+            .optional_table("pki", "[pki]", &pki::KEYS)
+            .map(|section| pki::read(&section));
         self.appliance = main
             .optional_table("appliance", "[appliance]", &appliance::KEYS)
             .map(|section| appliance::read(&section));
@@ -453,6 +459,7 @@ pub(crate) const TABLES: &[&Keys] = &[
     &rule::LIMIT,
     &limits::KEYS,
     &audit::KEYS,
+    &pki::KEYS,
     &appliance::KEYS,
     &appliance::INTERFACE,
     &appliance::UPDATE,

@@ -13,6 +13,7 @@ mod load;
 mod name;
 mod model;
 mod appliance;
+mod pki;
 mod dicom;
 mod profile;
 mod decide;
@@ -41,6 +42,7 @@ pub use import::{ImportFile, Secrets, check_password};
 pub use inward::{Entrance, Inward, Why};
 pub use model::*;
 pub use name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
+pub use pki::{KeyAlgorithm, Pki, ServerName};
 pub use profile::{
     ContentLevel, Decimal, FieldPath, MessageProfile, Observation, ProfileChoice, Severity,
     SiteProfile, profile_from_file,

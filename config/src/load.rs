@@ -64,6 +64,7 @@ fn build(
         wireguard: document.wireguard?.into_model(dir)?,
         hospital: document.hospital?.into_model()?,
         audit: document.audit.into_model(&gateway.state_dir),
+        pki: document.pki,
         appliance: document
             .appliance
             .map(|appliance| appliance.into_model(&gateway.name, dir)),

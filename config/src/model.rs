@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::appliance::Appliance;
 use crate::dicom::{DicomQuery, UserIdentity};
 use crate::name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
+use crate::pki::Pki;
 use crate::profile::{ProfileChoice, SiteProfile};
 use crate::secret::Key;
 
@@ -40,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[audit]`.
     pub audit: Audit,
+    /// `[pki]`; `None` without a certification authority.
+    pub pki: Option<Pki>,
     /// `[appliance]`; `None` on a server that is looked after by somebody else.
     pub appliance: Option<Appliance>,
     /// `[[test]]`.

@@ -182,7 +182,7 @@ impl Text for UpdateUrl {
 }
 
 /// Labels of RFC 1123 between dots.
-fn is_host_name(text: &str) -> bool {
+pub(crate) fn is_host_name(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     text.split('.').all(|label| {
         (1..=63).contains(&label.len())

@@ -11,4 +11,5 @@ pub(crate) mod machine;
 pub(crate) mod net;
 pub(crate) mod party;
 pub(crate) mod path;
+pub(crate) mod pki;
 pub(crate) mod quantity;

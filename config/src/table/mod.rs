@@ -7,6 +7,7 @@ pub(crate) mod dicom;
 pub(crate) mod gateway;
 pub(crate) mod hospital;
 pub(crate) mod limits;
+pub(crate) mod pki;
 pub(crate) mod profile;
 pub(crate) mod role;
 pub(crate) mod rule;
