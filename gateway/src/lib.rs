@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod forward;
 pub mod audit;
 pub mod registry;
+pub mod pki;
 pub mod control;
 pub mod update;
 pub mod daemon;

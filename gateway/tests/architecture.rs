@@ -21,6 +21,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("forward", &["flow", "channel", "inspect"]),
     ("audit", &["flow", "channel"]),
     ("registry", &["flow", "channel", "control::message"]),
+    ("pki", &["flow", "channel"]),
     ("control", &["flow", "channel"]),
     ("update", &["own"]),
     ("doctor", &["control::message"]),
@@ -28,7 +29,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
         "daemon",
         &[
             "flow", "channel", "tunnel", "segment", "inspect", "forward", "audit", "registry",
-            "control",
+            "pki", "control",
         ],
     ),
     ("setup", &["flow", "own", "tunnel", "daemon"]),
@@ -36,15 +37,17 @@ const ARROWS: [(&str, &[&str]); 16] = [
         "cli",
         &[
             "flow", "own", "channel", "tunnel", "segment", "inspect", "forward", "audit",
-            "registry", "control", "daemon", "setup", "update", "doctor",
+            "registry", "pki", "control", "daemon", "setup", "update", "doctor",
         ],
     ),
     ("lib", &[]),
 ];
 /// Words that only these folders or files may use.
-const PRIVATE: [(&str, &[&str]); 5] = [
+const PRIVATE: [(&str, &[&str]); 7] = [
     ("ureq", &["gateway/src/update/https.rs"]),
-    ("rustls", &["gateway/src/update/"]),
+    ("rustls", &["gateway/src/update/", "gateway/src/pki/"]),
+    ("rcgen", &["gateway/src/pki/"]),
+    ("x509_cert", &["gateway/src/pki/"]),
     ("rustables", &["gateway/src/segment/nft.rs"]),
     ("boringtun", &["gateway/src/tunnel/"]),
     (

@@ -1,0 +1,12 @@
+//! The certification authority: who may have which certificate, for how long, and what became of it.
+//!
+//! `request` judges what devices ask for, `authority` signs, `validity` says when, `ledger` remembers;
+//! `office` decides over all of them and `worker` is the process that holds the keys.
+//! Nothing here opens a socket; the process gets one end of a channel and answers typed questions.
+
+pub mod key;
+pub mod pem;
+pub mod request;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! The certification authority against openssl, rustls and hostile requests.
+
+mod request;
+mod world;
