@@ -212,7 +212,7 @@ impl Serial {
     }
 }
 
-fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(super) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let small = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
     if text.len() != N.checked_mul(2)? || !text.bytes().all(small) {
@@ -227,7 +227,7 @@ fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 /// Not so many hexadecimal digits in small letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not {0} hexadecimal digits in small letters")]
-pub struct InvalidHex(usize);
+pub struct InvalidHex(pub(super) usize);
 
 macro_rules! hex {
     ($type:ident, $digits:literal, $bytes:ident => $from:expr) => {

@@ -6,7 +6,13 @@
 
 pub mod key;
 pub mod pem;
+pub mod signature;
+pub mod certificate;
 pub mod request;
+pub mod validity;
+pub mod authority;
+pub mod ledger;
+pub mod trust;
 
 #[cfg(test)]
 mod tests;

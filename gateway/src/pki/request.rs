@@ -7,18 +7,19 @@
 //= C7
 
 use lazaret_config::DeviceName;
-use rustls::crypto::aws_lc_rs;
 use x509_cert::attr::Attribute;
 use x509_cert::der::asn1::{Ia5StringRef, ObjectIdentifier, PrintableStringRef, Utf8StringRef};
-use x509_cert::der::{Decode, Encode, Reader, SliceReader, Tag, Tagged};
+use x509_cert::der::{Decode, Encode, Tag, Tagged};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::{GeneralName, GeneralNames};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 use x509_cert::name::Name;
 use x509_cert::request::{CertReq, ExtensionReq};
 
+use super::certificate::CLIENT_AUTH;
 use super::key::{Fingerprint, KeyRefusal, PublicKey};
 use super::pem::{self, PemError};
+use super::signature::{self, SignatureError};
 
 /// A request whose sender has the private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,16 +95,13 @@ impl Request {
         let malformed = |_| RequestRefusal::Malformed;
         let request = CertReq::from_der(der).map_err(malformed)?;
         let key = PublicKey::of(&request.info.public_key)?;
-        let mut reader = SliceReader::new(der).map_err(malformed)?;
-        let signed = reader
-            .sequence(|reader| {
-                let signed = reader.tlv_bytes()?;
-                let rest = reader.remaining_len();
-                reader.read_slice(rest)?;
-                Ok::<_, x509_cert::der::Error>(signed)
-            })
-            .map_err(malformed)?;
-        verify(&request, signed)?;
+        let (info, algorithm) = (&request.info.public_key, &request.algorithm);
+        signature::verify(
+            info,
+            algorithm,
+            signature::signed_part(der)?,
+            &request.signature,
+        )?;
         let mut names = subject(&request.info.subject)?;
         let attributes = &request.info.attributes;
         if attributes.len() > MOST_PARTS {
@@ -154,41 +152,20 @@ impl Request {
     }
 }
 
+impl From<SignatureError> for RequestRefusal {
+    fn from(error: SignatureError) -> Self {
+        match error {
+            SignatureError::Malformed => Self::Malformed,
+            SignatureError::Algorithm => Self::Algorithm,
+            SignatureError::Wrong => Self::Signature,
+        }
+    }
+}
+
 /// How a device is named in its certificate.
 #[must_use]
 pub fn device_uri(device: &DeviceName) -> String {
-    format!("urn:lazaret:device:{device}")
-}
-
-fn verify(request: &CertReq, signed: &[u8]) -> Result<(), RequestRefusal> {
-    // Algorithm identifiers of that table are without their outer SEQUENCE.
-    let inside =
-        |whole: Result<Vec<u8>, x509_cert::der::Error>| -> Result<Vec<u8>, RequestRefusal> {
-            let whole = whole.map_err(|_| RequestRefusal::Malformed)?;
-            let mut reader = SliceReader::new(&whole).map_err(|_| RequestRefusal::Malformed)?;
-            let bytes = reader.sequence(|reader| {
-                let length = reader.remaining_len();
-                reader.read_slice(length).map(<[u8]>::to_vec)
-            });
-            bytes.map_err(|_: x509_cert::der::Error| RequestRefusal::Malformed)
-        };
-    let key = inside(request.info.public_key.algorithm.to_der())?;
-    let signature = inside(request.algorithm.to_der())?;
-    let bytes = |bits: &x509_cert::der::asn1::BitString| bits.as_bytes().map(<[u8]>::to_vec);
-    let point = bytes(&request.info.public_key.subject_public_key);
-    let seal = bytes(&request.signature);
-    let (Some(point), Some(seal)) = (point, seal) else {
-        return Err(RequestRefusal::Malformed);
-    };
-    let known = aws_lc_rs::default_provider().signature_verification_algorithms;
-    let mut fitting = known.all.iter().filter(|one| {
-        one.public_key_alg_id().as_ref() == key.as_slice()
-            && one.signature_alg_id().as_ref() == signature.as_slice()
-    });
-    let algorithm = fitting.next().ok_or(RequestRefusal::Algorithm)?;
-    algorithm
-        .verify_signature(&point, signed, &seal)
-        .map_err(|_| RequestRefusal::Signature)
+    format!("{DEVICE_URI}{device}")
 }
 
 /// The names in a subject: common names and user ids. What else it says is replaced.
@@ -303,6 +280,8 @@ fn alternative_names(value: &[u8]) -> Result<Vec<String>, RequestRefusal> {
 pub const LONGEST: usize = 16 << 10;
 /// Attributes, extensions, names, parts of the subject.
 pub const MOST_PARTS: usize = 16;
+/// Before the name of a device.
+pub const DEVICE_URI: &str = "urn:lazaret:device:";
 const OLD_LABEL: &str = "NEW CERTIFICATE REQUEST";
 /// The first byte of a request in DER; no PEM begins with it, since it is the digit 0.
 const SEQUENCE: u8 = 0x30;
@@ -314,4 +293,3 @@ const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
-const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
