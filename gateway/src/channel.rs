@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -191,6 +192,47 @@ impl<Tx: Wire, Rx: Wire> Channel<Tx, Rx> {
                 Ok((Rx::decode(&bytes)?, descriptors))
             }
         }
+    }
+}
+
+/// Asks over a raw end of [`pair`] and waits for the answer, in a thread that may wait: at most `patience`.
+///
+/// Messages that do not fit a packet and descriptors are refused. Who asked in vain must not ask on this socket again,
+/// since the answer may still come.
+///
+/// # Errors
+/// [`ChannelError::Closed`] when the other process is gone; `TimedOut` inside [`ChannelError::Io`] when it is silent.
+pub fn ask<Tx: Wire, Rx: Wire>(
+    socket: &OwnedFd,
+    message: &Tx,
+    patience: std::time::Duration,
+) -> Result<Rx, ChannelError> {
+    let mut inline = vec![INLINE];
+    message.encode(&mut inline)?;
+    if inline.len() > MAX_PACKET {
+        return Err(ChannelError::TooLarge);
+    }
+    wait(socket, PollFlags::OUT, patience)?;
+    send(socket, &[IoSlice::new(&inline)], &[]).map_err(ChannelError::from_io)?;
+    wait(socket, PollFlags::IN, patience)?;
+    match receive::<Rx>(socket).map_err(ChannelError::from_io)? {
+        (Received::Message(message), descriptors) if descriptors.is_empty() => Ok(message?),
+        (Received::Message(_) | Received::InMemory, _) => Err(ChannelError::TooLarge),
+        (Received::End, _) => Err(ChannelError::Closed),
+    }
+}
+
+fn wait(
+    socket: &OwnedFd,
+    ready: PollFlags,
+    patience: std::time::Duration,
+) -> Result<(), ChannelError> {
+    let patience = Timespec::try_from(patience).map_err(|_| ChannelError::TooLarge)?;
+    let mut one = [PollFd::new(socket, ready)];
+    match rustix::event::poll(&mut one, Some(&patience)) {
+        Ok(0) => Err(ChannelError::Io(io::ErrorKind::TimedOut.into())),
+        Ok(_) => Ok(()),
+        Err(errno) => Err(ChannelError::Io(errno.into())),
     }
 }
 

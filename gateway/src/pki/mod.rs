@@ -13,6 +13,11 @@ pub mod validity;
 pub mod authority;
 pub mod ledger;
 pub mod trust;
+pub mod message;
+pub mod store;
+pub mod office;
+pub mod door;
+pub mod worker;
 
 #[cfg(test)]
 mod tests;

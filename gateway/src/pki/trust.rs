@@ -17,18 +17,20 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
 };
+use serde::{Deserialize, Serialize};
 
 use super::certificate::{Facts, NotACertificate};
 use super::key::{Fingerprint, Serial};
+use super::message::Der;
 use super::validity::Verdict;
 
 /// What a listener believes; a new one is made when an authority or a list changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
     /// Certificates of our own authorities in DER; those above them are not trusted for devices.
-    pub authorities: Vec<Vec<u8>>,
+    pub authorities: Vec<Der>,
     /// Their lists of revoked certificates in DER.
-    pub lists: Vec<Vec<u8>>,
+    pub lists: Vec<Der>,
     /// How long after its end a certificate is believed for renewal.
     pub grace: Duration,
 }
@@ -77,9 +79,9 @@ impl Trust {
         }
         let mut roots = RootCertStore::empty();
         for authority in &self.authorities {
-            roots.add(CertificateDer::from(authority.clone()))?;
+            roots.add(CertificateDer::from(authority.0.clone()))?;
         }
-        let lists = self.lists.iter().cloned();
+        let lists = self.lists.iter().map(|list| list.0.clone());
         let provider = Arc::new(aws_lc_rs::default_provider());
         let inner = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
             .with_crls(lists.map(CertificateRevocationListDer::from))

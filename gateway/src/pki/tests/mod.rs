@@ -1,6 +1,8 @@
 //! The certification authority against openssl, rustls and hostile requests.
 
 mod authority;
+mod office;
+mod signer;
 mod request;
 mod trust;
 mod world;

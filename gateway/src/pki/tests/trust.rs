@@ -13,6 +13,7 @@ use super::world::{
     GATEWAY, at, authority, days, device, device_certificate, leaf, serial, servers,
 };
 use crate::pki::authority::{Authority, Reason, RevokedEntry, SecretKey};
+use crate::pki::message::Der;
 use crate::pki::trust::{Trust, judge};
 use crate::pki::validity::Verdict;
 
@@ -91,9 +92,12 @@ fn trusting(authorities: &[&Authority], revoked: &[u8], now: Timestamp) -> Trust
             reason: Reason::PrivilegeWithdrawn,
         })
         .collect();
-    let list = |ca: &&Authority| ca.crl(1, &entries, now, days(7)).unwrap();
+    let list = |ca: &&Authority| Der(ca.crl(1, &entries, now, days(7)).unwrap());
     Trust {
-        authorities: authorities.iter().map(|ca| ca.chain()[0].clone()).collect(),
+        authorities: authorities
+            .iter()
+            .map(|ca| Der(ca.chain()[0].clone()))
+            .collect(),
         lists: authorities.iter().map(list).collect(),
         grace: days(14),
     }
