@@ -22,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("audit", &["flow", "channel"]),
     ("registry", &["flow", "channel", "control::message"]),
     ("pki", &["flow", "channel"]),
-    ("control", &["flow", "channel"]),
+    ("control", &["flow", "channel", "pki::message"]),
     ("update", &["own"]),
     ("doctor", &["control::message"]),
     (

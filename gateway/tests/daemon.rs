@@ -188,6 +188,155 @@ fn a_policy_is_applied_whole_or_not_and_undone_unless_confirmed() {
     assert_eq!(gateway.end(rustix::process::Signal::TERM).code(), Some(0));
 }
 
+const PKI: &str = r#"
+[pki]
+server_names = ["gw.example.org"]
+"#;
+
+/// What the command did with a request of openssl for a device.
+fn certify(device: &str, name: &str) -> Output {
+    let words = format!(
+        "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /run/{name}.key -out /run/{name}.csr -subj /CN={device}"
+    );
+    let made = run(Command::new("openssl").args(words.split(' ')));
+    assert!(made.status.success(), "{}", said(&made));
+    let (csr, out) = (format!("/run/{name}.csr"), format!("/run/{name}.crt"));
+    lazaret(&["cert", "renew", device, "--csr", &csr, "--out", &out])
+}
+
+//= C8
+#[test]
+fn the_certification_authority_outlives_its_process() {
+    if std::env::var_os(INSIDE).is_none() {
+        return again("the_certification_authority_outlives_its_process");
+    }
+    prepare();
+    write(&format!("{CONFIG}{RULE}{PKI}"));
+    let mut gateway = Gateway::start();
+    until("the signer answers", || {
+        lazaret(&["ca", "status"]).status.success()
+    });
+    let early = certify("ecg", "early");
+    assert!(said(&early).contains("ca init"), "{}", said(&early));
+    let made = lazaret(&["ca", "init", "--why", "first day"]);
+    assert!(made.status.success(), "{}", said(&made));
+    assert_eq!(lazaret(&["ca", "init"]).status.code(), Some(2));
+    let authority = || json(&["ca", "status"])["authorities"][0]["id"].clone();
+    let first = authority();
+
+    let good = certify("ecg", "first");
+    assert!(good.status.success(), "{}", said(&good));
+    assert_eq!(
+        certify("nobody", "x").status.code(),
+        Some(1),
+        "no such device"
+    );
+    assert!(lazaret(&["device", "quarantine", "ecg"]).status.success());
+    assert_eq!(certify("ecg", "x").status.code(), Some(5), "not active");
+    assert!(lazaret(&["device", "release", "ecg"]).status.success());
+    let listener = lazaret(&["cert", "renew", "--listener", "enrol"]);
+    assert!(listener.status.success(), "{}", said(&listener));
+    export("ca.pem", &["ca", "export"]);
+    let words = "verify -CAfile /run/ca.pem -purpose sslclient /run/first.crt";
+    let verified = || run(Command::new("openssl").args(words.split(' ')));
+    assert!(verified().status.success(), "{}", said(&verified()));
+
+    the_signer_dies();
+    assert_eq!(authority(), first);
+    a_revoked_device_loses_its_certificates();
+    let rotated = lazaret(&["ca", "rotate", "--why", "a new year"]);
+    assert!(rotated.status.success(), "{}", said(&rotated));
+    assert_eq!(authorities(), 2);
+    assert_ne!(authority(), first);
+
+    // The table [pki] can come and go while the gateway runs.
+    write(&format!("{CONFIG}{RULE}"));
+    assert!(lazaret(&["apply"]).status.success());
+    assert_eq!(lazaret(&["ca", "status"]).status.code(), Some(2));
+    until("the signer is gone", || children(gateway.pid()).len() == 4);
+    write(&format!("{CONFIG}{RULE}{PKI}lifetime = \"90s\"\n"));
+    assert!(lazaret(&["apply"]).status.success());
+    until("the signer answers again", || {
+        lazaret(&["ca", "status"]).status.success()
+    });
+    assert_eq!(authorities(), 2);
+    assert_eq!(gateway.end(rustix::process::Signal::TERM).code(), Some(0));
+
+    the_journal_tells_of_the_authority();
+}
+
+/// It comes back with what it knew; nobody else notices.
+fn the_signer_dies() {
+    let table = table();
+    let others = ["tunnel-wireguard", "relay-hl7", "relay-dicom", "audit"].map(pid_of);
+    let before = pid_of("signer").unwrap();
+    let sandbox = std::fs::read_to_string(format!("/proc/{before}/status")).unwrap();
+    assert!(sandbox.contains("Seccomp:\t2"), "{sandbox}");
+    kill(before, rustix::process::Signal::KILL);
+    until("the signer is started again", || {
+        pid_of("signer").is_some_and(|pid| pid != before)
+            && lazaret(&["ca", "status"]).status.success()
+    });
+    assert_eq!(self::table(), table);
+    let same = ["tunnel-wireguard", "relay-hl7", "relay-dicom", "audit"].map(pid_of);
+    assert_eq!(same, others);
+}
+
+/// With its key.
+fn a_revoked_device_loses_its_certificates() {
+    let revoked = || json(&["ca", "status"])["revoked"].as_u64();
+    assert_eq!(revoked(), Some(0));
+    assert!(
+        lazaret(&["device", "revoke", "ecg", "--why", "lost"])
+            .status
+            .success()
+    );
+    until("its certificate is revoked", || revoked() == Some(1));
+    export("crl.pem", &["ca", "export", "--crl"]);
+    let words = "verify -crl_check -CRLfile /run/crl.pem -CAfile /run/ca.pem /run/first.crt";
+    let checked = run(Command::new("openssl").args(words.split(' ')));
+    assert!(
+        said(&checked).contains("certificate revoked"),
+        "{}",
+        said(&checked)
+    );
+}
+
+fn authorities() -> usize {
+    json(&["ca", "status"])["authorities"]
+        .as_array()
+        .unwrap()
+        .len()
+}
+
+fn the_journal_tells_of_the_authority() {
+    let journal = journal();
+    let told = |words: &[&str]| {
+        let all = |line: &&str| words.iter().all(|word| line.contains(word));
+        assert!(
+            journal.lines().any(|line| all(&line)),
+            "{words:?} in {journal}"
+        );
+    };
+    told(&["\"authority\"", "ca init", "first day", "done"]);
+    told(&[
+        "\"authority\"",
+        "issue",
+        "ecg",
+        "there is no certification authority",
+    ]);
+    told(&["\"authority\"", "revoke", "the device is revoked"]);
+    told(&["\"authority\"", "ca rotate", "a new year"]);
+    told(&["worker-died", "signer"]);
+}
+
+/// Writes what a command prints into a file in `/run`.
+fn export(name: &str, arguments: &[&str]) {
+    let output = lazaret(arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    std::fs::write(Path::new("/run").join(name), output.stdout).unwrap();
+}
+
 /// Runs a test of this file in namespaces of its own.
 fn again(test: &str) {
     let status = Command::new("unshare")

@@ -203,6 +203,19 @@ pub enum Event {
         /// `done` or why not.
         result: String,
     },
+    /// Somebody used or changed the certification authority.
+    Authority {
+        /// `ca init`, `ca rotate`, `issue`, `revoke`.
+        what: String,
+        /// Which device, listener or serial numbers.
+        about: String,
+        /// User id; 0 is also the gateway itself.
+        by: u32,
+        /// In their words.
+        why: String,
+        /// `done` or why not.
+        result: String,
+    },
     /// Records were lost while the journal could not be written.
     RecordsLost {
         /// How many.

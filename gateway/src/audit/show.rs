@@ -69,6 +69,14 @@ fn story(record: &Record) -> String {
             number("by"),
             text("result")
         ),
+        "authority" => format!(
+            "{}{} by user {}{}: {}",
+            text("what"),
+            after(" ", text("about")),
+            number("by"),
+            after(" because ", text("why")),
+            text("result")
+        ),
         "listening" => text("address").to_owned(),
         JOURNAL_OPENED => opened(record),
         _ => fields(record),

@@ -6,6 +6,8 @@
 
 mod apply;
 mod audit;
+mod ca;
+mod cert;
 mod check;
 mod completion;
 mod console;
@@ -89,6 +91,12 @@ enum Command {
     /// Show devices and change their standing
     #[command(subcommand)]
     Device(device::Device),
+    /// Make and show the certification authority
+    #[command(subcommand)]
+    Ca(ca::Ca),
+    /// Show, give and revoke certificates
+    #[command(subcommand)]
+    Cert(cert::Cert),
     /// Say whether a device may reach a service, and why
     Explain(explain::Explain),
     /// Show and end inspected connections
@@ -188,6 +196,8 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Status => status::run(context),
         Command::Doctor(doctor) => doctor.run(context),
         Command::Device(device) => device.run(context),
+        Command::Ca(ca) => ca.run(context),
+        Command::Cert(cert) => cert.run(context),
         Command::Explain(explain) => explain.run(context),
         Command::Session(session) => session.run(context),
         Command::Flow(flow) => flow.run(context),

@@ -4,7 +4,7 @@ use super::context::{Context, strange};
 use super::table::Table;
 use super::units::{count, period};
 use super::{CliError, Exit};
-use crate::control::message::{JournalStatus, Request, Response, Status, TableStatus};
+use crate::control::message::{CaStatus, JournalStatus, Request, Response, Status, TableStatus};
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
     let response = context.ask(&Request::Status)?;
@@ -73,6 +73,9 @@ fn render(status: &Status) -> String {
             JournalStatus::Failed(why) => format!("FAILED: {why}"),
         },
     ]);
+    if let Some(ca) = &status.ca {
+        text.row(["authority", &authority(ca)]);
+    }
     let devices = status.devices;
     let mut words = vec![
         format!("{} configured", count(devices.configured)),
@@ -107,6 +110,14 @@ fn render(status: &Status) -> String {
     format!("{}\n{}", text.render(), workers.render())
 }
 
+fn authority(ca: &CaStatus) -> String {
+    match ca {
+        CaStatus::Issues { seconds } => format!("issues, for {}", period(*seconds)),
+        CaStatus::Missing => "MISSING: lazaret ca status".to_owned(),
+        CaStatus::Unavailable(why) => format!("FAILED: {why}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +150,7 @@ mod tests {
                 quarantined: 2,
                 revoked: 0,
             },
+            ca: None,
             sessions: 31,
             forwarded: 10_200,
             refused: 17,

@@ -80,6 +80,24 @@ pub(super) fn parse_period(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads `30d`, `12h`, `90m`.
+pub(super) fn parse_days(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = match text.get(digits.len()..).unwrap_or_default() {
+        "d" => 86_400,
+        "h" => 3600,
+        "m" | "min" => 60,
+        _ => return Err("use d, h or m, as in 30d or 12h".to_owned()),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "begin with a number, as in 30d".to_owned())?;
+    match number.checked_mul(scale) {
+        Some(seconds @ 1..=315_360_000) => Ok(Duration::from_secs(seconds)),
+        _ => Err("from 1m to 3650d".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +135,10 @@ mod tests {
     fn periods_are_read() {
         assert_eq!(parse_period("10m"), Ok(Duration::from_secs(600)));
         assert_eq!(parse_period("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_days("30d"), Ok(Duration::from_hours(720)));
+        for bad in ["", "d", "30", "0d", "3651d", "30w"] {
+            assert!(parse_days(bad).is_err(), "{bad}");
+        }
         for bad in ["", "m", "10x", "0s", "25h", "-1s", "99999999999999999999h"] {
             assert!(parse_period(bad).is_err(), "{bad}");
         }

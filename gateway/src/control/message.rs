@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::pki::{PkiRequest, PkiResponse};
 pub use crate::flow::Standing;
 use crate::flow::{ConnectionId, DeviceName, Flow, Inspected, ServiceName};
 
@@ -45,6 +46,8 @@ pub enum Request {
     Denied,
     /// Try tunnel, table, journal and relays, with exchanges that the gateway plays itself.
     Probe,
+    /// Something of the certification authority.
+    Pki(PkiRequest),
     /// Take no new connections and let the inspected ones end between two exchanges.
     Drain {
         /// End what is left after so many seconds; `None` takes it back.
@@ -116,6 +119,8 @@ pub enum Response {
         /// In a fixed order.
         parts: Vec<Probed>,
     },
+    /// To [`Request::Pki`].
+    Pki(PkiResponse),
     /// Done.
     Done {
         /// What was done, in words.
@@ -176,6 +181,9 @@ pub struct Status {
     pub journal: JournalStatus,
     /// Devices by standing and reach.
     pub devices: DeviceCounts,
+    /// The certification authority, where the configuration wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<CaStatus>,
     /// Inspected connections now.
     pub sessions: usize,
     /// Messages forwarded since the start.
@@ -247,6 +255,21 @@ pub struct DeviceCounts {
     pub quarantined: usize,
     /// Revoked.
     pub revoked: usize,
+}
+
+/// The certification authority, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CaStatus {
+    /// It issues, for so many seconds.
+    Issues {
+        /// Until its certificate ends.
+        seconds: u64,
+    },
+    /// None was made, or it has ended.
+    Missing,
+    /// Nothing can be signed now, and why.
+    Unavailable(String),
 }
 
 /// How a device fares.

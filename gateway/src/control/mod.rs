@@ -5,4 +5,5 @@
 
 pub mod client;
 pub mod message;
+pub mod pki;
 pub mod server;

@@ -287,6 +287,9 @@ impl Supervisor {
                 (self.registry).hold(device, after, why, self.clock.wall())
             }
         };
+        if after == Standing::Revoked {
+            self.owe_revocation(device);
+        }
         let (before, after) = (before.as_str().to_owned(), after.as_str().to_owned());
         self.record(Event::DeviceStanding {
             device: device.clone(),

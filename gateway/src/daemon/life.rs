@@ -15,6 +15,7 @@ use crate::audit::message::ToAudit;
 use crate::control::message::{Standing, WorkerStatus};
 use crate::flow::{Clock, DeviceName, Side};
 use crate::forward::message::ToRelay;
+use crate::pki::message::ToSigner;
 use crate::tunnel::message::ToTunnel;
 
 /// The workers that live, and what is known of those that lived.
@@ -24,6 +25,7 @@ pub(super) struct Workers {
     pub(super) hl7: Option<Worker<ToRelay>>,
     pub(super) dicom: Option<Worker<ToRelay>>,
     pub(super) audit: Option<Worker<ToAudit>>,
+    pub(super) signer: Option<Worker<ToSigner>>,
     lives: BTreeMap<Kind, Life>,
     crashes: BTreeMap<DeviceName, Vec<Instant>>,
 }
@@ -44,12 +46,24 @@ impl Workers {
         match kind {
             Kind::RelayHl7 => self.hl7.as_ref(),
             Kind::RelayDicom => self.dicom.as_ref(),
-            Kind::TunnelWireguard | Kind::Audit => None,
+            Kind::TunnelWireguard | Kind::Audit | Kind::Signer => None,
         }
     }
 
+    /// Whether the gateway does its work: it does without a signer.
     pub(super) fn all_ready(&self) -> bool {
-        self.lives.len() == ALL.len() && self.lives.values().all(|life| life.ready)
+        let needed = ALL.into_iter().filter(|kind| *kind != Kind::Signer);
+        needed.into_iter().all(|kind| self.is_ready(kind))
+    }
+
+    pub(super) fn is_ready(&self, kind: Kind) -> bool {
+        self.lives.get(&kind).is_some_and(|life| life.ready)
+    }
+
+    /// Ends a worker for good.
+    pub(super) fn dismiss(&mut self, kind: Kind) {
+        self.lives.remove(&kind);
+        self.forget(kind);
     }
 
     pub(super) fn set_ready(&mut self, kind: Kind) {
@@ -68,6 +82,7 @@ impl Workers {
             Kind::RelayHl7 => self.hl7 = None,
             Kind::RelayDicom => self.dicom = None,
             Kind::Audit => self.audit = None,
+            Kind::Signer => self.signer = None,
         }
     }
 
@@ -90,9 +105,12 @@ impl Workers {
             Kind::RelayHl7 => self.hl7.as_ref().map(|worker| worker.pid),
             Kind::RelayDicom => self.dicom.as_ref().map(|worker| worker.pid),
             Kind::Audit => self.audit.as_ref().map(|worker| worker.pid),
+            Kind::Signer => self.signer.as_ref().map(|worker| worker.pid),
         };
         let restarts = |kind| self.lives.get(&kind).map_or(0, |life| life.restarts);
+        let there = |kind: &Kind| *kind != Kind::Signer || self.lives.contains_key(kind);
         ALL.into_iter()
+            .filter(there)
             .map(|kind| WorkerStatus {
                 name: kind.name().to_owned(),
                 pid: pid(kind),
@@ -138,6 +156,7 @@ impl Supervisor {
             Kind::TunnelWireguard => self.start_tunnel(generation),
             Kind::RelayHl7 | Kind::RelayDicom => self.start_relay(kind, generation),
             Kind::Audit => self.start_audit(generation),
+            Kind::Signer => self.start_signer(generation),
         };
         match begun {
             Ok(pid) => {
@@ -188,7 +207,7 @@ impl Supervisor {
     fn start_relay(&mut self, kind: Kind, generation: u64) -> std::io::Result<u32> {
         let wrap = match kind {
             Kind::RelayDicom => |message, _| Input::Relay(Kind::RelayDicom, message),
-            Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit => {
+            Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit | Kind::Signer => {
                 |message, _| Input::Relay(Kind::RelayHl7, message)
             }
         };
@@ -215,7 +234,9 @@ impl Supervisor {
         let pid = worker.pid;
         match kind {
             Kind::RelayDicom => self.workers.dicom = Some(worker),
-            Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit => self.workers.hl7 = Some(worker),
+            Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit | Kind::Signer => {
+                self.workers.hl7 = Some(worker);
+            }
         }
         Ok(pid)
     }
@@ -275,6 +296,7 @@ impl Supervisor {
         match kind {
             Kind::RelayHl7 | Kind::RelayDicom => self.relay_died(kind, now),
             Kind::Audit => self.audit_died(),
+            Kind::Signer => self.signer_died(),
             Kind::TunnelWireguard => {}
         }
     }
@@ -354,11 +376,12 @@ fn suspects<'c>(lost: impl Iterator<Item = &'c Connection>) -> Vec<DeviceName> {
     suspects.into_iter().collect()
 }
 
-const ALL: [Kind; 4] = [
+const ALL: [Kind; 5] = [
     Kind::TunnelWireguard,
     Kind::RelayHl7,
     Kind::RelayDicom,
     Kind::Audit,
+    Kind::Signer,
 ];
 /// User id in records of what the gateway did by itself.
 pub(super) const OURSELVES: u32 = 0;

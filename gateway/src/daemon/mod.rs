@@ -20,6 +20,7 @@ mod privileges;
 mod probe;
 mod reload;
 mod sessions;
+mod signing;
 mod supervisor;
 mod transactions;
 mod worker;

@@ -70,6 +70,7 @@ impl Supervisor {
                 };
                 answer(stream, response);
             }
+            Request::Pki(request) => self.asked_pki(stream, request, uid),
             Request::Apply { .. }
             | Request::Confirm
             | Request::Standing { .. }
@@ -85,6 +86,7 @@ impl Supervisor {
                     | Response::Sessions { .. }
                     | Response::Denied { .. }
                     | Response::Probed { .. }
+                    | Response::Pki(_)
                     | Response::Done { .. } => "done".to_owned(),
                 };
                 self.record(Event::Command {
@@ -140,6 +142,7 @@ impl Supervisor {
             | Request::Sessions
             | Request::Denied
             | Request::Updated { .. }
+            | Request::Pki(_)
             | Request::Probe => failed(Failure::Internal, "this request changes nothing"),
         }
     }
@@ -271,6 +274,7 @@ impl Supervisor {
             | Request::Sessions
             | Request::Kill { .. }
             | Request::Probe
+            | Request::Pki(_)
             | Request::Drain { .. }
             | Request::Updated { .. }
             | Request::Denied => Response::Status(Box::new(self.status(peers))),
@@ -378,6 +382,7 @@ impl Supervisor {
                     JournalStatus::Failed(why.to_owned())
                 }),
             devices,
+            ca: self.ca_status(),
             sessions: self.connections.len(),
             forwarded: self.forwarded,
             refused: self.refused,
@@ -408,6 +413,7 @@ fn name(request: &Request) -> (String, String) {
         Request::Sessions => ("session list", String::new()),
         Request::Denied => ("flow denied", String::new()),
         Request::Probe => ("probe", String::new()),
+        Request::Pki(_) => ("pki", String::new()),
         Request::Drain {
             timeout_seconds: Some(seconds),
         } => ("drain", format!("within {seconds} s")),
@@ -460,7 +466,7 @@ fn updated(request: &Request, by: u32) -> Result<Event, Response> {
     })
 }
 
-fn failed(kind: Failure, why: &str) -> Response {
+pub(super) fn failed(kind: Failure, why: &str) -> Response {
     Response::Failed {
         kind,
         why: why.to_owned(),

@@ -136,8 +136,21 @@ pub(super) fn seal_worker() -> Result<(), SealError> {
 /// When the filter is not in force.
 //= C10
 pub(super) fn filter_relay() -> Result<(), SealError> {
+    filter(&[])
+}
+
+/// For the signer, after its runtime is built: as a relay, and files. No call that makes a socket or a process.
+/// Any other system call kills the process.
+///
+/// # Errors
+/// When the filter is not in force.
+pub(super) fn filter_signer() -> Result<(), SealError> {
+    filter(FILES)
+}
+
+fn filter(more: &[i64]) -> Result<(), SealError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for call in ALLOWED {
+    for call in ALLOWED.iter().chain(more) {
         rules.insert(*call, Vec::new());
     }
     let fcntl = [
@@ -231,6 +244,32 @@ const SUPERVISOR: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::NET_BIND_SERVICE)
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::KILL);
+
+/// What the signer needs for its folder, and for answers that do not fit a packet.
+const FILES: &[i64] = &[
+    libc::SYS_openat,
+    libc::SYS_mkdirat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_newfstatat,
+    libc::SYS_faccessat,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
+    libc::SYS_geteuid,
+    libc::SYS_memfd_create,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+];
 
 const ALLOWED: &[i64] = &[
     libc::SYS_read,

@@ -173,7 +173,12 @@ impl Supervisor {
             return Err(ReloadError::Restart(what));
         }
         let machine = self.config.appliance != config.appliance;
+        let pki = self.config.pki != config.pki;
         let mut changes = self.enforce(config)?;
+        if pki {
+            self.follow_pki();
+            changes.push("the certification authority follows [pki]".to_owned());
+        }
         if machine {
             changes.push("the machine follows [appliance] at its next start".to_owned());
         }

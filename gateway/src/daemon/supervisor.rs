@@ -28,6 +28,7 @@ use super::outbox::Outbox;
 use super::privileges::{self, SealError};
 use super::probe::{Part, Probes};
 use super::reload::{self, Checked, Unconfirmed};
+use super::signing::Signing;
 use super::transactions::Transactions;
 use super::worker::{self, Kind};
 use crate::audit::event::Event;
@@ -36,6 +37,7 @@ use crate::control::message::Request;
 use crate::control::server;
 use crate::flow::{Clock, ConnectionId, RuleName};
 use crate::forward::message::FromRelay;
+use crate::pki::message::FromSigner;
 use crate::registry::{Registry, RegistryError};
 use crate::segment::changes::Cut;
 use crate::segment::denied::{DeniedPacket, DeniedWatch};
@@ -50,6 +52,7 @@ pub(super) enum Input {
     Relay(Kind, FromRelay),
     Tunnel(FromTunnel),
     Audit(FromAudit),
+    Signer(FromSigner),
     WorkerEnded {
         kind: Kind,
         generation: u64,
@@ -93,6 +96,7 @@ pub(super) struct Supervisor {
     pub(super) taking: watch::Sender<bool>,
     pub(super) questions: Questions,
     pub(super) probes: Probes,
+    pub(super) signing: Signing,
     pub(super) draining: Option<Drain>,
     pub(super) plan: Plan,
     pub(super) drift: Option<String>,
@@ -220,6 +224,7 @@ impl Supervisor {
             taking: watch::Sender::new(true),
             questions: Questions::default(),
             probes: Probes::default(),
+            signing: Signing::default(),
             draining: None,
             plan,
             drift: None,
@@ -246,6 +251,9 @@ impl Supervisor {
             Kind::TunnelWireguard,
         ] {
             supervisor.start_worker(kind);
+        }
+        if supervisor.config.pki.is_some() {
+            supervisor.start_worker(Kind::Signer);
         }
         supervisor.record(Event::Listening {
             address: supervisor.config.wireguard.listen,
@@ -296,6 +304,7 @@ impl Supervisor {
             Input::Relay(kind, message) => self.relay_said(kind, message),
             Input::Tunnel(message) => self.tunnel_said(message),
             Input::Audit(message) => self.audit_said(message),
+            Input::Signer(message) => self.signer_said(message),
             Input::WorkerEnded {
                 kind,
                 generation,
@@ -323,6 +332,7 @@ impl Supervisor {
         self.report_denied(now);
         self.answer_late_questions(now);
         self.end_late_probe(now);
+        self.answer_late_signing(now);
         self.cut_undrained(now);
         self.kill_deaf_relays(now);
         self.kill_stuck_audit(now);
@@ -385,7 +395,8 @@ impl Supervisor {
         while self.workers.relays_live() {
             tokio::select! {
                 Some(input) = queue.recv() => match input {
-                    Input::Accepted(_) | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. } => {}
+                    Input::Accepted(_) | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. }
+                    | Input::Signer(_) => {}
                     Input::WorkerEnded { kind, generation, .. } => if self.workers.is_current(kind, generation) {
                         self.ended_at_last(kind);
                     },
@@ -433,7 +444,8 @@ impl Supervisor {
                         self.deliver_events();
                     }
                     Input::WorkerEnded { .. } | Input::Accepted(_) | Input::Relay(..) | Input::Tunnel(_)
-                    | Input::Upstream { .. } | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. } => {}
+                    | Input::Upstream { .. } | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. }
+                    | Input::Signer(_) => {}
                 },
                 () = &mut deadline => {
                     error!("the journal was not closed in time");

@@ -31,6 +31,8 @@ pub(super) enum Kind {
     RelayDicom,
     /// Keeps the journal.
     Audit,
+    /// Holds the keys of the certification authority.
+    Signer,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::RelayHl7 => "relay-hl7",
             Self::RelayDicom => "relay-dicom",
             Self::Audit => "audit",
+            Self::Signer => "signer",
         }
     }
 
@@ -53,6 +56,7 @@ impl Kind {
             Self::RelayHl7,
             Self::RelayDicom,
             Self::Audit,
+            Self::Signer,
         ]
         .into_iter()
         .find(|kind| kind.name() == name)
@@ -251,6 +255,9 @@ pub enum WorkerError {
     /// The relay ended.
     #[error("the relay ended")]
     Relay(#[from] crate::forward::worker::RelayError),
+    /// The signer ended.
+    #[error("the signer ended")]
+    Signer(#[from] crate::pki::worker::SignerError),
     /// The journal ended.
     #[error("the audit worker ended")]
     Audit(#[from] crate::audit::worker::AuditError),
@@ -276,6 +283,11 @@ pub fn run(kind: &str) -> Result<(), WorkerError> {
                 crate::tunnel::worker::run(Channel::new(socket)?, clock).await?
             }
             Kind::Audit => crate::audit::worker::run(Channel::new(socket)?, clock).await?,
+            Kind::Signer => {
+                let channel = Channel::new(socket)?;
+                privileges::filter_signer()?;
+                crate::pki::worker::run(channel, clock).await?;
+            }
             Kind::RelayHl7 | Kind::RelayDicom => {
                 let channel = Channel::new(socket)?;
                 privileges::filter_relay()?;

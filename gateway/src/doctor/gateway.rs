@@ -3,7 +3,7 @@
 use super::boot::worse;
 use super::facts::{Facts, Process, Seen, field};
 use super::report::{Item, Verdict};
-use crate::control::message::{JournalStatus, Status, TableStatus};
+use crate::control::message::{CaStatus, JournalStatus, Status, TableStatus};
 
 pub(super) fn judge(facts: &Facts, items: &mut Vec<Item>) {
     match facts.gateway.as_ref() {
@@ -62,6 +62,28 @@ fn said(status: &Status, items: &mut Vec<Item>) {
     };
     let right = "every decision can be recorded";
     items.push(Item::new("gateway.journal", verdict, found, right));
+    if let Some(ca) = &status.ca {
+        items.push(authority(ca));
+    }
+}
+
+/// A rotation takes an overlap; whoever is told late locks devices out.
+fn authority(ca: &CaStatus) -> Item {
+    let (verdict, found) = match ca {
+        CaStatus::Issues { seconds } => {
+            let days = seconds / 86_400;
+            let verdict = match days {
+                0..14 => Verdict::Bad,
+                14..180 => Verdict::Warn,
+                _ => Verdict::Ok,
+            };
+            (verdict, format!("{days} days left"))
+        }
+        CaStatus::Missing => (Verdict::Warn, "there is none: lazaret ca init".to_owned()),
+        CaStatus::Unavailable(why) => (Verdict::Bad, why.clone()),
+    };
+    let right = "the certification authority holds for 180 days and more";
+    Item::new("gateway.authority", verdict, &found, right)
 }
 
 /// A worker has no capability and no way to get one; the supervisor has those that it needs.

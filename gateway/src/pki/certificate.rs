@@ -87,9 +87,11 @@ impl Facts {
                     .is_none_or(|(_, usage)| usage.key_cert_sign() && usage.crl_sign()),
                 uses,
                 uris: uris
-                    .filter_map(|name| match name {
-                        GeneralName::UniformResourceIdentifier(uri) => Some(uri.to_string()),
-                        _ => None,
+                    .filter_map(|name| {
+                        let GeneralName::UniformResourceIdentifier(uri) = name else {
+                            return None;
+                        };
+                        Some(uri.to_string())
                     })
                     .collect(),
             })

@@ -9,16 +9,16 @@ use jiff::Timestamp;
 use lazaret_config::{DeviceName, KeyAlgorithm, Pki};
 use serde::{Deserialize, Serialize};
 
-use super::authority::{AuthorityId, Reason};
-use super::key::{Fingerprint, Serial};
-use super::ledger::{Holder, Listener, Revocation};
-use super::trust::Trust;
-use super::validity::Validity;
+pub use super::authority::{AuthorityId, Reason};
+pub use super::key::{Fingerprint, Serial};
+pub use super::ledger::{Holder, Listener, Revocation};
+pub use super::trust::Trust;
+pub use super::validity::Validity;
 
 /// Supervisor to signer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToSigner {
-    /// First message.
+    /// First message, and whenever the settings change.
     Start(Settings),
     /// A question; it is answered with the same number.
     Ask {
@@ -115,6 +115,7 @@ pub enum Question {
 
 /// How an authority is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Way {
     /// It certifies itself.
     Root,
@@ -126,6 +127,7 @@ pub enum Way {
 
 /// Which certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Which {
     /// The one with this number.
     Serial(Serial),

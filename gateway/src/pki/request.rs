@@ -178,21 +178,22 @@ fn subject(subject: &Name) -> Result<Vec<String>, RequestRefusal> {
         if ![COMMON_NAME, USER_ID].contains(&part.oid) {
             continue;
         }
-        let tag = part.value.tag();
-        let text = match tag {
-            Tag::Utf8String => part
-                .value
-                .decode_as::<Utf8StringRef<'_>>()
-                .map(|s| s.as_str().to_owned()),
-            Tag::PrintableString => part
-                .value
-                .decode_as::<PrintableStringRef<'_>>()
-                .map(|s| s.as_str().to_owned()),
-            Tag::Ia5String => part
-                .value
-                .decode_as::<Ia5StringRef<'_>>()
-                .map(|s| s.as_str().to_owned()),
-            _ => return Err(RequestRefusal::ForeignName("subject")),
+        let (value, tag) = (&part.value, part.value.tag());
+        let text = if tag == Tag::Utf8String {
+            value
+                .decode_as()
+                .map(|text: Utf8StringRef<'_>| text.to_string())
+        } else if tag == Tag::PrintableString {
+            value
+                .decode_as()
+                .map(|text: PrintableStringRef<'_>| text.to_string())
+        } else if tag == Tag::Ia5String {
+            value
+                .decode_as()
+                .map(|text: Ia5StringRef<'_>| text.to_string())
+        } else {
+            // No name of a device needs another kind of string.
+            return Err(RequestRefusal::ForeignName("subject"));
         };
         names.push(text.map_err(|_| RequestRefusal::Unreadable("subject"))?);
     }

@@ -26,7 +26,7 @@ pub enum SignerError {
     /// The first message was not `Start`.
     #[error("the supervisor did not say how to start")]
     NotStarted,
-    /// Something came without its descriptor, or twice.
+    /// Something came without its descriptor.
     #[error("the supervisor said something that makes no sense")]
     Confused,
 }
@@ -73,7 +73,10 @@ pub async fn run(
                 let door = Channel::new(socket).map_err(ChannelError::from)?;
                 tokio::spawn(stand_at(door, listener, Arc::clone(&desk)));
             }
-            Ok((ToSigner::Start(_), _)) => return Err(SignerError::Confused),
+            Ok((ToSigner::Start(settings), _)) => {
+                lock(&desk).change(settings, clock.wall());
+                channel.send(&FromSigner::Ready, &[]).await?;
+            }
             Err(ChannelError::Closed) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
@@ -116,6 +119,12 @@ impl Desk {
             None => Office::open(self.settings.clone()).map_err(|error| refused(&error))?,
         };
         Ok(self.office.insert(office))
+    }
+
+    fn change(&mut self, settings: Settings, now: Timestamp) {
+        self.settings = settings;
+        self.office = None;
+        self.tidy(now);
     }
 
     fn answer(&mut self, question: Question, now: Timestamp) -> Result<Answer, Refusal> {

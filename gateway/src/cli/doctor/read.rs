@@ -120,6 +120,7 @@ impl Host {
             (PathBuf::from(STATE), Role::Secret, true),
             (Path::new(STATE).join("audit"), Role::Secret, false),
             (PathBuf::from(own::FOLDER), Role::Secret, true),
+            (Path::new(STATE).join("pki"), Role::Secret, true),
         ];
         for (folder, role, inside) in folders {
             match self.folder(&folder, role, inside, &mut found) {

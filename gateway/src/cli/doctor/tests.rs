@@ -8,7 +8,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cli;
-use crate::control::message::{DeviceCounts, JournalStatus, Status, TableStatus, WorkerStatus};
+use crate::control::message::{
+    CaStatus, DeviceCounts, JournalStatus, Status, TableStatus, WorkerStatus,
+};
 use crate::doctor::facts::{Owned, Process, Role};
 use crate::doctor::{Facts, SUPERVISOR, Seen};
 
@@ -131,6 +133,7 @@ fn status() -> Status {
         table: TableStatus::AsPlanned,
         journal: JournalStatus::Writable,
         devices: DeviceCounts::default(),
+        ca: None,
         sessions: 0,
         draining: None,
         forwarded: 0,
@@ -273,6 +276,46 @@ fn files_belong_to_root_or_to_the_gateway() {
         let is = verdict(role, mode, user, group);
         assert_eq!(is, right, "{role:?} {mode:o} {user} {group}");
     }
+}
+
+#[test]
+fn a_certification_authority_is_judged_where_one_is_wanted() {
+    let tree = Tree::appliance();
+    tree.write(
+        "var/lib/lazaret/pki/ca-a1.key",
+        b"-----BEGIN PRIVATE KEY-----",
+    );
+    tree.mode("var/lib/lazaret/pki", 0o700);
+    tree.mode("var/lib/lazaret/pki/ca-a1.key", 0o600);
+    let judged = |ca: Option<CaStatus>| {
+        let mut facts = running(tree.facts());
+        facts.gateway = Seen::Known(Box::new(Status { ca, ..status() }));
+        let items = doctor::judge(&facts).items;
+        let verdict = |id: &str| {
+            items
+                .iter()
+                .find(|item| item.id == id)
+                .map(|item| item.verdict)
+        };
+        (
+            verdict("gateway.authority"),
+            verdict("files.secrets").unwrap(),
+        )
+    };
+    let lasting = |days: u64| {
+        Some(CaStatus::Issues {
+            seconds: days * 86_400,
+        })
+    };
+    assert_eq!(judged(None), (None, Verdict::Ok));
+    assert_eq!(judged(lasting(180)), (Some(Verdict::Ok), Verdict::Ok));
+    assert_eq!(judged(lasting(179)).0, Some(Verdict::Warn));
+    assert_eq!(judged(lasting(13)).0, Some(Verdict::Bad));
+    assert_eq!(judged(Some(CaStatus::Missing)).0, Some(Verdict::Warn));
+    let failed = CaStatus::Unavailable("the ledger is damaged".to_owned());
+    assert_eq!(judged(Some(failed)).0, Some(Verdict::Bad));
+    tree.mode("var/lib/lazaret/pki/ca-a1.key", 0o640);
+    assert_eq!(judged(lasting(180)), (Some(Verdict::Ok), Verdict::Bad));
 }
 
 #[test]

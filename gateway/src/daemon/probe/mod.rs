@@ -218,7 +218,7 @@ impl Supervisor {
             let ends = Ends { device, hospital };
             let result = match relay {
                 Kind::RelayDicom => ends.dicom(wanted).await,
-                Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit => {
+                Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit | Kind::Signer => {
                     ends.hl7(number, wanted).await
                 }
             };

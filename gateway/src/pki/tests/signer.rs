@@ -53,10 +53,10 @@ async fn ask(
     let request = 7;
     let message = ToSigner::Ask { request, question };
     channel.send(&message, &[]).await.unwrap();
-    match channel.receive().await.unwrap().0 {
-        FromSigner::Answer { request: 7, answer } => *answer,
-        other => panic!("{other:?}"),
-    }
+    let FromSigner::Answer { request: 7, answer } = channel.receive().await.unwrap().0 else {
+        panic!("another answer");
+    };
+    *answer
 }
 
 #[tokio::test]

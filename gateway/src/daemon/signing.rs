@@ -1,0 +1,440 @@
+//! The supervisor's side of the signer: who asked what, and what became of it.
+//!
+//! In: what operators want of the certification authority, answers of the signer, its death. Out: questions, answers,
+//! records. Nothing waits for the signer: who asks is answered when it did, or that it is not available.
+//! Revocations that are owed for revoked devices are asked for until they are written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::net::UnixStream;
+use tracing::{info, warn};
+
+use super::connections::standing;
+use super::operator::{answer, failed};
+use super::supervisor::{Input, Supervisor};
+use super::worker::{Kind, Worker};
+use crate::audit::event::Event;
+use crate::control::message::{CaStatus, Failure, Response, Standing};
+use crate::control::pki::{PkiRequest, PkiResponse};
+use crate::flow::{Clock, DeviceName};
+use crate::pki::message::{
+    Answer, Der, FromSigner, Question, Reason, Refusal, Settings, ToSigner, Way, Which,
+};
+use crate::pki::{pem, store};
+
+/// Questions under way, and what is owed.
+#[derive(Default)]
+pub(super) struct Signing {
+    waiting: BTreeMap<u64, Waiting>,
+    last: u64,
+    /// Revoked devices whose certificates may not be revoked yet.
+    owed: BTreeSet<DeviceName>,
+    /// When the certificate of the authority that issues ends, or why nothing can be signed.
+    end: Option<Result<Timestamp, Refusal>>,
+}
+
+struct Waiting {
+    asker: Asker,
+    deadline: Option<Instant>,
+}
+
+enum Asker {
+    Operator {
+        stream: UnixStream,
+        uid: u32,
+        request: PkiRequest,
+    },
+    /// The supervisor, for these devices.
+    Debt(BTreeSet<DeviceName>),
+    /// The supervisor, to know how the authority fares.
+    Look,
+}
+
+impl Supervisor {
+    pub(super) fn start_signer(&mut self, generation: u64) -> std::io::Result<u32> {
+        let settings = self.signer_settings().ok_or(std::io::ErrorKind::NotFound)?;
+        let worker = Worker::start(Kind::Signer, generation, &self.inputs, |message, _| {
+            Input::Signer(message)
+        })?;
+        worker.send(ToSigner::Start(settings), Vec::new());
+        let pid = worker.pid;
+        self.workers.signer = Some(worker);
+        Ok(pid)
+    }
+
+    fn signer_settings(&self) -> Option<Settings> {
+        let pki = self.config.pki.clone()?;
+        Some(Settings {
+            gateway: self.config.gateway.name.clone(),
+            directory: self.config.gateway.state_dir.join(store::DIRECTORY),
+            pki,
+        })
+    }
+
+    /// After a change of `[pki]`: the signer follows, begins or ends; nothing else notices.
+    pub(super) fn follow_pki(&mut self) {
+        match (self.signer_settings(), &self.workers.signer) {
+            (Some(settings), Some(signer)) => {
+                signer.send(ToSigner::Start(settings), Vec::new());
+            }
+            (Some(_), None) => self.start_worker(Kind::Signer),
+            (None, _) => {
+                self.workers.dismiss(Kind::Signer);
+                self.signer_died();
+            }
+        }
+    }
+
+    /// An operator wants something of the certification authority.
+    pub(super) fn asked_pki(&mut self, stream: UnixStream, request: PkiRequest, uid: u32) {
+        let question = match self.question(&request) {
+            Ok(question) => question,
+            Err(refused) => {
+                self.record_pki(&request, uid, refused_with(&refused));
+                return answer(stream, refused);
+            }
+        };
+        let asker = Asker::Operator {
+            stream,
+            uid,
+            request,
+        };
+        self.ask_signer(question, asker);
+    }
+
+    /// What the signer is asked for a request, if the policy lets it.
+    fn question(&self, request: &PkiRequest) -> Result<Question, Response> {
+        let why = request.why();
+        if why.len() > MAX_WHY || why.chars().any(char::is_control) {
+            let text = format!("a reason is one line of at most {MAX_WHY} bytes");
+            return Err(failed(Failure::Usage, &text));
+        }
+        if self.config.pki.is_none() {
+            let text =
+                "there is no certification authority in the configuration: add a table [pki]";
+            return Err(failed(Failure::Usage, text));
+        }
+        Ok(match request {
+            PkiRequest::NewAuthority {
+                rotate, way, now, ..
+            } => Question::NewAuthority {
+                rotate: *rotate,
+                way: way.clone(),
+                overlap: now.then_some(Duration::ZERO),
+            },
+            PkiRequest::Status => Question::Status,
+            PkiRequest::Lists => Question::Lists,
+            PkiRequest::Certificates => Question::Certificates,
+            PkiRequest::Issue { device, csr, .. } => {
+                if !self.config.devices.contains_key(device) {
+                    let text = format!("there is no device {device}");
+                    return Err(failed(Failure::Unknown, &text));
+                }
+                if standing(&self.config, &self.registry, device) != Standing::Active {
+                    let text = format!("device {device} is not active");
+                    return Err(failed(Failure::Denied, &text));
+                }
+                Question::Issue {
+                    request: Der(csr.clone().into_bytes()),
+                    device: device.clone(),
+                    lifetime: None,
+                }
+            }
+            PkiRequest::Server { listener, .. } => Question::Server {
+                listener: *listener,
+                renew: true,
+            },
+            PkiRequest::Revoke { which, reason, .. } => Question::Revoke {
+                which: which.clone(),
+                reason: *reason,
+            },
+        })
+    }
+
+    fn ask_signer(&mut self, question: Question, asker: Asker) {
+        let full = self.signing.waiting.len() >= MAX_WAITING;
+        let ready = self.workers.is_ready(Kind::Signer);
+        let number = self.signing.last.saturating_add(1);
+        let ask = ToSigner::Ask {
+            request: number,
+            question,
+        };
+        let signer = self.workers.signer.as_ref();
+        let sent = !full && ready && signer.is_some_and(|signer| signer.send(ask, Vec::new()));
+        if !sent {
+            return self.signer_answered(asker, Err(Refusal::Unavailable));
+        }
+        self.signing.last = number;
+        let deadline = self.clock.now().checked_add(PATIENCE);
+        let waiting = Waiting { asker, deadline };
+        self.signing.waiting.insert(number, waiting);
+    }
+
+    pub(super) fn signer_said(&mut self, message: FromSigner) {
+        match message {
+            FromSigner::Ready => {
+                self.workers.set_ready(Kind::Signer);
+                // A revocation may have been lost with the signer or with the gateway before.
+                let revoked = self.config.devices.keys().filter(|device| {
+                    standing(&self.config, &self.registry, device) == Standing::Revoked
+                });
+                let revoked: BTreeSet<DeviceName> = revoked.cloned().collect();
+                self.signing.owed.extend(revoked);
+                self.pay_revocations();
+                self.ask_signer(Question::Status, Asker::Look);
+            }
+            FromSigner::Answer { request, answer } => {
+                if let Some(waiting) = self.signing.waiting.remove(&request) {
+                    self.signer_answered(waiting.asker, *answer);
+                }
+            }
+        }
+    }
+
+    /// Whoever waits hears that there will be no answer; what was asked may have been done all the same.
+    pub(super) fn signer_died(&mut self) {
+        for (_, waiting) in std::mem::take(&mut self.signing.waiting) {
+            self.signer_answered(waiting.asker, Err(Refusal::Unavailable));
+        }
+    }
+
+    /// For operators and the doctor.
+    pub(super) fn ca_status(&self) -> Option<CaStatus> {
+        self.config.pki.as_ref()?;
+        if !self.workers.is_ready(Kind::Signer) {
+            return Some(CaStatus::Unavailable(Refusal::Unavailable.to_string()));
+        }
+        let now = self.clock.wall();
+        Some(match &self.signing.end {
+            Some(Ok(end)) => {
+                let seconds = u64::try_from(end.duration_since(now).as_secs());
+                seconds.map_or(CaStatus::Missing, |seconds| CaStatus::Issues { seconds })
+            }
+            Some(Err(Refusal::NoAuthority)) => CaStatus::Missing,
+            Some(Err(refusal)) => CaStatus::Unavailable(refusal.to_string()),
+            None => CaStatus::Unavailable(Refusal::Unavailable.to_string()),
+        })
+    }
+
+    pub(super) fn answer_late_signing(&mut self, now: Instant) {
+        let late = |_: &u64, one: &mut Waiting| one.deadline.is_none_or(|at| at <= now);
+        let late: Vec<_> = self.signing.waiting.extract_if(.., late).collect();
+        if !late.is_empty()
+            && let Some(signer) = &self.workers.signer
+        {
+            warn!("the signer does not answer and is killed");
+            signer.kill();
+        }
+        for (_, waiting) in late {
+            self.signer_answered(waiting.asker, Err(Refusal::Unavailable));
+        }
+        self.pay_revocations();
+    }
+
+    /// The certificates of a revoked device are revoked with it, as soon as the signer can write that.
+    //= C9
+    pub(super) fn owe_revocation(&mut self, device: &DeviceName) {
+        if self.config.pki.is_some() {
+            self.signing.owed.insert(device.clone());
+            self.pay_revocations();
+        }
+    }
+
+    fn pay_revocations(&mut self) {
+        if self.signing.owed.is_empty() || !self.workers.is_ready(Kind::Signer) {
+            return;
+        }
+        let devices = std::mem::take(&mut self.signing.owed);
+        let question = Question::Revoke {
+            which: Which::Devices(devices.iter().cloned().collect()),
+            reason: Reason::PrivilegeWithdrawn,
+        };
+        self.ask_signer(question, Asker::Debt(devices));
+    }
+
+    fn signer_answered(&mut self, asker: Asker, answered: Result<Answer, Refusal>) {
+        if let Ok(Answer::Status(status)) = &answered {
+            let issues = status.authorities.first();
+            let issues = issues.filter(|one| one.trusted_until.is_none());
+            let end = issues.map(|one| one.validity.not_after);
+            self.signing.end = Some(end.ok_or(Refusal::NoAuthority));
+        }
+        match asker {
+            Asker::Look => {
+                if let Err(refusal) = answered {
+                    warn!(%refusal, "nothing can be signed");
+                    self.signing.end = Some(Err(refusal));
+                }
+            }
+            Asker::Operator {
+                stream,
+                uid,
+                request,
+            } => {
+                let response = response(&request, answered, self.clock.wall());
+                self.record_pki(&request, uid, refused_with(&response));
+                answer(stream, response);
+            }
+            Asker::Debt(devices) => match answered {
+                Ok(Answer::Revoked(serials)) if serials.is_empty() => {}
+                Ok(Answer::Revoked(serials)) => {
+                    info!(
+                        certificates = serials.len(),
+                        "certificates of revoked devices are revoked"
+                    );
+                    let about: Vec<String> = serials.iter().map(ToString::to_string).collect();
+                    self.record(Event::Authority {
+                        what: "revoke".to_owned(),
+                        about: about.join(" "),
+                        by: super::life::OURSELVES,
+                        why: "the device is revoked".to_owned(),
+                        result: "done".to_owned(),
+                    });
+                }
+                // Without an authority there is nothing to revoke.
+                Ok(_) | Err(Refusal::NoAuthority) => {}
+                Err(_) => self.signing.owed.extend(devices),
+            },
+        }
+    }
+
+    //= C8
+    fn record_pki(&mut self, request: &PkiRequest, uid: u32, refused: Option<&str>) {
+        let Some((what, about)) = story(request) else {
+            return;
+        };
+        self.record(Event::Authority {
+            what: what.to_owned(),
+            about,
+            by: uid,
+            why: request.why().to_owned(),
+            result: refused.unwrap_or("done").to_owned(),
+        });
+    }
+}
+
+/// What goes on record; `None` for what changes nothing.
+fn story(request: &PkiRequest) -> Option<(&'static str, String)> {
+    Some(match request {
+        PkiRequest::NewAuthority {
+            rotate, way, now, ..
+        } => {
+            let what = if *rotate { "ca rotate" } else { "ca init" };
+            let how = match way {
+                Way::Root => "certifies itself",
+                Way::Request => "request",
+                Way::Certificate(_) => "certificate",
+            };
+            let at_once = if *now {
+                ", the old one ends at once"
+            } else {
+                ""
+            };
+            (what, format!("{how}{at_once}"))
+        }
+        PkiRequest::Issue { device, .. } => ("issue", device.to_string()),
+        PkiRequest::Server { listener, .. } => ("issue", format!("listener {}", listener.as_str())),
+        PkiRequest::Revoke { which, .. } => match which {
+            Which::Serial(serial) => ("revoke", serial.to_string()),
+            Which::Devices(devices) => {
+                let names: Vec<&str> = devices.iter().map(DeviceName::as_str).collect();
+                ("revoke", names.join(" "))
+            }
+        },
+        PkiRequest::Status | PkiRequest::Lists | PkiRequest::Certificates => return None,
+    })
+}
+
+fn refused_with(response: &Response) -> Option<&str> {
+    match response {
+        Response::Failed { why, .. } => Some(why),
+        Response::Status(_)
+        | Response::Applied { .. }
+        | Response::Devices { .. }
+        | Response::Sessions { .. }
+        | Response::Denied { .. }
+        | Response::Probed { .. }
+        | Response::Pki(_)
+        | Response::Done { .. } => None,
+    }
+}
+
+fn response(request: &PkiRequest, answered: Result<Answer, Refusal>, now: Timestamp) -> Response {
+    let done = match answered {
+        Ok(Answer::Status(status)) => PkiResponse::Authorities { now, status },
+        Ok(Answer::Request(csr)) => PkiResponse::Request { csr },
+        Ok(Answer::Lists(lists)) => {
+            let lists = lists.iter().map(|list| pem::encode(pem::CRL, &list.0));
+            PkiResponse::Lists {
+                lists: lists.collect(),
+            }
+        }
+        Ok(Answer::Certificates(certificates)) => PkiResponse::Certificates { now, certificates },
+        Ok(Answer::Issued(issued)) => {
+            let chain = std::iter::once(&issued.certificate).chain(&issued.chain);
+            PkiResponse::Certificate {
+                serial: issued.serial,
+                validity: issued.validity,
+                renew_at: issued.renew_at,
+                certificate: in_pem(chain),
+            }
+        }
+        Ok(Answer::Server(identity)) => PkiResponse::Certificate {
+            serial: identity.serial,
+            validity: identity.validity,
+            renew_at: identity.renew_at,
+            certificate: in_pem(identity.chain.iter()),
+        },
+        Ok(Answer::Revoked(serials)) => PkiResponse::Revoked { serials },
+        Ok(Answer::Trust(_) | Answer::Signed(_)) => {
+            return failed(Failure::Internal, "the signer answered something else");
+        }
+        Err(refusal) => return refused(request, &refusal),
+    };
+    Response::Pki(done)
+}
+
+fn in_pem<'d>(chain: impl Iterator<Item = &'d Der>) -> String {
+    chain
+        .map(|der| pem::encode(pem::CERTIFICATE, &der.0))
+        .collect()
+}
+
+fn refused(request: &PkiRequest, refusal: &Refusal) -> Response {
+    let kind = match refusal {
+        Refusal::Unknown | Refusal::NothingWaits => Failure::Unknown,
+        Refusal::NoAuthority
+        | Refusal::AuthorityExists
+        | Refusal::TooManyAuthorities(_)
+        | Refusal::Authority(_)
+        | Refusal::ServerNames(_) => Failure::Usage,
+        Refusal::Request(_)
+        | Refusal::KeyTaken
+        | Refusal::KeyRevoked
+        | Refusal::SameKey
+        | Refusal::Revoked
+        | Refusal::NotNow
+        | Refusal::NotAHandshake => Failure::Denied,
+        Refusal::Unavailable
+        | Refusal::AuthorityEnds
+        | Refusal::Full
+        | Refusal::Storage(_)
+        | Refusal::Internal(_) => Failure::Internal,
+    };
+    let doubt = matches!(refusal, Refusal::Unavailable) && story(request).is_some();
+    let more = if doubt {
+        "; look with `lazaret ca status` and `lazaret cert list` before you try again"
+    } else {
+        ""
+    };
+    failed(kind, &format!("{refusal}{more}"))
+}
+
+/// For an answer of the signer, which may be writing its ledger.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Questions under way.
+//= C7
+const MAX_WAITING: usize = 64;
+const MAX_WHY: usize = 512;
