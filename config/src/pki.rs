@@ -25,6 +25,22 @@ pub struct Pki {
     pub crl_url: Option<String>,
 }
 
+/// As an empty table says.
+impl Default for Pki {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_hours(days.saturating_mul(24));
+        Self {
+            algorithm: KeyAlgorithm::default(),
+            lifetime: days(30),
+            grace: days(14),
+            ca_lifetime: days(3650),
+            overlap: days(88),
+            server_names: Vec::new(),
+            crl_url: None,
+        }
+    }
+}
+
 /// The algorithm of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use lazaret_config::{Config, Source};
+use lazaret_config::{Config, Pki, Source};
 
 /// `bad/NAME.toml` is refused with `bad/NAME.txt`; with the lines that follow `#=` put in their places it is accepted.
 ///
@@ -63,6 +63,21 @@ fn examples_load_and_their_tests_hold() {
         assert_eq!(config.run_tests(), [], "{example}");
         assert!(!config.tests.is_empty(), "{example}");
     }
+}
+
+#[test]
+fn an_empty_table_pki_says_what_its_default_says() {
+    let dir = keys();
+    let base = fs::read_to_string(root("tests/base.toml")).unwrap();
+    let config = |more: &str| {
+        let source = Source {
+            path: "lazaret.toml".into(),
+            text: format!("{base}{more}"),
+        };
+        Config::from_sources(dir.path(), &[source]).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    assert_eq!(config("").pki, None);
+    assert_eq!(config("\n[pki]\n").pki, Some(Pki::default()));
 }
 
 #[test]

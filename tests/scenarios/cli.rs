@@ -139,6 +139,8 @@ fn exit_codes_are_as_promised() {
             (&["completion", "bash"], 0),
             (&["no-such-command"], 2),
             (&["device", "show"], 2),
+            (&["cert", "revoke"], 2),
+            (&["cert", "renew", "ecg-0042"], 2),
             (&["status"], 6),
             (&["apply"], 6),
         ] {
@@ -151,6 +153,8 @@ fn exit_codes_are_as_promised() {
             (&["device", "show", "nobody"], 1),
             (&["device", "quarantine", "nobody"], 1),
             (&["confirm"], 7),
+            (&["ca", "status"], 2),
+            (&["cert", "list"], 2),
         ] {
             let said = clinic.gateway.lazaret(line);
             assert_eq!(said.code, expected, "{line:?}: {}", said.all());

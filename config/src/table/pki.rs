@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::field::pki::CrlUrl;
 use crate::field::quantity::Period;
-use crate::pki::{KeyAlgorithm, Pki, ServerName};
+use crate::pki::{Pki, ServerName};
 use crate::problem::Fault;
 use crate::section::{Keys, Section};
 
@@ -30,11 +30,12 @@ pub(crate) fn read(section: &Section<'_>) -> Pki {
             .within(key, range)
             .map_or(default, |period| period.0)
     };
-    let lifetime = period("lifetime", SHORTEST, days(398), days(30));
-    let grace = period("grace", Duration::ZERO, days(365), days(14));
+    let default = Pki::default();
+    let lifetime = period("lifetime", SHORTEST, days(398), default.lifetime);
+    let grace = period("grace", Duration::ZERO, days(365), default.grace);
     let least = lifetime.saturating_add(grace);
     let overlap = period("overlap", SHORTEST, days(3650), least.saturating_mul(2));
-    let ca_lifetime = period("ca_lifetime", SHORTEST, days(14_600), days(3650));
+    let ca_lifetime = period("ca_lifetime", SHORTEST, days(14_600), default.ca_lifetime);
     if overlap < least {
         let help = format!(
             "at least {}: `lifetime` and `grace` together, so that no device is locked out by a rotation",
@@ -54,7 +55,7 @@ pub(crate) fn read(section: &Section<'_>) -> Pki {
         );
     }
     Pki {
-        algorithm: section.or("algorithm", KeyAlgorithm::default()),
+        algorithm: section.or("algorithm", default.algorithm),
         lifetime,
         grace,
         ca_lifetime,

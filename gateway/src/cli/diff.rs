@@ -123,6 +123,7 @@ impl Difference {
             ("hospital", old.hospital != new.hospital),
             ("limits", old.limits != new.limits),
             ("audit", old.audit != new.audit),
+            ("pki", old.pki != new.pki),
             ("test", old.tests != new.tests),
         ];
         for (name, differs) in sections {
@@ -369,6 +370,7 @@ mod tests {
         rule.hl7.as_mut().unwrap().send.insert("ORU^R30".to_owned());
         rule.shadow = true;
         new.limits.spool += 1;
+        new.pki = Some(lazaret_config::Pki::default());
         let nowhere = Path::new("/nowhere");
         let difference = Difference::between(&comparable(old, nowhere), &comparable(new, nowhere));
         insta::assert_snapshot!(render(&difference));

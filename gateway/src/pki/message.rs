@@ -107,7 +107,7 @@ pub enum Question {
     },
     /// The lists of revoked certificates, one of each trusted authority.
     Lists,
-    /// Certificates that were issued and are remembered.
+    /// Certificates that were issued and are remembered; of very many, those that end last.
     Certificates,
     /// A signature for TLS 1.3 by the key of a listener.
     TlsSign(TlsSign),

@@ -273,7 +273,14 @@ impl Office {
             renew_at: one.validity.renewal(chance(one.serial)),
             revoked,
         });
-        all.collect()
+        let mut all: Vec<CertificateStatus> = all.collect();
+        if all.len() > MOST_LISTED {
+            // Those that ended longest ago are of the least interest.
+            all.sort_by_key(|one| std::cmp::Reverse(one.validity.not_after));
+            all.truncate(MOST_LISTED);
+            all.sort_by_key(|one| one.serial);
+        }
+        all
     }
 
     /// Puts an entry on the disk and into the ledger.
@@ -336,6 +343,9 @@ impl From<LedgerError> for Refusal {
 
 /// How long a list of revoked certificates holds.
 const LIST_LIFE: Duration = Duration::from_hours(7 * 24);
+/// Certificates in one answer, which travels as one message.
+//= C7
+const MOST_LISTED: usize = 200_000;
 /// Between two looks through the whole ledger.
 const LOOK_THROUGH: Duration = Duration::from_hours(1);
 /// Lines that the ledger may have for nothing.
