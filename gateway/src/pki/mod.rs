@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod trust;
 pub mod message;
 pub mod store;
+pub mod steady;
 pub mod office;
 pub mod door;
 pub mod worker;

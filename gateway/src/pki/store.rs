@@ -59,6 +59,14 @@ pub struct Kept {
     pub retiring: Option<Retiring>,
 }
 
+impl Kept {
+    /// Whether its certificates are believed.
+    #[must_use]
+    pub fn is_trusted(&self, now: Timestamp) -> bool {
+        self.retiring.is_none_or(|end| now < end.until)
+    }
+}
+
 /// The end of an authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

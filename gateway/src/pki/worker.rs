@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use super::ledger::Listener;
 use super::message::{Answer, Der, FromSigner, Question, Refusal, Settings, TlsSign, ToSigner};
 use super::office::{Office, OfficeError};
+use super::steady::Steady;
 use crate::channel::{Channel, ChannelError};
 use crate::flow::Clock;
 
@@ -49,15 +50,16 @@ pub async fn run(
     let desk = Arc::new(Mutex::new(Desk {
         settings,
         office: None,
+        steady: Steady::default(),
     }));
-    lock(&desk).tidy(clock.wall());
+    lock(&desk).tidy(&*clock);
     channel.send(&FromSigner::Ready, &[]).await?;
     let mut tidying = tokio::time::interval(TIDY_EVERY);
     loop {
         let received = tokio::select! {
             received = channel.receive() => received,
             _ = tidying.tick() => {
-                lock(&desk).tidy(clock.wall());
+                lock(&desk).tidy(&*clock);
                 continue;
             }
         };
@@ -74,7 +76,7 @@ pub async fn run(
                 tokio::spawn(stand_at(door, listener, Arc::clone(&desk)));
             }
             Ok((ToSigner::Start(settings), _)) => {
-                lock(&desk).change(settings, clock.wall());
+                lock(&desk).change(settings, &*clock);
                 channel.send(&FromSigner::Ready, &[]).await?;
             }
             Err(ChannelError::Closed) => return Ok(()),
@@ -110,6 +112,7 @@ async fn stand_at(
 struct Desk {
     settings: Settings,
     office: Option<Office>,
+    steady: Steady,
 }
 
 impl Desk {
@@ -121,10 +124,10 @@ impl Desk {
         Ok(self.office.insert(office))
     }
 
-    fn change(&mut self, settings: Settings, now: Timestamp) {
+    fn change(&mut self, settings: Settings, clock: &dyn Clock) {
         self.settings = settings;
         self.office = None;
-        self.tidy(now);
+        self.tidy(clock);
     }
 
     fn answer(&mut self, question: Question, now: Timestamp) -> Result<Answer, Refusal> {
@@ -140,9 +143,12 @@ impl Desk {
         self.open()?.sign(Some(listener), wanted)
     }
 
-    fn tidy(&mut self, now: Timestamp) {
+    fn tidy(&mut self, clock: &dyn Clock) {
+        let wall = clock.wall();
+        let steady = self.steady.look(clock.now(), wall);
         match self.open() {
-            Ok(office) => office.tidy(now),
+            Ok(office) if steady => office.tidy(wall),
+            Ok(_) => {}
             Err(error) => warn!(%error, "nothing can be signed"),
         }
     }

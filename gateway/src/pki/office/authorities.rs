@@ -30,7 +30,7 @@ impl Office {
         let keeps = if overlap.is_zero() {
             0
         } else {
-            self.state.authorities.len()
+            self.trusted(now).count()
         };
         if keeps >= MOST_AUTHORITIES {
             return Err(Refusal::TooManyAuthorities(MOST_AUTHORITIES));
@@ -137,7 +137,9 @@ impl Office {
         self.store.save(&state)?;
         self.state = state;
         self.authorities.insert(authority.id(), authority);
-        self.tidy(now);
+        if overlap.is_zero() {
+            self.remove_ended(now);
+        }
         Ok(Answer::Status(self.status(now)))
     }
 }

@@ -39,7 +39,8 @@ impl Office {
         let Holder::Device(device) = issued.holder.clone() else {
             return Err(Refusal::Unknown);
         };
-        let trusted = self.authorities.contains_key(&issued.authority);
+        let by = issued.authority;
+        let trusted = self.trusted(now).any(|(kept, _)| kept.id == by);
         if issued.key != facts.fingerprint || issued.validity != facts.validity || !trusted {
             return Err(Refusal::Unknown);
         }
@@ -145,7 +146,7 @@ impl Office {
 
     /// One list of each trusted authority, made anew when something was revoked or half of its life is over.
     pub(super) fn lists(&mut self, now: Timestamp) -> Result<Vec<Der>, Refusal> {
-        let ids: Vec<AuthorityId> = self.state.authorities.iter().map(|kept| kept.id).collect();
+        let ids: Vec<AuthorityId> = self.trusted(now).map(|(kept, _)| kept.id).collect();
         let mut lists = Vec::new();
         for id in ids {
             let fresh = self.lists.get(&id).filter(|(made, _)| is_fresh(*made, now));

@@ -38,7 +38,9 @@ impl Office {
         let pki = &self.settings.pki;
         let needed = |kept: &&Kept| match kept.retiring {
             None => true,
-            Some(end) => now < end.until && now <= later(later(end.since, pki.lifetime), pki.grace),
+            Some(end) => {
+                kept.is_trusted(now) && now <= later(later(end.since, pki.lifetime), pki.grace)
+            }
         };
         // The newest is the last resort, the oldest that is needed the first.
         let kept = self.state.authorities.iter().rev().find(needed);

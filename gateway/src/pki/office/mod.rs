@@ -98,7 +98,6 @@ impl Office {
     /// # Errors
     /// The refusal, which says what to do instead.
     pub fn answer(&mut self, question: Question, now: Timestamp) -> Result<Answer, Refusal> {
-        self.tidy(now);
         match question {
             Question::NewAuthority {
                 rotate,
@@ -124,14 +123,19 @@ impl Office {
         }
     }
 
-    /// Lets go of what time has ended.
+    /// Lets go for ever of what time has ended; only for a clock that can be believed. What has ended is refused
+    /// everywhere by its time, whether it is still kept or not.
     pub fn tidy(&mut self, now: Timestamp) {
-        let over = |kept: &Kept| kept.retiring.is_some_and(|end| end.until <= now);
+        self.remove_ended(now);
+        self.compact(now);
+    }
+
+    fn remove_ended(&mut self, now: Timestamp) {
         let ended: Vec<AuthorityId> = self
             .state
             .authorities
             .iter()
-            .filter(|kept| over(kept))
+            .filter(|kept| !kept.is_trusted(now))
             .map(|kept| kept.id)
             .collect();
         let trusted = |id: &AuthorityId| !ended.contains(id);
@@ -155,7 +159,13 @@ impl Office {
                 self.remove_keys(&ended, &done);
             }
         }
-        self.compact(now);
+    }
+
+    /// The authorities that are trusted, newest first.
+    fn trusted(&self, now: Timestamp) -> impl Iterator<Item = (&Kept, &Authority)> {
+        let kept = self.state.authorities.iter();
+        kept.filter(move |kept| kept.is_trusted(now))
+            .filter_map(|kept| Some((kept, self.authorities.get(&kept.id)?)))
     }
 
     fn remove_keys(
@@ -219,17 +229,16 @@ impl Office {
     }
 
     fn status(&self, now: Timestamp) -> AuthorityStatus {
-        let authorities = self.state.authorities.iter().filter_map(|kept| {
-            let authority = self.authorities.get(&kept.id)?;
+        let authorities = self.trusted(now).map(|(kept, authority)| {
             let all = authority.chain().iter();
-            Some(OneAuthority {
+            OneAuthority {
                 id: kept.id,
                 algorithm: kept.algorithm,
                 root: authority.is_root(),
                 validity: authority.validity(),
                 trusted_until: kept.retiring.map(|end| end.until),
                 certificate: all.map(|der| pem::encode(pem::CERTIFICATE, der)).collect(),
-            })
+            }
         });
         let holds = self.ledger.all().filter(|(one, _)| {
             matches!(
@@ -252,10 +261,9 @@ impl Office {
 
     fn trust(&mut self, now: Timestamp) -> Result<Trust, Refusal> {
         let lists = self.lists(now)?;
-        let own = self.state.authorities.iter().filter_map(|kept| {
-            let authority = self.authorities.get(&kept.id)?;
-            authority.chain().first().cloned().map(Der)
-        });
+        let own = self
+            .trusted(now)
+            .filter_map(|(_, authority)| authority.chain().first().cloned().map(Der));
         Ok(Trust {
             authorities: own.collect(),
             lists,

@@ -3,6 +3,7 @@
 mod authority;
 mod office;
 mod signer;
+mod store;
 mod request;
 mod trust;
 mod world;

@@ -1,6 +1,5 @@
 //! The office over its files: what it gives, what it refuses, and what outlives a restart.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::pki::message::{
     Answer, AuthorityStatus, Der, IssuedCertificate, Question, Refusal, ServerIdentity, Settings,
     TlsSign, Way, Which,
 };
-use crate::pki::office::{Office, OfficeError};
+use crate::pki::office::Office;
 use crate::pki::pem;
 use crate::pki::trust::Trust;
 
@@ -39,15 +38,15 @@ pub(super) fn settings(directory: &Path) -> Settings {
 }
 
 /// An office in a folder of its own, and the day it is.
-struct World {
-    office: Option<Office>,
-    settings: Settings,
-    now: Timestamp,
+pub(super) struct World {
+    pub(super) office: Option<Office>,
+    pub(super) settings: Settings,
+    pub(super) now: Timestamp,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = settings(folder.path());
         Self {
@@ -58,23 +57,32 @@ impl World {
         }
     }
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut world = Self::empty();
         world.ca(false, Way::Root, None).unwrap();
         world
     }
 
     /// As if the process died and came back.
-    fn again(&mut self) {
+    pub(super) fn again(&mut self) {
         self.office = None;
         self.office = Some(Office::open(self.settings.clone()).unwrap());
     }
 
-    fn ask(&mut self, question: Question) -> Result<Answer, Refusal> {
+    pub(super) fn tidy(&mut self) {
+        self.office.as_mut().unwrap().tidy(self.now);
+    }
+
+    pub(super) fn ask(&mut self, question: Question) -> Result<Answer, Refusal> {
         self.office.as_mut().unwrap().answer(question, self.now)
     }
 
-    fn ca(&mut self, rotate: bool, way: Way, overlap: Option<Duration>) -> Result<Answer, Refusal> {
+    pub(super) fn ca(
+        &mut self,
+        rotate: bool,
+        way: Way,
+        overlap: Option<Duration>,
+    ) -> Result<Answer, Refusal> {
         self.ask(Question::NewAuthority {
             rotate,
             way,
@@ -82,21 +90,25 @@ impl World {
         })
     }
 
-    fn status(&mut self) -> AuthorityStatus {
+    pub(super) fn status(&mut self) -> AuthorityStatus {
         let Answer::Status(status) = self.ask(Question::Status).unwrap() else {
             panic!("another answer");
         };
         status
     }
 
-    fn trust(&mut self) -> Trust {
+    pub(super) fn trust(&mut self) -> Trust {
         let Answer::Trust(trust) = self.ask(Question::Trust).unwrap() else {
             panic!("another answer");
         };
         trust
     }
 
-    fn issue(&mut self, device: &str, request: Vec<u8>) -> Result<IssuedCertificate, Refusal> {
+    pub(super) fn issue(
+        &mut self,
+        device: &str,
+        request: Vec<u8>,
+    ) -> Result<IssuedCertificate, Refusal> {
         let question = Question::Issue {
             request: Der(request),
             device: device.parse().unwrap(),
@@ -105,7 +117,7 @@ impl World {
         self.ask(question).map(certificate)
     }
 
-    fn renew(
+    pub(super) fn renew(
         &mut self,
         old: &IssuedCertificate,
         request: Vec<u8>,
@@ -117,7 +129,7 @@ impl World {
         self.ask(question).map(certificate)
     }
 
-    fn server(&mut self, renew: bool) -> Result<ServerIdentity, Refusal> {
+    pub(super) fn server(&mut self, renew: bool) -> Result<ServerIdentity, Refusal> {
         let listener = Listener::Enrol;
         let Answer::Server(identity) = self.ask(Question::Server { listener, renew })? else {
             panic!("another answer");
@@ -125,7 +137,7 @@ impl World {
         Ok(identity)
     }
 
-    fn revoke(&mut self, which: Which) -> Result<Vec<Serial>, Refusal> {
+    pub(super) fn revoke(&mut self, which: Which) -> Result<Vec<Serial>, Refusal> {
         let reason = Reason::KeyCompromise;
         let Answer::Revoked(serials) = self.ask(Question::Revoke { which, reason })? else {
             panic!("another answer");
@@ -133,7 +145,7 @@ impl World {
         Ok(serials)
     }
 
-    fn listed(&mut self) -> usize {
+    pub(super) fn listed(&mut self) -> usize {
         use x509_cert::der::Decode;
         let Answer::Lists(lists) = self.ask(Question::Lists).unwrap() else {
             panic!("another answer");
@@ -329,6 +341,8 @@ fn an_authority_follows_another_and_nobody_is_locked_out() {
     world.now = at("2026-05-01T12:00:00Z");
     let trust = world.trust();
     assert_eq!(trust.authorities.len(), 1);
+    // The clock may be wrong: the key goes when that can be ruled out.
+    world.tidy();
     let keys = || {
         let all = std::fs::read_dir(&world.settings.directory).unwrap();
         let names = all.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -353,6 +367,26 @@ fn an_authority_that_was_stolen_ends_at_once() {
         Err(Refusal::Unknown)
     );
     assert_ne!(world.server(false).unwrap().key, server.key);
+}
+
+#[test]
+fn a_clock_that_stepped_ahead_and_back_made_nobody_forget() {
+    let mut world = World::new();
+    let old = world.issue("ecg", new_request()).unwrap();
+    world.revoke(Which::Serial(old.serial)).unwrap();
+    world.ca(true, Way::Root, None).unwrap();
+    let today = world.now;
+    world.now = at("2031-01-01T00:00:00Z");
+    assert_eq!(world.status().authorities.len(), 1);
+    assert_eq!(world.listed(), 0);
+    world.again();
+    world.now = today;
+    assert_eq!(world.status().authorities.len(), 2);
+    assert_eq!(world.listed(), 1);
+    assert_eq!(
+        world.renew(&old, new_request()).map(drop),
+        Err(Refusal::Revoked)
+    );
 }
 
 #[test]
@@ -498,94 +532,4 @@ fn a_listener_keeps_its_certificate_until_it_is_due() {
     world.settings.pki.server_names.clear();
     world.again();
     assert!(matches!(world.server(false), Err(Refusal::ServerNames(_))));
-}
-
-#[test]
-fn damage_and_exposure_are_errors_and_nothing_begins_anew() {
-    let mut world = World::new();
-    world.issue("ecg", new_request()).unwrap();
-    world.office = None;
-    let directory = world.settings.directory.clone();
-    let opens = || Office::open(world.settings.clone()).map(drop);
-    assert!(opens().is_ok());
-    let paths = std::fs::read_dir(&directory).unwrap();
-    let paths: Vec<_> = paths.map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(paths.len(), 4);
-    for path in paths.iter().chain([&directory]) {
-        let mode =
-            |mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let good = path.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(good & 0o077, 0, "{}", path.display());
-        mode(good | 0o040);
-        assert!(
-            matches!(opens(), Err(OfficeError::Store(_))),
-            "{}",
-            path.display()
-        );
-        mode(good);
-    }
-    for path in &paths {
-        let away = directory.join("away");
-        std::fs::rename(path, &away).unwrap();
-        let error = opens().unwrap_err().to_string();
-        assert!(error.contains("is missing"), "{}: {error}", path.display());
-        // An empty ledger that was made by the attempt would hide that one is missing.
-        std::fs::rename(&away, path).unwrap();
-        let good = std::fs::read(path).unwrap();
-        std::fs::write(path, b"garbage\n").unwrap();
-        assert!(opens().is_err(), "{}", path.display());
-        std::fs::write(path, good).unwrap();
-        assert!(opens().is_ok(), "{}", path.display());
-    }
-}
-
-#[test]
-fn a_line_that_was_cut_off_was_never_answered() {
-    let mut world = World::new();
-    let kept = world.issue("ecg", new_request()).unwrap();
-    world.issue("us", new_request()).unwrap();
-    world.office = None;
-    let path = world.settings.directory.join("ledger.jsonl");
-    let whole = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
-    world.again();
-    assert_eq!(world.status().certificates, 1);
-    assert!(world.issue("us", new_request()).is_ok());
-    assert_eq!(world.revoke(Which::Serial(kept.serial)).unwrap().len(), 1);
-    world.again();
-    assert_eq!(
-        (world.status().certificates, world.status().revoked),
-        (2, 1)
-    );
-}
-
-#[test]
-fn one_process_at_a_time() {
-    let mut world = World::new();
-    let second = Office::open(world.settings.clone()).map(drop);
-    assert!(second.unwrap_err().to_string().contains("another process"));
-    world.again();
-}
-
-#[test]
-fn the_ledger_is_written_anew_when_it_is_of_little_use() {
-    let mut world = World::new();
-    let kept = world.issue("ecg", new_request()).unwrap();
-    for _ in 0..1100 {
-        world.ask(Question::Lists).unwrap();
-        world.now += Duration::from_hours(100);
-    }
-    let lines = || {
-        let path = world.settings.directory.join("ledger.jsonl");
-        std::fs::read_to_string(path).unwrap().lines().count()
-    };
-    assert!(lines() < 200, "{}", lines());
-    assert_eq!(
-        world.renew(&kept, new_request()).map(drop),
-        Err(Refusal::Unknown),
-        "forgotten"
-    );
-    world.now = at("2026-03-02T00:00:00Z");
-    world.again();
-    assert!(world.issue("ecg", new_request()).is_ok());
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lazaret_config::KeyAlgorithm;
+use proptest::prelude::*;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
@@ -13,6 +14,7 @@ use super::world::{
     GATEWAY, at, authority, days, device, device_certificate, leaf, serial, servers,
 };
 use crate::pki::authority::{Authority, Reason, RevokedEntry, SecretKey};
+use crate::pki::certificate::{Facts, signed_by};
 use crate::pki::message::Der;
 use crate::pki::trust::{Trust, judge};
 use crate::pki::validity::Verdict;
@@ -195,4 +197,31 @@ fn during_a_rollover_both_authorities_are_believed_and_then_one() {
 fn nobody_is_believed_without_an_authority() {
     assert!(Trust::default().verifier().is_err());
     assert!(judge(&[0x30, 0], at("2026-03-01T12:00:00Z"), days(1)).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Neither what is no certificate nor one that was changed is taken for one of a device.
+    #[test]
+    fn changed_certificates_are_only_errors(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        place in any::<prop::sample::Index>(),
+        byte in 1..=255_u8,
+    ) {
+        prop_assert!(Facts::of(&bytes).is_err());
+        thread_local! {
+            static GOOD: (Vec<u8>, Vec<u8>) = {
+                let ca = authority(KeyAlgorithm::Ed25519);
+                let made = at("2026-03-01T12:00:00Z");
+                (device_certificate(&ca, 1, made).0, ca.chain()[0].clone())
+            };
+        }
+        let (good, ca) = GOOD.with(Clone::clone);
+        prop_assert!(signed_by(&good, &ca).is_ok());
+        let mut changed = good;
+        let place = place.index(changed.len());
+        changed[place] ^= byte;
+        prop_assert!(signed_by(&changed, &ca).is_err());
+    }
 }
