@@ -51,7 +51,7 @@ impl Door {
         *place = Some(socket);
     }
 
-    /// Has a message signed; waits for [`PATIENCE`].
+    /// Has a message signed; waits for two seconds at most.
     ///
     /// # Errors
     /// When there is no signature; after a failure of the channel, until there is another way.
