@@ -471,6 +471,8 @@ pub struct Limits {
     pub connections_to_device: u64,
     /// Inspected connections at once that services open to all devices together. Default half of `connections`.
     pub connections_to_devices: u64,
+    /// Relay processes of each protocol. `None`: as many as the machine has processors, at most 8.
+    pub relay_workers: Option<u64>,
     /// From the first byte of a frame or PDU to its last. Default 30 s.
     pub receive_timeout: Duration,
     /// For a destination to accept. Default 10 s.

@@ -375,6 +375,7 @@ async fn supervise(
     let start = ToRelay::Start {
         connections,
         memory,
+        relays: 1,
     };
     channel.send(&start, &[]).await.unwrap();
     let (mut number, mut decided) = (0, 0);

@@ -1,8 +1,13 @@
 //! Messages a second through the relay, beside haproxy in TCP mode: `cargo bench -p lazaret --bench relay`.
 //!
-//! One relay process as the gateway starts it, 100 devices with one connection each, every one waiting for the
-//! answer to a message before it sends the next. Clients, destination and messages are the same for both, rounds
-//! alternate, and only the ratio means anything. The tunnel, nftables and the journal's disk are not part of it.
+//! 100 devices with one connection each, every one waiting for the answer to a message before it sends the next.
+//! Clients, destination and messages are the same for all, rounds alternate, and only the ratio means anything.
+//! Relay processes as the gateway starts them, once one and once as many as the machine has processors; haproxy once
+//! with one thread and once with as many. Clients (one thread), destination (one thread) and what stands in for the
+//! supervisor (one thread) share the processors with them. The tunnel, nftables and the journal's disk are not part of it.
+//!
+//! Words behind `--bench` choose: `--only N` messages with N observations, `--rounds N`, `--quiet-only` (no hints),
+//! `--alone` (one relay process and one thread of haproxy).
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -42,51 +47,138 @@ fn main() {
         std::process::exit(1);
     }));
     let destination = destination();
-    let relay = Relay::start(destination);
-    let haproxy = Haproxy::start(destination);
+    let asked = Asked::read();
+    let most = thread::available_parallelism().map_or(1, |count| count.get().min(8));
+    let counts = if asked.alone || most == 1 {
+        vec![1]
+    } else {
+        vec![1, most]
+    };
+    let relays: Vec<Relay> = counts
+        .iter()
+        .map(|count| Relay::start(destination, *count))
+        .collect();
+    let haproxies: Vec<Haproxy> = counts
+        .iter()
+        .map(|count| Haproxy::start(destination, *count))
+        .collect();
+    let mut ways: Vec<Way> = Vec::new();
+    for (relay, count) in relays.iter().zip(&counts) {
+        ways.push(Way::new(
+            format!("relay x{count}"),
+            relay.address,
+            relay.pids(),
+        ));
+    }
+    for (haproxy, count) in haproxies.iter().zip(&counts) {
+        ways.push(Way::new(
+            format!("haproxy x{count}"),
+            haproxy.address,
+            vec![haproxy.child.id()],
+        ));
+    }
+    ways.push(Way::new("direct".to_owned(), destination, Vec::new()));
     println!(
-        "{DEVICES} devices, {ROUNDS} rounds of {} s each, median",
+        "{DEVICES} devices, {} rounds of {} s each, median",
+        asked.rounds,
         ROUND.as_secs()
     );
-    println!(
-        "bytes  hints  relay msg/s  haproxy msg/s  ratio  direct msg/s  relay CPU us/msg  haproxy CPU us/msg"
-    );
-    for (observations, hints) in [
-        (1, false),
-        (8, false),
-        (40, false),
-        (1, true),
-        (8, true),
-        (40, true),
-    ] {
-        let message = message(observations, hints);
-        let mut rates: [Vec<f64>; 3] = Default::default();
-        let mut cpu = [0.0; 2];
-        for _ in 0..ROUNDS {
-            for (index, (address, pid)) in [
-                (relay.address, relay.child.id()),
-                (haproxy.address, haproxy.child.id()),
-            ]
-            .into_iter()
-            .enumerate()
-            {
-                let before = ticks(pid);
-                let (answered, seconds) = round(address, &message);
-                cpu[index] += (ticks(pid) - before) / answered * 1e6 / ROUNDS as f64;
-                rates[index].push(answered / seconds);
-            }
-            let (answered, seconds) = round(destination, &message);
-            rates[2].push(answered / seconds);
+    println!("bytes  hints         way    msg/s  of haproxy x1  user us/msg  system us/msg");
+    for (observations, hints) in MESSAGES {
+        if asked.only.is_some_and(|only| only != observations) || (asked.quiet_only && hints) {
+            continue;
         }
-        let [relay, haproxy, direct] = rates.map(median);
+        measure(&mut ways, &asked, &message(observations, hints), hints);
+    }
+}
+
+/// All ways in turn, so that what else the machine does is the same for all.
+fn measure(ways: &mut [Way], asked: &Asked, message: &[u8], hints: bool) {
+    for way in &mut *ways {
+        way.rates.clear();
+        way.time = [0.0; 2];
+        way.answered = 0.0;
+    }
+    for _ in 0..asked.rounds {
+        for way in &mut *ways {
+            let before = way.ticks();
+            let (answered, seconds, all) = round(way.address, message);
+            let after = way.ticks();
+            for (sum, (after, before)) in way.time.iter_mut().zip(after.iter().zip(before)) {
+                *sum += after - before;
+            }
+            way.answered += all;
+            way.rates.push(answered / seconds);
+        }
+    }
+    let one = ways.iter().find(|way| way.name == "haproxy x1");
+    let one = one.map_or(f64::NAN, |way| median(way.rates.clone()));
+    for way in ways {
+        let rate = median(way.rates.clone());
+        let [user, system] = way.time.map(|time| time / way.answered * 1e6);
+        let said = if hints { "yes" } else { "no" };
         println!(
-            "{:5}  {:5}  {relay:11.0}  {haproxy:13.0}  {:5.2}  {direct:12.0}  {:16.1}  {:18.1}",
+            "{:5}  {said:5}  {:>10}  {rate:7.0}  {:13.2}  {user:11.1}  {system:13.1}",
             message.len(),
-            if hints { "yes" } else { "no" },
-            relay / haproxy,
-            cpu[0],
-            cpu[1],
+            way.name,
+            rate / one
         );
+    }
+}
+
+/// Through what the messages go.
+struct Way {
+    name: String,
+    address: SocketAddr,
+    pids: Vec<u32>,
+    rates: Vec<f64>,
+    /// Seconds as a user and in the system, of all rounds.
+    time: [f64; 2],
+    answered: f64,
+}
+
+impl Way {
+    fn new(name: String, address: SocketAddr, pids: Vec<u32>) -> Self {
+        Self {
+            name,
+            address,
+            pids,
+            rates: Vec::new(),
+            time: [0.0; 2],
+            answered: 0.0,
+        }
+    }
+
+    fn ticks(&self) -> [f64; 2] {
+        self.pids
+            .iter()
+            .map(|pid| ticks(*pid))
+            .fold([0.0; 2], |[user, system], [u, s]| [user + u, system + s])
+    }
+}
+
+/// What is to be measured.
+struct Asked {
+    only: Option<usize>,
+    rounds: usize,
+    quiet_only: bool,
+    alone: bool,
+}
+
+impl Asked {
+    fn read() -> Self {
+        let words: Vec<String> = std::env::args().collect();
+        let number = |name: &str| {
+            let at = words.iter().position(|word| word == name)?;
+            words.get(at + 1)?.parse().ok()
+        };
+        let has = |name: &str| words.iter().any(|word| word == name);
+        Self {
+            only: number("--only"),
+            rounds: number("--rounds").unwrap_or(ROUNDS),
+            quiet_only: has("--quiet-only"),
+            alone: has("--alone"),
+        }
     }
 }
 
@@ -113,8 +205,8 @@ fn message(observations: usize, hints: bool) -> Vec<u8> {
     format!("\x0b{head}{NUMBER}|P|2.5\r{patient}{observations}\x1c\r").into_bytes()
 }
 
-/// Messages answered in one round, and how long it took.
-fn round(address: SocketAddr, message: &[u8]) -> (f64, f64) {
+/// Messages answered in one round, how long it took, and how many were answered with those before and after it.
+fn round(address: SocketAddr, message: &[u8]) -> (f64, f64, f64) {
     let stop = Arc::new(AtomicBool::new(false));
     let answered = Arc::new(AtomicU64::new(0));
     let runtime = runtime();
@@ -142,7 +234,11 @@ fn round(address: SocketAddr, message: &[u8]) -> (f64, f64) {
         for device in devices {
             device.await.unwrap();
         }
-        (count as f64, seconds)
+        (
+            count as f64,
+            seconds,
+            answered.load(Ordering::Relaxed) as f64,
+        )
     })
 }
 
@@ -218,75 +314,105 @@ async fn serve(mut stream: TcpStream) {
     }
 }
 
-/// The relay process, and a thread in the place of the supervisor.
+/// The relay processes, and a thread in the place of the supervisor.
 struct Relay {
     address: SocketAddr,
-    child: Child,
+    children: Vec<Child>,
 }
 
 impl Relay {
-    fn start(destination: SocketAddr) -> Self {
-        let (ours, theirs) = channel::pair().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_lazaret"))
-            .args(["worker", "relay-hl7"])
-            .stdin(Stdio::from(theirs))
-            .spawn()
-            .unwrap();
+    fn start(destination: SocketAddr, count: usize) -> Self {
+        let mut channels = Vec::new();
+        let mut children = Vec::new();
+        for _ in 0..count {
+            let (ours, theirs) = channel::pair().unwrap();
+            let child = Command::new(env!("CARGO_BIN_EXE_lazaret"))
+                .args(["worker", "relay-hl7"])
+                .stdin(Stdio::from(theirs))
+                .spawn()
+                .unwrap();
+            channels.push(ours);
+            children.push(child);
+        }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
-        thread::spawn(move || runtime().block_on(supervise(ours, listener, destination)));
-        Self { address, child }
+        thread::spawn(move || runtime().block_on(supervise(channels, listener, destination)));
+        Self { address, children }
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        self.children.iter().map(Child::id).collect()
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
+        for child in &mut self.children {
+            let _ended = child.kill();
+            let _ended = child.wait();
+        }
     }
 }
 
-async fn supervise(channel: OwnedFd, listener: TcpListener, destination: SocketAddr) {
-    let channel = Channel::<ToRelay, FromRelay>::new(channel).unwrap();
+/// Deals the connections out in turn: each is of another device.
+async fn supervise(channels: Vec<OwnedFd>, listener: TcpListener, destination: SocketAddr) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-    let (connections, memory) = (1_000, 256 << 20);
-    let start = ToRelay::Start {
-        connections,
-        memory,
-    };
-    channel.send(&start, &[]).await.unwrap();
-    let mut number = 0;
+    let mut relays = Vec::new();
+    for channel in channels {
+        let channel = Arc::new(Channel::<ToRelay, FromRelay>::new(channel).unwrap());
+        let (connections, memory) = (1_000, 256 << 20);
+        let start = ToRelay::Start {
+            connections,
+            memory,
+            relays: 1,
+        };
+        channel.send(&start, &[]).await.unwrap();
+        tokio::spawn(listen(Arc::clone(&channel), destination));
+        relays.push(channel);
+    }
+    for number in 1.. {
+        let socket = listener.accept().await.unwrap().0.into_std().unwrap();
+        let id = ConnectionId(number);
+        let policy = Box::new(policy());
+        let open = ToRelay::Open {
+            id,
+            subject: number,
+            exchange: number,
+            policy,
+        };
+        let relay = &relays[usize::try_from(number).unwrap() % relays.len()];
+        relay.send(&open, &[socket.as_fd()]).await.unwrap();
+    }
+}
+
+/// What one relay process wants and decides.
+async fn listen(channel: Arc<Channel<ToRelay, FromRelay>>, destination: SocketAddr) {
     let (mut decided, mut told) = (0, 0);
     loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                number += 1;
-                let id = ConnectionId(number);
-                let policy = Box::new(policy());
-                let socket = accepted.unwrap().0.into_std().unwrap();
-                let open = ToRelay::Open { id, subject: number, exchange: number, policy };
-                channel.send(&open, &[socket.as_fd()]).await.unwrap();
+        // The measurement is over when a relay is.
+        let Ok((said, _)) = channel.receive().await else {
+            return;
+        };
+        match said {
+            FromRelay::Connect { id } => {
+                let socket = TcpStream::connect(destination).await.unwrap();
+                let socket = socket.into_std().unwrap();
+                let upstream = ToRelay::Upstream { id };
+                channel.send(&upstream, &[socket.as_fd()]).await.unwrap();
             }
-            said = channel.receive() => match said.unwrap().0 {
-                FromRelay::Connect { id } => {
-                    let socket = TcpStream::connect(destination).await.unwrap();
-                    let socket = socket.into_std().unwrap();
-                    channel.send(&ToRelay::Upstream { id }, &[socket.as_fd()]).await.unwrap();
+            FromRelay::Decided(some) => {
+                decided += some.len() as u64;
+                if decided - told >= MOST_UNRECORDED / 4 {
+                    told = decided;
+                    let recorded = ToRelay::Recorded { decisions: decided };
+                    channel.send(&recorded, &[]).await.unwrap();
                 }
-                FromRelay::Decided(some) => {
-                    decided += some.len() as u64;
-                    if decided - told >= MOST_UNRECORDED / 4 {
-                        told = decided;
-                        let recorded = ToRelay::Recorded { decisions: decided };
-                        channel.send(&recorded, &[]).await.unwrap();
-                    }
-                }
-                FromRelay::Ready
-                | FromRelay::Spool { .. }
-                | FromRelay::Keep { .. }
-                | FromRelay::Closed { .. } => {}
-            },
+            }
+            FromRelay::Ready
+            | FromRelay::Spool { .. }
+            | FromRelay::Keep { .. }
+            | FromRelay::Closed { .. } => {}
         }
     }
 }
@@ -328,14 +454,14 @@ struct Haproxy {
 }
 
 impl Haproxy {
-    fn start(destination: SocketAddr) -> Self {
+    fn start(destination: SocketAddr, threads: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("haproxy.cfg");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
         let text = format!(
-            "global\n  nbthread 1\n  maxconn 1000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  \
+            "global\n  nbthread {threads}\n  maxconn 1000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  \
              timeout server 1h\nlisten hl7\n  bind {address}\n  server his {destination}\n"
         );
         fs::write(&file, text).unwrap();
@@ -364,8 +490,8 @@ impl Drop for Haproxy {
     }
 }
 
-/// Processor time of a process in seconds.
-fn ticks(pid: u32) -> f64 {
+/// Processor time of a process in seconds, as a user and in the system.
+fn ticks(pid: u32) -> [f64; 2] {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat
         .rsplit(')')
@@ -373,9 +499,8 @@ fn ticks(pid: u32) -> f64 {
         .unwrap()
         .split_whitespace()
         .collect();
-    let number = |index: usize| fields[index].parse::<f64>().unwrap();
     // Fields 14 and 15 of proc(5), in hundredths.
-    (number(11) + number(12)) / 100.0
+    [11, 12].map(|index: usize| fields[index].parse::<f64>().unwrap() / 100.0)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -390,6 +515,15 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
+/// Observations in a message, and whether there is something to say about each.
+const MESSAGES: [(usize, bool); 6] = [
+    (1, false),
+    (8, false),
+    (40, false),
+    (1, true),
+    (8, true),
+    (40, true),
+];
 const DEVICES: u64 = 100;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);

@@ -99,6 +99,7 @@ async fn supervise(channel: OwnedFd, listener: TcpListener, to: SocketAddr, stre
     let start = ToRelay::Start {
         connections: DEVICES,
         memory: 256 << 20,
+        relays: 1,
     };
     channel.send(&start, &[]).await.unwrap();
     let (mut number, mut forwarded, mut closed, mut decided) = (0, 0, 0, 0);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use lazaret_config::{Config, ServiceProtocol};
 
+use super::deal::Deal;
 use super::worker::Kind;
 use crate::control::message::{SessionStatus, Standing};
 use crate::flow::{ConnectionId, DeviceName, Flow, Inspected, ServiceName, Side};
@@ -48,6 +49,7 @@ pub(super) struct Connections {
     subjects: BTreeMap<DeviceName, u64>,
     exchanges: BTreeMap<(DeviceName, ServiceName, SocketAddr), u64>,
     last_subject: u64,
+    deal: Deal,
 }
 
 /// Why an intercepted connection is closed at once.
@@ -97,7 +99,7 @@ pub(super) fn steered(stream: &TcpStream) -> Result<Flow, Unwelcome> {
 }
 
 impl Connections {
-    /// Takes a connection in, if it may exist.
+    /// Takes a connection in, if it may exist, for one of the relays that `live`.
     ///
     /// # Errors
     /// Why it may not.
@@ -106,8 +108,8 @@ impl Connections {
         flow: Flow,
         config: &Config,
         registry: &Registry,
-        now: Instant,
-        wall: Timestamp,
+        live: &[Kind],
+        (now, wall): (Instant, Timestamp),
     ) -> Result<ConnectionId, Unwelcome> {
         let device = device_of(config, flow).ok_or(Unwelcome::UnknownSource)?;
         match standing(config, registry, device) {
@@ -123,10 +125,9 @@ impl Connections {
         self.room(&ends, config)?;
         self.last = self.last.saturating_add(1);
         let id = ConnectionId(self.last);
-        let relay = match ends.protocol {
-            Inspected::Hl7 => Kind::RelayHl7,
-            Inspected::Dicom => Kind::RelayDicom,
-        };
+        let all = &self.live;
+        let busy = |relay| all.values().filter(|one| one.relay == relay).count();
+        let relay = (self.deal).relay(device, ends.protocol, live, busy);
         let connection = Connection {
             device: device.clone(),
             service: ends.service.clone(),
@@ -204,6 +205,7 @@ impl Connections {
         });
         self.subjects
             .retain(|device, _| config.devices.contains_key(device));
+        self.deal.keep(|device| config.devices.contains_key(device));
     }
 
     pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
@@ -276,6 +278,7 @@ impl Connections {
 
     /// Forgets what a dead relay worked on.
     pub(super) fn take_of(&mut self, relay: Kind) -> Vec<(ConnectionId, Connection)> {
+        self.deal.forget(relay);
         self.live
             .extract_if(.., |_, connection| connection.relay == relay)
             .collect()
@@ -287,11 +290,7 @@ impl Connections {
             connection: *id,
             device: connection.device.clone(),
             service: connection.service.clone(),
-            protocol: if connection.relay == Kind::RelayDicom {
-                Inspected::Dicom
-            } else {
-                Inspected::Hl7
-            },
+            protocol: connection.relay.protocol().unwrap_or(Inspected::Hl7),
             seconds: now.saturating_duration_since(connection.opened).as_secs(),
             forwarded: connection.forwarded,
             refused: connection.refused,

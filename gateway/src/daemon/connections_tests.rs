@@ -93,8 +93,9 @@ impl World {
         };
         let wall = Timestamp::UNIX_EPOCH;
         let now = Instant::now();
+        let live = [Kind::RelayHl7(0), Kind::RelayDicom(0)];
         self.connections
-            .admit(flow, &self.config, &self.registry, now, wall)
+            .admit(flow, &self.config, &self.registry, &live, (now, wall))
     }
 
     fn stand(&mut self, device: &str, standing: Standing) {
@@ -114,7 +115,7 @@ fn only_a_device_with_a_rule_for_an_inspected_service_is_let_in() {
     let id = world.admit("10.64.0.1", HIS).unwrap();
     let connection = world.connections.get(id).unwrap();
     assert_eq!(connection.device.to_string(), "ecg-1");
-    assert_eq!(connection.relay, Kind::RelayHl7);
+    assert_eq!(connection.relay, Kind::RelayHl7(0));
     for (from, to, why) in [
         ("10.64.0.9", HIS, Unwelcome::UnknownSource),
         ("10.64.0.1", "10.20.2.10:2576", Unwelcome::UnknownService),
@@ -137,7 +138,7 @@ fn who_was_shut_out_is_let_in_again_when_released() {
         world.stand("ecg-1", Standing::Active);
         let id = world.admit("10.64.0.1", HIS).unwrap();
         world.connections.remove(id);
-        world.connections.take_of(Kind::RelayHl7);
+        world.connections.take_of(Kind::RelayHl7(0));
     }
 }
 
@@ -242,7 +243,7 @@ fn a_relay_that_does_not_end_a_connection_is_found() {
     world.connections.get_mut(id).unwrap().ended = Some(now);
     assert!(world.connections.deaf(now + DEAF / 2).is_empty());
     let deaf = world.connections.deaf(now + DEAF);
-    assert_eq!(deaf.into_iter().collect::<Vec<_>>(), [Kind::RelayHl7]);
+    assert_eq!(deaf.into_iter().collect::<Vec<_>>(), [Kind::RelayHl7(0)]);
     world.connections.remove(id);
     assert!(world.connections.deaf(now + DEAF).is_empty());
 }

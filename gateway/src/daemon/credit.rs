@@ -60,17 +60,17 @@ mod tests {
     fn a_relay_is_told_in_steps_and_once_and_counts_anew_when_it_is_started_again() {
         let mut credit = Credit::default();
         let step = usize::try_from(STEP).unwrap();
-        credit.begin(Kind::RelayHl7);
-        credit.received(Kind::RelayHl7, step - 1);
-        credit.received(Kind::RelayDicom, 1);
+        credit.begin(Kind::RelayHl7(0));
+        credit.received(Kind::RelayHl7(0), step - 1);
+        credit.received(Kind::RelayDicom(0), 1);
         assert_eq!(credit.due(), []);
-        credit.received(Kind::RelayHl7, 1);
-        assert_eq!(credit.due(), [(Kind::RelayHl7, STEP)]);
+        credit.received(Kind::RelayHl7(0), 1);
+        assert_eq!(credit.due(), [(Kind::RelayHl7(0), STEP)]);
         assert_eq!(credit.due(), []);
-        credit.received(Kind::RelayHl7, 2 * step);
-        assert_eq!(credit.due(), [(Kind::RelayHl7, 3 * STEP)]);
-        credit.begin(Kind::RelayHl7);
-        credit.received(Kind::RelayHl7, step);
-        assert_eq!(credit.due(), [(Kind::RelayHl7, STEP)]);
+        credit.received(Kind::RelayHl7(0), 2 * step);
+        assert_eq!(credit.due(), [(Kind::RelayHl7(0), 3 * STEP)]);
+        credit.begin(Kind::RelayHl7(0));
+        credit.received(Kind::RelayHl7(0), step);
+        assert_eq!(credit.due(), [(Kind::RelayHl7(0), STEP)]);
     }
 }

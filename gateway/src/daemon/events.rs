@@ -12,7 +12,7 @@ use super::supervisor::{Input, Supervisor};
 use super::worker::{Kind, Worker};
 use crate::audit::event::{Event, Keyed};
 use crate::audit::message::{FromAudit, ToAudit};
-use crate::flow::{Clock, ConnectionId, Flow, Side};
+use crate::flow::{Clock, ConnectionId, Flow, Inspected, Side};
 use crate::forward::message::{Decided, FromRelay, ToRelay};
 use crate::forward::spool_file;
 use crate::inspect::{Decision, EndReason, Outcome, Subject};
@@ -82,13 +82,15 @@ impl Supervisor {
             return self.unwelcome(&stream, flow, &Unwelcome::Draining);
         }
         let (now, wall) = (self.clock.now(), self.clock.wall());
-        let id = match self
-            .connections
-            .admit(flow, &self.config, &self.registry, now, wall)
-        {
-            Ok(id) => id,
-            Err(why) => return self.unwelcome(&stream, flow, &why),
-        };
+        let live: Vec<Kind> = self.workers.relays(None).map(|(kind, _)| kind).collect();
+        let id =
+            match self
+                .connections
+                .admit(flow, &self.config, &self.registry, &live, (now, wall))
+            {
+                Ok(id) => id,
+                Err(why) => return self.unwelcome(&stream, flow, &why),
+            };
         let Some(connection) = self.connections.get(id) else {
             return;
         };
@@ -107,8 +109,8 @@ impl Supervisor {
             Side::Hospital => exchange,
         };
         if let Some(worker) = self.workers.relay(relay)
-            && relay == Kind::RelayDicom
-            && let Some(recall) = self.transactions.remind(exchange, &device, &service)
+            && relay.protocol() == Some(Inspected::Dicom)
+            && let Some(recall) = self.transactions.remind(exchange, relay, &device, &service)
         {
             worker.send(ToRelay::Recall { exchange, recall }, Vec::new());
         }
@@ -192,10 +194,10 @@ impl Supervisor {
 
     /// The relay refuses what would have no room.
     pub(super) fn tell_tightness(&mut self) {
-        if let Some(worker) = self.workers.relay(Kind::RelayDicom)
-            && let Some(tight) = self.transactions.tightness()
-        {
-            worker.send(ToRelay::Tight { tight }, Vec::new());
+        if let Some(tight) = self.transactions.tightness() {
+            for (_, relay) in self.workers.relays(Some(Inspected::Dicom)) {
+                relay.send(ToRelay::Tight { tight }, Vec::new());
+            }
         }
     }
 
@@ -409,10 +411,7 @@ impl Supervisor {
 
     fn tell_relays_of_journal(&self) {
         let writable = self.may_record();
-        for relay in [&self.workers.hl7, &self.workers.dicom]
-            .into_iter()
-            .flatten()
-        {
+        for (_, relay) in self.workers.relays(None) {
             relay.send(ToRelay::Journal { writable }, Vec::new());
         }
     }

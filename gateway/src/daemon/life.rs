@@ -13,7 +13,7 @@ use super::worker::{Kind, Worker};
 use crate::audit::event::Event;
 use crate::audit::message::ToAudit;
 use crate::control::message::{Standing, WorkerStatus};
-use crate::flow::{Clock, DeviceName, Side};
+use crate::flow::{Clock, DeviceName, Inspected, Side};
 use crate::forward::message::ToRelay;
 use crate::pki::message::ToSigner;
 use crate::tunnel::message::ToTunnel;
@@ -22,12 +22,13 @@ use crate::tunnel::message::ToTunnel;
 #[derive(Default)]
 pub(super) struct Workers {
     pub(super) tunnel: Option<Worker<ToTunnel>>,
-    pub(super) hl7: Option<Worker<ToRelay>>,
-    pub(super) dicom: Option<Worker<ToRelay>>,
+    relays: BTreeMap<Kind, Worker<ToRelay>>,
     pub(super) audit: Option<Worker<ToAudit>>,
     pub(super) signer: Option<Worker<ToSigner>>,
     lives: BTreeMap<Kind, Life>,
     crashes: BTreeMap<DeviceName, Vec<Instant>>,
+    /// All have been started.
+    begun: bool,
 }
 
 #[derive(Default)]
@@ -43,17 +44,24 @@ struct Life {
 
 impl Workers {
     pub(super) fn relay(&self, kind: Kind) -> Option<&Worker<ToRelay>> {
-        match kind {
-            Kind::RelayHl7 => self.hl7.as_ref(),
-            Kind::RelayDicom => self.dicom.as_ref(),
-            Kind::TunnelWireguard | Kind::Audit | Kind::Signer => None,
-        }
+        self.relays.get(&kind)
     }
 
-    /// Whether the gateway does its work: it does without a signer.
+    /// The relays that live, of one protocol or of all.
+    pub(super) fn relays(
+        &self,
+        of: Option<Inspected>,
+    ) -> impl Iterator<Item = (Kind, &Worker<ToRelay>)> {
+        let wanted = move |kind: Kind| of.is_none() || kind.protocol() == of;
+        let relays = self.relays.iter().map(|(kind, relay)| (*kind, relay));
+        relays.filter(move |(kind, _)| wanted(*kind))
+    }
+
+    /// All workers were started at least once, see [`Supervisor::start_workers`], and are ready.
+    /// The gateway does its work without a signer.
     pub(super) fn all_ready(&self) -> bool {
-        let needed = ALL.into_iter().filter(|kind| *kind != Kind::Signer);
-        needed.into_iter().all(|kind| self.is_ready(kind))
+        let mut needed = self.lives.iter().filter(|(kind, _)| **kind != Kind::Signer);
+        self.begun && needed.all(|(_, life)| life.ready)
     }
 
     pub(super) fn is_ready(&self, kind: Kind) -> bool {
@@ -73,14 +81,13 @@ impl Workers {
     }
 
     pub(super) fn relays_live(&self) -> bool {
-        self.hl7.is_some() || self.dicom.is_some()
+        !self.relays.is_empty()
     }
 
     pub(super) fn forget(&mut self, kind: Kind) {
         match kind {
             Kind::TunnelWireguard => self.tunnel = None,
-            Kind::RelayHl7 => self.hl7 = None,
-            Kind::RelayDicom => self.dicom = None,
+            Kind::RelayHl7(_) | Kind::RelayDicom(_) => drop(self.relays.remove(&kind)),
             Kind::Audit => self.audit = None,
             Kind::Signer => self.signer = None,
         }
@@ -102,21 +109,16 @@ impl Workers {
     pub(super) fn list(&self) -> Vec<WorkerStatus> {
         let pid = |kind| match kind {
             Kind::TunnelWireguard => self.tunnel.as_ref().map(|worker| worker.pid),
-            Kind::RelayHl7 => self.hl7.as_ref().map(|worker| worker.pid),
-            Kind::RelayDicom => self.dicom.as_ref().map(|worker| worker.pid),
+            Kind::RelayHl7(_) | Kind::RelayDicom(_) => self.relay(kind).map(|worker| worker.pid),
             Kind::Audit => self.audit.as_ref().map(|worker| worker.pid),
             Kind::Signer => self.signer.as_ref().map(|worker| worker.pid),
         };
-        let restarts = |kind| self.lives.get(&kind).map_or(0, |life| life.restarts);
-        let there = |kind: &Kind| *kind != Kind::Signer || self.lives.contains_key(kind);
-        ALL.into_iter()
-            .filter(there)
-            .map(|kind| WorkerStatus {
-                name: kind.name().to_owned(),
-                pid: pid(kind),
-                restarts: restarts(kind),
-            })
-            .collect()
+        let status = |(kind, life): (&Kind, &Life)| WorkerStatus {
+            name: kind.name(),
+            pid: pid(*kind),
+            restarts: life.restarts,
+        };
+        self.lives.iter().map(status).collect()
     }
 
     /// Notes whose connections a relay held when it died; names the device that did it again and again, alone.
@@ -143,6 +145,18 @@ impl Workers {
 }
 
 impl Supervisor {
+    /// Starts all workers for the first time.
+    pub(super) fn start_workers(&mut self) {
+        self.start_worker(Kind::Audit);
+        for protocol in [Inspected::Hl7, Inspected::Dicom] {
+            for number in 0..self.relay_workers {
+                self.start_worker(Kind::relay(protocol, number));
+            }
+        }
+        self.start_worker(Kind::TunnelWireguard);
+        self.workers.begun = true;
+    }
+
     /// Starts a worker and gives it all it needs.
     pub(super) fn start_worker(&mut self, kind: Kind) {
         let now = self.clock.now();
@@ -154,7 +168,7 @@ impl Supervisor {
         let generation = life.generation;
         let begun = match kind {
             Kind::TunnelWireguard => self.start_tunnel(generation),
-            Kind::RelayHl7 | Kind::RelayDicom => self.start_relay(kind, generation),
+            Kind::RelayHl7(_) | Kind::RelayDicom(_) => self.start_relay(kind, generation),
             Kind::Audit => self.start_audit(generation),
             Kind::Signer => self.start_signer(generation),
         };
@@ -162,7 +176,7 @@ impl Supervisor {
             Ok(pid) => {
                 info!(worker = kind.name(), pid, "worker started");
                 self.record(Event::WorkerStarted {
-                    worker: kind.name().to_owned(),
+                    worker: kind.name(),
                     pid,
                 });
             }
@@ -205,26 +219,26 @@ impl Supervisor {
     }
 
     fn start_relay(&mut self, kind: Kind, generation: u64) -> std::io::Result<u32> {
-        let wrap = match kind {
-            Kind::RelayDicom => |message, _| Input::Relay(Kind::RelayDicom, message),
-            Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit | Kind::Signer => {
-                |message, _| Input::Relay(Kind::RelayHl7, message)
-            }
-        };
+        let wrap = move |message, _| Input::Relay(kind, message);
         let worker = Worker::start(kind, generation, &self.inputs, wrap)?;
         self.credit.begin(kind);
-        if kind == Kind::RelayDicom {
-            self.transactions.forget_reminders();
-        }
+        let is_tight = match kind {
+            Kind::RelayDicom(_) => self.transactions.forget_reminders(kind),
+            Kind::RelayHl7(_) | Kind::TunnelWireguard | Kind::Audit | Kind::Signer => false,
+        };
         let connections = usize::try_from(self.config.limits.connections).unwrap_or(usize::MAX);
         worker.send(
             ToRelay::Start {
                 // Room for the supervisor's own.
                 connections: connections.saturating_add(super::probe::CONNECTIONS),
                 memory: RELAY_MEMORY,
+                relays: usize::from(self.relay_workers),
             },
             Vec::new(),
         );
+        if is_tight {
+            worker.send(ToRelay::Tight { tight: true }, Vec::new());
+        }
         worker.send(
             ToRelay::Journal {
                 writable: self.may_record(),
@@ -232,12 +246,7 @@ impl Supervisor {
             Vec::new(),
         );
         let pid = worker.pid;
-        match kind {
-            Kind::RelayDicom => self.workers.dicom = Some(worker),
-            Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit | Kind::Signer => {
-                self.workers.hl7 = Some(worker);
-            }
-        }
+        self.workers.relays.insert(kind, worker);
         Ok(pid)
     }
 
@@ -290,11 +299,11 @@ impl Supervisor {
         );
         self.workers.forget(kind);
         self.record(Event::WorkerDied {
-            worker: kind.name().to_owned(),
+            worker: kind.name(),
             status: status.to_owned(),
         });
         match kind {
-            Kind::RelayHl7 | Kind::RelayDicom => self.relay_died(kind, now),
+            Kind::RelayHl7(_) | Kind::RelayDicom(_) => self.relay_died(kind, now),
             Kind::Audit => self.audit_died(),
             Kind::Signer => self.signer_died(),
             Kind::TunnelWireguard => {}
@@ -360,10 +369,7 @@ impl Supervisor {
 
     /// Tells the workers to finish and end.
     pub(super) fn drain(&self) {
-        for relay in [&self.workers.hl7, &self.workers.dicom]
-            .into_iter()
-            .flatten()
-        {
+        for (_, relay) in self.workers.relays(None) {
             relay.send(ToRelay::Drain, Vec::new());
         }
     }
@@ -376,16 +382,9 @@ fn suspects<'c>(lost: impl Iterator<Item = &'c Connection>) -> Vec<DeviceName> {
     suspects.into_iter().collect()
 }
 
-const ALL: [Kind; 5] = [
-    Kind::TunnelWireguard,
-    Kind::RelayHl7,
-    Kind::RelayDicom,
-    Kind::Audit,
-    Kind::Signer,
-];
 /// User id in records of what the gateway did by itself.
 pub(super) const OURSELVES: u32 = 0;
-/// Bytes that all sessions of one relay hold.
+/// Bytes that all sessions of the relays of one protocol hold.
 //= C7
 const RELAY_MEMORY: usize = 512 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -5,6 +5,7 @@
 mod clock;
 mod connections;
 mod credit;
+mod deal;
 mod denied;
 mod drain;
 mod enforce;

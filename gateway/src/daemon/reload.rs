@@ -265,6 +265,10 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
             old.limits.connections == new.limits.connections,
             "limits.connections",
         ),
+        (
+            old.limits.relay_workers == new.limits.relay_workers,
+            "limits.relay_workers",
+        ),
     ];
     fixed
         .into_iter()
@@ -378,5 +382,8 @@ mod tests {
         let mut new = old.clone();
         new.limits.connections += 1;
         assert_eq!(needs_restart(&old, &new), Some("limits.connections"));
+        let mut new = old.clone();
+        new.limits.relay_workers = Some(1);
+        assert_eq!(needs_restart(&old, &new), Some("limits.relay_workers"));
     }
 }

@@ -86,6 +86,8 @@ pub(super) struct Supervisor {
     pub(super) started: Instant,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) workers: Workers,
+    /// Relays of each protocol, for as long as the gateway runs.
+    pub(super) relay_workers: u8,
     pub(super) outbox: Outbox,
     pub(super) credit: Credit,
     pub(super) connections: Connections,
@@ -205,6 +207,7 @@ impl Supervisor {
         let control = bind_control(&config)?;
         let (ground, plan, accepting) = Ground::prepare(&config, &registry, wall).await?;
         let in_hours = enforce::rules_in_hours(&config, wall);
+        let relay_workers = worker::relays(config.limits.relay_workers);
         let mut supervisor = Self {
             directory,
             digest: reload::digest(&sources),
@@ -215,6 +218,7 @@ impl Supervisor {
             started: now,
             inputs,
             workers: Workers::default(),
+            relay_workers,
             outbox: Outbox::default(),
             credit: Credit::default(),
             connections: Connections::default(),
@@ -244,14 +248,7 @@ impl Supervisor {
             version,
             config: supervisor.digest.clone(),
         });
-        for kind in [
-            Kind::Audit,
-            Kind::RelayHl7,
-            Kind::RelayDicom,
-            Kind::TunnelWireguard,
-        ] {
-            supervisor.start_worker(kind);
-        }
+        supervisor.start_workers();
         if supervisor.config.pki.is_some() {
             supervisor.start_worker(Kind::Signer);
         }

@@ -5,7 +5,7 @@
 //! `transactions.json` is replaced as a whole, at most once a tick. A file that cannot be understood is set aside:
 //! without it results are refused, so that damage lets nothing in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,6 +20,7 @@ use sha2::Sha256;
 use tokio::task::JoinHandle;
 
 use super::sessions::EXCHANGES;
+use super::worker::Kind;
 use crate::flow::{DeviceName, ServiceName};
 use crate::inspect::dicom::outstanding::{
     Digest, Entry, MOST_ENTRIES, Recall, SHARE, State, most_entries, oldest_over,
@@ -32,12 +33,12 @@ pub(super) struct Transactions {
     key: [u8; 32],
     of: BTreeMap<(DeviceName, ServiceName), BTreeMap<Digest, Entry>>,
     count: usize,
-    /// There is little room: see [`Self::tightness`]. And what the relay that lives was told of it.
+    /// There is little room: see [`Self::tightness`]. And what the relays that live were told of it.
     tight: bool,
     told: bool,
     unwritten: bool,
-    /// The exchanges of which the relay that lives was told.
-    reminded: BTreeSet<u64>,
+    /// The exchanges of which a relay was told, and which.
+    reminded: BTreeMap<u64, Kind>,
     /// The write under way, or one of which nobody has asked yet how it went.
     writing: Option<JoinHandle<io::Result<()>>>,
 }
@@ -71,7 +72,7 @@ impl Transactions {
             tight: false,
             told: false,
             unwritten: false,
-            reminded: BTreeSet::new(),
+            reminded: BTreeMap::new(),
             writing: None,
         };
         let path = state_dir.join(FILE);
@@ -101,10 +102,10 @@ impl Transactions {
         self.unwritten = true;
     }
 
-    /// A relay begins that knows nothing.
-    pub(super) fn forget_reminders(&mut self) {
-        self.reminded.clear();
-        self.told = false;
+    /// A relay begins that knows nothing. True when it must be told that there is little room, as the others were.
+    pub(super) fn forget_reminders(&mut self, relay: Kind) -> bool {
+        self.reminded.retain(|_, told| *told != relay);
+        self.told
     }
 
     /// Whether there is little room now, when the relay does not know that yet: it refuses those who hold much,
@@ -121,13 +122,14 @@ impl Transactions {
     pub(super) fn remind(
         &mut self,
         exchange: u64,
+        relay: Kind,
         device: &DeviceName,
         service: &ServiceName,
     ) -> Option<Recall> {
-        let is_known = self.reminded.contains(&exchange);
+        let is_known = self.reminded.get(&exchange) == Some(&relay);
         let may_forget = self.reminded.len() >= EXCHANGES;
         if !is_known && !may_forget {
-            self.reminded.insert(exchange);
+            self.reminded.insert(exchange, relay);
         }
         (!is_known || may_forget).then(|| self.recall(device, service))
     }
@@ -373,15 +375,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (device, service) = ("ecg-1".parse().unwrap(), "his".parse().unwrap());
         let mut all = Transactions::open(directory.path()).unwrap();
-        let told = |all: &mut Transactions, n| all.remind(n, &device, &service).is_some();
+        let (one, two) = (Kind::RelayDicom(0), Kind::RelayDicom(1));
+        let tells =
+            |all: &mut Transactions, n, relay| all.remind(n, relay, &device, &service).is_some();
+        let told = |all: &mut Transactions, n| tells(all, n, one);
         assert_eq!(
             [1, 1, 2, 1].map(|n| told(&mut all, n)),
             [true, false, true, false]
         );
-        all.forget_reminders();
-        assert!(told(&mut all, 1) && !told(&mut all, 1), "another relay");
+        assert!(tells(&mut all, 3, two));
+        all.forget_reminders(one);
+        assert!(told(&mut all, 1) && !told(&mut all, 1), "it began again");
+        assert!(!tells(&mut all, 3, two), "the other did not");
+        assert!(tells(&mut all, 1, two), "this one knows nothing of it");
+        all.forget_reminders(two);
         let most = u64::try_from(EXCHANGES).unwrap();
-        for n in 2..=most {
+        for n in 1..=most {
             assert!(told(&mut all, n));
         }
         assert!(told(&mut all, 1), "it may have made room for another");
@@ -488,9 +497,10 @@ mod tests {
         for device in &greedy {
             assert_eq!(all.recall(device, &service).entries.len(), MOST_ENTRIES);
         }
-        // A relay that begins is told again, until there is room.
-        all.forget_reminders();
-        assert_eq!(all.tightness(), Some(true));
+        assert!(
+            all.forget_reminders(Kind::RelayDicom(0)),
+            "who begins is told"
+        );
         let mut gone = entry(0, 0);
         gone.state = State::Withdrawn;
         for n in 0..MOST / 8 + SHARE {

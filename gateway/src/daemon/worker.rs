@@ -18,17 +18,17 @@ use super::clock::SystemClock;
 use super::privileges::{self, SealError};
 use super::supervisor::Input;
 use crate::channel::{self, Channel, ChannelError, Wire};
-use crate::flow::Clock;
+use crate::flow::{Clock, Inspected};
 
 /// The kinds of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// Cryptography and anti-spoofing.
     TunnelWireguard,
-    /// Inspects HL7.
-    RelayHl7,
-    /// Inspects DICOM.
-    RelayDicom,
+    /// Inspects HL7: one of several, by its number.
+    RelayHl7(u8),
+    /// Inspects DICOM: one of several, by its number.
+    RelayDicom(u8),
     /// Keeps the journal.
     Audit,
     /// Holds the keys of the certification authority.
@@ -36,30 +36,49 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// As in records, process lists and `lazaret worker KIND`.
+    /// The relay of a protocol with a number.
     #[must_use]
-    pub(super) fn name(self) -> &'static str {
+    pub(super) fn relay(protocol: Inspected, number: u8) -> Self {
+        match protocol {
+            Inspected::Hl7 => Self::RelayHl7(number),
+            Inspected::Dicom => Self::RelayDicom(number),
+        }
+    }
+
+    /// What a relay inspects.
+    #[must_use]
+    pub(super) fn protocol(self) -> Option<Inspected> {
         match self {
-            Self::TunnelWireguard => "tunnel-wireguard",
-            Self::RelayHl7 => "relay-hl7",
-            Self::RelayDicom => "relay-dicom",
-            Self::Audit => "audit",
-            Self::Signer => "signer",
+            Self::RelayHl7(_) => Some(Inspected::Hl7),
+            Self::RelayDicom(_) => Some(Inspected::Dicom),
+            Self::TunnelWireguard | Self::Audit | Self::Signer => None,
+        }
+    }
+
+    /// As in records, process lists and `lazaret worker KIND`: `relay-hl7`, `relay-hl7-2`, ….
+    #[must_use]
+    pub(super) fn name(self) -> String {
+        let relay = |of: &str, number: u8| match number {
+            0 => format!("relay-{of}"),
+            _ => format!("relay-{of}-{}", u16::from(number) + 1),
+        };
+        match self {
+            Self::TunnelWireguard => "tunnel-wireguard".to_owned(),
+            Self::RelayHl7(number) => relay("hl7", number),
+            Self::RelayDicom(number) => relay("dicom", number),
+            Self::Audit => "audit".to_owned(),
+            Self::Signer => "signer".to_owned(),
         }
     }
 
     /// The reverse of [`Self::name`].
     #[must_use]
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::TunnelWireguard,
-            Self::RelayHl7,
-            Self::RelayDicom,
-            Self::Audit,
-            Self::Signer,
-        ]
-        .into_iter()
-        .find(|kind| kind.name() == name)
+        let relays = (0..MOST_RELAYS).flat_map(|n| [Self::RelayHl7(n), Self::RelayDicom(n)]);
+        [Self::TunnelWireguard, Self::Audit, Self::Signer]
+            .into_iter()
+            .chain(relays)
+            .find(|kind| kind.name() == name)
     }
 }
 
@@ -83,7 +102,7 @@ impl<Tx: Wire + Send + Sync + 'static> Worker<Tx> {
         kind: Kind,
         generation: u64,
         inputs: &mpsc::Sender<Input>,
-        wrap: fn(Rx, Vec<OwnedFd>) -> Input,
+        wrap: impl Fn(Rx, Vec<OwnedFd>) -> Input + Send + 'static,
     ) -> io::Result<Self>
     where
         Rx: Wire + Send + 'static,
@@ -177,7 +196,7 @@ impl Reading {
         self,
         channel: Arc<Channel<Tx, Rx>>,
         mut child: Child,
-        wrap: fn(Rx, Vec<OwnedFd>) -> Input,
+        wrap: impl Fn(Rx, Vec<OwnedFd>) -> Input,
     ) {
         loop {
             let received = tokio::select! {
@@ -288,7 +307,7 @@ pub fn run(kind: &str) -> Result<(), WorkerError> {
                 privileges::filter_signer()?;
                 crate::pki::worker::run(channel, clock).await?;
             }
-            Kind::RelayHl7 | Kind::RelayDicom => {
+            Kind::RelayHl7(_) | Kind::RelayDicom(_) => {
                 let channel = Channel::new(socket)?;
                 privileges::filter_relay()?;
                 crate::forward::worker::run(channel, clock, super::sessions::sessions()).await?;
@@ -303,9 +322,37 @@ pub(super) fn executable() -> bool {
     Path::new("/proc/self/exe").exists()
 }
 
+/// How many relays of each protocol there are: as many as were asked for, or as the machine has processors.
+pub(super) fn relays(asked: Option<u64>) -> u8 {
+    let processors = || std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let count = asked.unwrap_or_else(processors);
+    u8::try_from(count).map_or(MOST_RELAYS, |count| count.clamp(1, MOST_RELAYS))
+}
+
+/// Relays of one protocol.
+//= C7
+pub(super) const MOST_RELAYS: u8 = 8;
 /// For a worker whose end of the channel is closed to be gone.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 /// Messages that may wait for one worker.
 const QUEUE: usize = 65_536;
 /// Level of the log, in the grammar of `tracing`.
 pub(super) const LOG_VARIABLE: &str = "LAZARET_LOG";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_worker_has_a_name_of_its_own() {
+        let relays = (0..MOST_RELAYS).flat_map(|n| [Kind::RelayHl7(n), Kind::RelayDicom(n)]);
+        for kind in relays.chain([Kind::TunnelWireguard, Kind::Audit]) {
+            assert_eq!(Kind::from_name(&kind.name()), Some(kind));
+        }
+        assert_eq!(Kind::RelayHl7(0).name(), "relay-hl7");
+        assert_eq!(Kind::RelayDicom(7).name(), "relay-dicom-8");
+        for strange in ["relay-hl7-1", "relay-hl7-9", "relay", ""] {
+            assert_eq!(Kind::from_name(strange), None, "{strange}");
+        }
+    }
+}

@@ -13,8 +13,10 @@ pub enum ToRelay {
     Start {
         /// Most connections at once.
         connections: usize,
-        /// Most bytes that all sessions together hold in memory.
+        /// Most bytes that all sessions together hold in memory, of all relays that share it.
         memory: usize,
+        /// How many share it, and the connections.
+        relays: usize,
     },
     /// A connection of a device; one descriptor: the accepted socket.
     Open {

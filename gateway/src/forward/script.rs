@@ -298,6 +298,7 @@ impl Supervisor {
         let start = ToRelay::Start {
             connections,
             memory,
+            relays: 1,
         };
         supervisor.tell(start, &[]).await;
         assert!(matches!(supervisor.hear().await, FromRelay::Ready));

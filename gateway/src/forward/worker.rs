@@ -78,6 +78,7 @@ pub async fn run(
         ToRelay::Start {
             connections,
             memory,
+            relays,
         },
         _,
     ) = channel.receive().await?
@@ -86,7 +87,7 @@ pub async fn run(
     };
     channel.send(&FromRelay::Ready, &[]).await?;
     let worker = Worker {
-        shared: Rc::new(Shared::new(channel, clock, connections, memory)),
+        shared: Rc::new(Shared::new(channel, clock, connections, memory, relays)),
         sessions: sessions.into(),
         connections,
         tasks: JoinSet::new(),
@@ -162,8 +163,9 @@ impl Shared {
         clock: Arc<dyn Clock>,
         connections: usize,
         memory: usize,
+        relays: usize,
     ) -> Self {
-        let tight = memory / 2;
+        let half = memory / 2;
         Self {
             channel,
             decisions: Decisions::default(),
@@ -174,8 +176,9 @@ impl Shared {
             live: RefCell::default(),
             rates: RefCell::new(Rates::new(SUBJECTS)),
             held: Cell::new(0),
-            tight,
-            share: tight / connections.max(1),
+            tight: half / relays.max(1),
+            // Connections are counted over all relays: however they are dealt out, all shares are one half.
+            share: half / connections.max(1),
         }
     }
 

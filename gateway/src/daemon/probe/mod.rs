@@ -53,6 +53,14 @@ impl Part {
         Self::DicomRefusal,
     ];
 
+    /// Whether each relay of a protocol is tried.
+    fn is_of_relays(self) -> bool {
+        match self {
+            Self::Hl7 | Self::Hl7Refusal | Self::Dicom | Self::DicomRefusal => true,
+            Self::Tunnel | Self::Table | Self::Journal => false,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Tunnel => "tunnel",
@@ -81,6 +89,8 @@ struct Round {
     askers: Vec<UnixStream>,
     /// Of the parts that are finished.
     results: BTreeMap<Part, (Duration, Result<(), String>)>,
+    /// Relays that did well.
+    passed: BTreeMap<Part, u8>,
     legs: BTreeMap<ConnectionId, Leg>,
     /// The number under which the tunnel was asked.
     tunnel: Option<u64>,
@@ -117,6 +127,7 @@ impl Supervisor {
             begun: self.clock.now(),
             askers: vec![asker],
             results: BTreeMap::new(),
+            passed: BTreeMap::new(),
             legs: BTreeMap::new(),
             tunnel: None,
             flush: self.outbox.next_flush(),
@@ -133,9 +144,11 @@ impl Supervisor {
         let table = self.drift.clone().map_or(Ok(()), Err);
         self.probe_result(Part::Table, table);
         self.probe_tunnel();
-        for part in [Part::Hl7, Part::Hl7Refusal, Part::Dicom, Part::DicomRefusal] {
-            if let Err(why) = self.probe_relay(part) {
-                self.probe_result(part, Err(why));
+        for number in 0..self.relay_workers {
+            for part in [Part::Hl7, Part::Hl7Refusal, Part::Dicom, Part::DicomRefusal] {
+                if let Err(why) = self.probe_relay(part, number) {
+                    self.probe_result(part, Err(why));
+                }
             }
         }
     }
@@ -180,13 +193,17 @@ impl Supervisor {
     }
 
     /// Hands a relay a connection of nobody, and plays both of its ends.
-    fn probe_relay(&mut self, part: Part) -> Result<(), String> {
-        let (relay, wanted, policy) = match part {
-            Part::Hl7 => (Kind::RelayHl7, Wanted::Passage, words::hl7_policy()),
-            Part::Hl7Refusal => (Kind::RelayHl7, Wanted::Refusal, words::hl7_policy()),
-            Part::Dicom => (Kind::RelayDicom, Wanted::Passage, words::dicom_policy()),
-            Part::DicomRefusal => (Kind::RelayDicom, Wanted::Refusal, words::dicom_policy()),
+    fn probe_relay(&mut self, part: Part, number: u8) -> Result<(), String> {
+        let wanted = match part {
+            Part::Hl7 | Part::Dicom => Wanted::Passage,
+            Part::Hl7Refusal | Part::DicomRefusal => Wanted::Refusal,
             Part::Tunnel | Part::Table | Part::Journal => return Ok(()),
+        };
+        let (relay, policy) = match part {
+            Part::Dicom | Part::DicomRefusal => (Kind::RelayDicom(number), words::dicom_policy()),
+            Part::Hl7 | Part::Hl7Refusal | Part::Tunnel | Part::Table | Part::Journal => {
+                (Kind::RelayHl7(number), words::hl7_policy())
+            }
         };
         let no_pair = |error: io::Error| format!("no socket pair can be made: {error}");
         let (device, for_relay) = pair().map_err(no_pair)?;
@@ -203,9 +220,11 @@ impl Supervisor {
             exchange: NOBODY,
             policy: Box::new(policy),
         };
-        let worker = self.workers.relay(relay).ok_or("it does not run")?;
+        let name = relay.name();
+        let worker = self.workers.relay(relay);
+        let worker = worker.ok_or_else(|| format!("{name} does not run"))?;
         if !worker.send(open, vec![for_relay.into()]) {
-            return Err("it takes no connection".to_owned());
+            return Err(format!("{name} takes no connection"));
         }
         let leg = Leg {
             part,
@@ -217,15 +236,15 @@ impl Supervisor {
         round.players.spawn(async move {
             let ends = Ends { device, hospital };
             let result = match relay {
-                Kind::RelayDicom => ends.dicom(wanted).await,
-                Kind::RelayHl7 | Kind::TunnelWireguard | Kind::Audit | Kind::Signer => {
+                Kind::RelayDicom(_) => ends.dicom(wanted).await,
+                Kind::RelayHl7(_) | Kind::TunnelWireguard | Kind::Audit | Kind::Signer => {
                     ends.hl7(number, wanted).await
                 }
             };
             let probed = Input::Probed {
                 round: round_number,
                 part,
-                result,
+                result: result.map_err(|why| format!("{name}: {why}")),
             };
             // The supervisor may be gone; then nobody waits for it.
             drop(inputs.send(probed).await);
@@ -268,12 +287,19 @@ impl Supervisor {
         }
     }
 
-    /// The first word about a part counts, unless a bad one follows.
+    /// The first word about a part counts, unless a bad one follows; a good one is that of the last of all relays.
     fn probe_result(&mut self, part: Part, result: Result<(), String>) {
         let now = self.clock.now();
         let Some(round) = &mut self.probes.round else {
             return;
         };
+        if result.is_ok() && part.is_of_relays() {
+            let passed = round.passed.entry(part).or_default();
+            *passed = passed.saturating_add(1);
+            if *passed < self.relay_workers {
+                return;
+            }
+        }
         let took = now.saturating_duration_since(round.begun);
         match round.results.get(&part) {
             Some((_, Err(_))) => {}

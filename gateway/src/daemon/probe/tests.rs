@@ -29,6 +29,7 @@ async fn played(
         let start = ToRelay::Start {
             connections: 1,
             memory: 1 << 24,
+            relays: 1,
         };
         channel.send(&start, &[]).await.unwrap();
         let (device, for_relay) = pair().unwrap();
