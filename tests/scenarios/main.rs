@@ -34,6 +34,7 @@ mod audit;
 mod canary;
 mod containment;
 mod resilience;
+mod relays;
 mod traffic;
 mod crowd;
 mod pressure;

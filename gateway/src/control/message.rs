@@ -216,7 +216,7 @@ pub struct Draining {
 /// How a worker fares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStatus {
-    /// `tunnel-wireguard`, `relay-hl7`, `relay-dicom`, `audit`.
+    /// `tunnel-wireguard`, `relay-hl7`, `relay-hl7-2`, …, `relay-dicom`, …, `audit`.
     pub name: String,
     /// Its process; none while it is being restarted.
     pub pid: Option<u32>,
