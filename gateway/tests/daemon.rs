@@ -45,6 +45,8 @@ networks = ["10.64.0.0/16"]
 [hospital]
 interface = "lan0"
 mode = "snat"
+[limits]
+relay_workers = 2
 [audit]
 directory = "/run/state/audit"
 [service.his]
@@ -106,12 +108,12 @@ fn the_gateway_lives_through_the_death_of_its_processes() {
         rustix::process::Signal::KILL,
     );
     until("attempts fail", || restarts_of("tunnel-wireguard") >= 4);
-    assert_eq!(children(gateway.pid()).len(), 3);
+    assert_eq!(children(gateway.pid()).len(), 5);
     std::fs::rename(away, key).unwrap();
     until("it comes back", || pid_of("tunnel-wireguard").is_some());
 
     let workers: Vec<i32> = children(gateway.pid());
-    assert_eq!(workers.len(), 4);
+    assert_eq!(workers.len(), 6);
     gateway.end(rustix::process::Signal::KILL);
     until("orphans end by themselves", || {
         workers.iter().all(|pid| is_gone(*pid))

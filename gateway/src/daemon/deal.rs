@@ -97,7 +97,7 @@ mod tests {
     fn who_lost_a_relay_goes_to_one_that_lives_and_others_stay() {
         let mut deal = Deal::default();
         let [one, two] = [Kind::RelayHl7(0), Kind::RelayHl7(1)];
-        let mut begin = |deal: &mut Deal, name, live: &[Kind]| {
+        let begin = |deal: &mut Deal, name, live: &[Kind]| {
             deal.relay(&device(name), Inspected::Hl7, live, |_| 0)
         };
         assert_eq!(begin(&mut deal, "a", &LIVE), one);

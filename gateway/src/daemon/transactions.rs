@@ -323,6 +323,8 @@ const MAX_SIZE: u64 = 256 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::daemon::connections::tests::config;
 

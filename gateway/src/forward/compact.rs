@@ -20,7 +20,7 @@ impl Wire for FromRelay {
             Self::Decided(decisions) => {
                 bytes.push(DECIDED);
                 for decided in decisions {
-                    put_decided(bytes, decided);
+                    put_decided(bytes, decided.id, &decided.decision);
                 }
             }
             // Seldom, and of many forms.
@@ -64,8 +64,7 @@ const CLOSED: u8 = 4;
 const KEEP: u8 = 5;
 
 /// Adds one decision to a packet.
-pub(super) fn put_decided(bytes: &mut Vec<u8>, decided: &Decided) {
-    let Decided { id, decision } = decided;
+pub(super) fn put_decided(bytes: &mut Vec<u8>, id: ConnectionId, decision: &Decision) {
     put_u64(bytes, id.0);
     bytes.push(match decision.from {
         Side::Device => 0,
@@ -368,7 +367,7 @@ mod tests {
     fn a_count_that_is_only_claimed_costs_nothing() {
         let mut bytes = vec![DECIDED];
         let (id, decision) = (ConnectionId(1), least());
-        put_decided(&mut bytes, &Decided { id, decision });
+        put_decided(&mut bytes, id, &decision);
         let end = bytes.len();
         bytes[end - 8..].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(FromRelay::decode(&bytes).is_err());

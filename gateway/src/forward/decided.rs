@@ -10,8 +10,10 @@ use std::collections::VecDeque;
 use tokio::sync::{Mutex, Notify};
 
 use super::compact::{self, DECIDED};
-use super::message::{Decided, FromRelay, MOST_UNRECORDED, ToRelay};
+use super::message::{FromRelay, MOST_UNRECORDED, ToRelay};
 use crate::channel::{Channel, ChannelError, MAX_PACKET};
+use crate::flow::ConnectionId;
+use crate::inspect::Decision;
 
 /// Decisions that are not sent yet.
 #[derive(Default)]
@@ -45,9 +47,10 @@ impl Decisions {
     pub(super) async fn add(
         &self,
         channel: &Channel<FromRelay, ToRelay>,
-        decided: &Decided,
+        id: ConnectionId,
+        decision: &Decision,
     ) -> Result<Added, ChannelError> {
-        self.push(decided);
+        self.push(id, decision);
         self.made.set(self.made.get().saturating_add(1));
         let waiting = self.waiting.get() + 1;
         self.waiting.set(waiting);
@@ -73,7 +76,7 @@ impl Decisions {
         unrecorded >= MOST_UNRECORDED
     }
 
-    fn push(&self, decided: &Decided) {
+    fn push(&self, id: ConnectionId, decision: &Decision) {
         let mut packets = self.packets.borrow_mut();
         if packets.is_empty() {
             packets.push_back(self.new_packet());
@@ -82,7 +85,7 @@ impl Decisions {
             return;
         };
         let end = last.len();
-        compact::put_decided(last, decided);
+        compact::put_decided(last, id, decision);
         if last.len() > PACKET && end > 1 {
             let mut next = self.new_packet();
             next.extend_from_slice(last.get(end..).unwrap_or_default());
@@ -171,8 +174,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::channel::pair;
-    use crate::flow::{ConnectionId, Side};
-    use crate::inspect::{Decision, Outcome, Subject};
+    use crate::flow::Side;
+    use crate::inspect::{Outcome, Subject};
 
     /// The longest that a pump hands over.
     pub(in crate::forward) fn decision() -> Decision {
@@ -199,7 +202,7 @@ pub(super) mod tests {
     fn the_longest_decision_fits_a_packet() {
         let (id, decision) = (ConnectionId(u64::MAX), decision());
         let mut packet = vec![DECIDED];
-        compact::put_decided(&mut packet, &Decided { id, decision });
+        compact::put_decided(&mut packet, id, &decision);
         assert!(packet.len() < PACKET);
     }
 
@@ -214,10 +217,7 @@ pub(super) mod tests {
         let mut made = 0;
         let add = async |number| {
             let (id, decision) = (ConnectionId(number), decision());
-            decisions
-                .add(&relay, &Decided { id, decision })
-                .await
-                .unwrap();
+            decisions.add(&relay, id, &decision).await.unwrap();
         };
         // Until the channel is full.
         loop {
@@ -254,10 +254,7 @@ pub(super) mod tests {
         for number in 0..40 {
             let id = ConnectionId(number);
             let decision = decision();
-            decisions
-                .add(&relay, &Decided { id, decision })
-                .await
-                .unwrap();
+            decisions.add(&relay, id, &decision).await.unwrap();
         }
         let hear = async {
             let mut heard = Vec::new();

@@ -6,6 +6,7 @@ pub mod message;
 pub mod worker;
 mod pump;
 mod leg;
+mod mailbox;
 mod bulk;
 pub mod rate;
 mod decided;

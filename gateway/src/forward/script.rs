@@ -63,7 +63,7 @@ impl Lines {
     }
 
     fn record(&mut self, outcome: Outcome, length: usize) {
-        self.steps.push_back(Step::Record(Decision {
+        self.steps.push_back(Step::Record(Box::new(Decision {
             from: Side::Device,
             what: Subject::Message,
             kind: "x".repeat(100_000),
@@ -78,7 +78,7 @@ impl Lines {
             identifier: Some(vec![7; 100_000]),
             micros: 0,
             warnings: vec!["w".repeat(1_000); 100],
-        }));
+        })));
     }
 
     fn close_if_done(&mut self) {

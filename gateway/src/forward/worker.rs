@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
 use super::bulk::Bulk;
 use super::decided::Decisions;
 use super::leg::{Leg, refuse};
+use super::mailbox::{self, mailbox};
 use super::message::{FromRelay, ToRelay};
 use super::pump::{Note, Opening, Pump, Totals};
 use super::rate::Rates;
@@ -202,7 +202,7 @@ impl Shared {
         let live = self.live.borrow();
         let others = live.iter().filter(|(id, _)| **id != but);
         for (_, connection) in others.filter(|(_, live)| live.exchange == exchange) {
-            let _gone = connection.sender.send(Note::Woken);
+            connection.sender.send(Note::Woken);
         }
     }
 
@@ -216,7 +216,7 @@ struct Live {
     exchange: u64,
     /// An unbounded queue: the supervisor fills it with one answer for each question of the connection,
     /// the others with one word for each answer that they leave for it, which the exchange bounds.
-    sender: mpsc::UnboundedSender<Note>,
+    sender: mailbox::Sender<Note>,
 }
 
 struct Worker {
@@ -347,7 +347,7 @@ impl Worker {
         };
         let (now, wall) = (self.shared.clock.now(), self.shared.clock.wall());
         let session = (self.sessions.factory)(&policy, exchange, now, wall);
-        let (sender, notes) = mpsc::unbounded_channel();
+        let (sender, notes) = mailbox();
         let live = Live { exchange, sender };
         self.shared.live.borrow_mut().insert(id, live);
         let shared = Rc::clone(&self.shared);
@@ -380,13 +380,13 @@ impl Worker {
     /// A connection that is not there any more needs no note; a descriptor beside it is closed.
     fn note(&self, id: ConnectionId, note: Note) {
         if let Some(connection) = self.shared.live.borrow().get(&id) {
-            let _gone = connection.sender.send(note);
+            connection.sender.send(note);
         }
     }
 
     fn note_all(&self, note: impl Fn() -> Note) {
         for connection in self.shared.live.borrow().values() {
-            let _gone = connection.sender.send(note());
+            connection.sender.send(note());
         }
     }
 
@@ -448,16 +448,12 @@ mod tests {
         let (ours, theirs) = pair().unwrap();
         let supervisor = Channel::<ToRelay, FromRelay>::new(ours).unwrap();
         let relay = Channel::new(theirs).unwrap();
-        let shared = Rc::new(Shared::new(relay, Arc::new(RealClock), 1, 1 << 20));
+        let shared = Rc::new(Shared::new(relay, Arc::new(RealClock), 1, 1 << 20, 1));
         heed_faults(&shared);
         for id in [1, 2].map(ConnectionId) {
-            let decided = Decided {
-                id,
-                decision: decision(),
-            };
             shared
                 .decisions
-                .add(&shared.channel, &decided)
+                .add(&shared.channel, id, &decision())
                 .await
                 .unwrap();
         }

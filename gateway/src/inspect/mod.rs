@@ -102,7 +102,7 @@ pub enum Step {
     /// Forget what the spool holds.
     DropSpool,
     /// Put a decision on record.
-    Record(Decision),
+    Record(Box<Decision>),
     /// Have the supervisor remember it beyond the life of this process.
     Keep(Box<Entry>),
     /// Tell the other connections of the same exchange that something was left for them ([`Session::woken`]).

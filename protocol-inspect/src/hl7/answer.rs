@@ -32,7 +32,8 @@ pub struct Answer {
     /// MSA-2 of each message, if it is a batch of acknowledgements.
     parts: Option<Vec<Vec<u8>>>,
     frame: Frame,
-    findings: Findings,
+    /// What is wrong with an answer that carries data, before a rule is asked.
+    findings: Vec<Finding>,
     /// What is wrong but not refused.
     pub warnings: Vec<Warning>,
 }
@@ -43,21 +44,37 @@ impl Answer {
     /// # Errors
     /// When it is no message, or none that answers another.
     pub fn read(frame: Frame, policy: &Policy) -> Result<Self, Refusal> {
-        Self::read_in(frame, policy, &mut Room::default())
+        Self::read_in(
+            frame,
+            policy,
+            &mut Room::default(),
+            &mut Findings::default(),
+        )
     }
 
     /// The same, in room that earlier messages had.
-    pub(super) fn read_in(frame: Frame, policy: &Policy, room: &mut Room) -> Result<Self, Refusal> {
+    pub(super) fn read_in(
+        frame: Frame,
+        policy: &Policy,
+        room: &mut Room,
+        findings: &mut Findings,
+    ) -> Result<Self, Refusal> {
         if batch::is_batch(frame.content()) {
-            return Self::of_batch(frame, policy, room);
+            return Self::of_batch(frame, policy, room, findings);
         }
-        Self::examine(frame, policy, Weight::Firm, room)
+        Self::examine(frame, policy, Weight::Firm, room, findings)
     }
 
     /// A batch of plain acknowledgements.
-    fn of_batch(frame: Frame, policy: &Policy, room: &mut Room) -> Result<Self, Refusal> {
+    fn of_batch(
+        frame: Frame,
+        policy: &Policy,
+        room: &mut Room,
+        findings: &mut Findings,
+    ) -> Result<Self, Refusal> {
         let one = |content: &[u8]| {
-            let answer = Self::examine(Frame::around(content), policy, Weight::Firm, room)?;
+            let frame = Frame::around(content);
+            let answer = Self::examine(frame, policy, Weight::Firm, room, findings)?;
             if answer.is_plain() {
                 return Ok((answer.code, answer.acknowledged));
             }
@@ -71,7 +88,7 @@ impl Answer {
             acknowledged: response.reference,
             parts: Some(response.messages),
             frame,
-            findings: Findings::default(),
+            findings: Vec::new(),
             warnings: Vec::new(),
         })
     }
@@ -94,7 +111,8 @@ impl Answer {
             let detail = "is not the device's own application and facility";
             return Err(Refusal::new(Reason::Identity, "MSH-3", detail));
         }
-        Self::examine(frame, policy, Weight::Content, &mut Room::default())
+        let (room, findings) = (&mut Room::default(), &mut Findings::default());
+        Self::examine(frame, policy, Weight::Content, room, findings)
     }
 
     /// What weighs as much as `refused` or more is refused.
@@ -103,12 +121,13 @@ impl Answer {
         policy: &Policy,
         refused: Weight,
         room: &mut Room,
+        findings: &mut Findings,
     ) -> Result<Self, Refusal> {
         let content =
             charset::mask(frame.content(), policy).map_err(|finding| finding.refusal())?;
         let message = Message::read_in(&content, &policy.limits, room)
             .map_err(|finding| finding.refusal())?;
-        let findings = check::examine(&message, policy, None);
+        check::examine_into(&message, policy, None, findings);
         if let Some(finding) = findings.firm.as_ref().or(findings.first(refused)) {
             return Err(finding.refusal());
         }
@@ -121,6 +140,12 @@ impl Answer {
             .filter(|f| f.weight >= Weight::Strict)
             .map(Finding::warning)
             .collect();
+        // Nobody asks a rule about a plain acknowledgement.
+        let findings = if header.is_acknowledgement() {
+            Vec::new()
+        } else {
+            findings.others.clone()
+        };
         Ok(Self {
             header,
             code,
@@ -158,11 +183,7 @@ impl Answer {
             is_answer: true,
         };
         let own = case.examine();
-        let mut all = own
-            .firm
-            .iter()
-            .chain(&self.findings.others)
-            .chain(&own.others);
+        let mut all = own.firm.iter().chain(&self.findings).chain(&own.others);
         let refused = |finding: &&Finding| finding.weight == Weight::Firm || case.refuses(finding);
         if let Some(finding) = all.clone().find(refused) {
             return Err(finding.refusal());

@@ -21,6 +21,7 @@ use super::timestamp;
 use crate::Reason;
 
 /// Examines a message by itself, whatever the rules say; `now` is the present in seconds since 1970, if it matters.
+#[cfg(test)]
 pub(crate) fn examine(message: &Message<'_>, policy: &Policy, now: Option<i64>) -> Findings {
     let mut findings = Findings::default();
     examine_into(message, policy, now, &mut findings);

@@ -108,7 +108,7 @@ impl Judge {
     /// # Errors
     /// When it is no message, or none that answers another.
     pub fn answer(&mut self, frame: Frame, policy: &Policy) -> Result<Answer, Refusal> {
-        Answer::read_in(frame, policy, &mut self.room)
+        Answer::read_in(frame, policy, &mut self.room, &mut self.findings)
     }
 
     /// Judges a message without its frame: which rule lets it pass, with which warnings.

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 
 use super::decided::Added;
 use super::leg::{Condition, Leg, Outgoing};
-use super::message::{Decided, FromRelay};
+use super::mailbox;
+use super::message::FromRelay;
 use super::spool::{Spool, SpoolError};
 use super::worker::Shared;
 use crate::channel::ChannelError;
@@ -38,7 +38,7 @@ pub(super) struct Pump {
     opener: Side,
     policy: Box<ConnectionPolicy>,
     session: Box<dyn Session>,
-    notes: mpsc::UnboundedReceiver<Note>,
+    notes: mailbox::Receiver<Note>,
     device: Option<Leg>,
     hospital: Option<Leg>,
     /// The session waits for the destination.
@@ -113,7 +113,7 @@ pub(super) struct Opening {
     pub(super) session: Box<dyn Session>,
     /// Who opened it.
     pub(super) accepted: Leg,
-    pub(super) notes: mpsc::UnboundedReceiver<Note>,
+    pub(super) notes: mailbox::Receiver<Note>,
 }
 
 impl Pump {
@@ -264,14 +264,12 @@ impl Pump {
         }
     }
 
-    async fn record(&mut self, decision: Decision) -> Result<(), ChannelError> {
+    async fn record(&mut self, mut decision: Box<Decision>) -> Result<(), ChannelError> {
         self.totals.count(&decision, self.opener);
-        let decided = Decided {
-            id: self.id,
-            decision: record::bounded(decision),
-        };
+        record::bound(&mut decision);
         let decisions = &self.shared.decisions;
-        if decisions.add(&self.shared.channel, &decided).await? == Added::Waited {
+        let added = decisions.add(&self.shared.channel, self.id, &decision);
+        if added.await? == Added::Waited {
             self.read_clocks();
         }
         Ok(())

@@ -34,7 +34,7 @@ impl Totals {
 
 /// A record travels in one packet, whatever the message claimed to be called.
 //= C7
-pub(super) fn bounded(mut decision: Decision) -> Decision {
+pub(super) fn bound(decision: &mut Decision) {
     fn cut(text: &mut String) {
         if text.len() > LONGEST_TEXT {
             let end = text.floor_char_boundary(LONGEST_TEXT);
@@ -55,7 +55,6 @@ pub(super) fn bounded(mut decision: Decision) -> Decision {
     }
     decision.warnings.truncate(MOST_WARNINGS);
     decision.warnings.iter_mut().for_each(cut);
-    decision
 }
 
 const LONGEST_TEXT: usize = 512;
@@ -84,14 +83,17 @@ mod tests {
             micros: 9,
             warnings: vec!["field PID-7".to_owned()],
         };
-        assert_eq!(bounded(short.clone()), short);
-        let long = bounded(Decision {
+        let mut same = short.clone();
+        bound(&mut same);
+        assert_eq!(same, short);
+        let mut long = Decision {
             kind: "\u{e9}".repeat(LONGEST_TEXT) + "x",
             detail: Some(format!("x{}", "\u{e9}".repeat(LONGEST_TEXT))),
             identifier: Some(vec![0; 1 << 20]),
             warnings: vec!["w".repeat(1 << 20); 1_000],
             ..short
-        });
+        };
+        bound(&mut long);
         assert_eq!(long.kind.len(), LONGEST_TEXT);
         assert_eq!(long.detail.unwrap().len(), LONGEST_TEXT - 1);
         assert_eq!(long.identifier.unwrap().len(), LONGEST_IDENTIFIER);

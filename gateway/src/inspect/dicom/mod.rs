@@ -367,7 +367,7 @@ impl DicomSession {
         now: Instant,
     ) {
         let decision = trace.decide(outcome, reason, answer, now);
-        self.steps.push_back(Step::Record(decision));
+        self.steps.push_back(Step::Record(Box::new(decision)));
     }
 
     fn end_at(&self, side: Side) -> &End {

@@ -39,9 +39,7 @@ use self::exchange::{Hears, Number};
 use self::inbound::{Arrival, Inbound};
 use self::pace::Pace;
 use self::record::{Trace, Why};
-use super::{
-    ConnectionPolicy, Decision, EndReason, Outcome, ProtocolPolicy, Session, Step, Subject, Timing,
-};
+use super::{ConnectionPolicy, EndReason, Outcome, ProtocolPolicy, Session, Step, Subject, Timing};
 use crate::flow::Side;
 
 pub use self::exchange::Exchange;
@@ -283,7 +281,7 @@ impl Hl7Session {
         answer: Option<&str>,
         now: Instant,
     ) {
-        let decision: Decision = trace.decide(outcome, why, answer, now);
+        let decision = Box::new(trace.decide(outcome, why, answer, now));
         let nothing = matches!(outcome, Outcome::Refused | Outcome::Repeated);
         if nothing && decision.from == Side::Device && decision.what == Subject::Message {
             self.pace.charge(now);

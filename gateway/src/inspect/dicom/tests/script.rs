@@ -106,7 +106,7 @@ impl Script {
                 }
                 Step::Record(decision) => {
                     let text = recorded(&decision);
-                    self.decisions.push(decision);
+                    self.decisions.push(*decision);
                     text
                 }
                 Step::Close { side, reset } => {

@@ -434,7 +434,7 @@ impl Script {
                 }
                 Step::Record(decision) => {
                     let d = decision.clone();
-                    self.decisions.push(decision);
+                    self.decisions.push(*decision);
                     let why = [d.reason, d.location, d.detail].into_iter().flatten();
                     format!(
                         "record {:?} {:?} [{}] {:?} {} answer {} id {} {} bytes {:?}",
