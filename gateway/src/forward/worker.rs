@@ -436,7 +436,6 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[cfg(test)]
 mod tests {
     use super::super::decided::tests::decision;
-    use super::super::message::Decided;
     use super::super::script::RealClock;
     use super::*;
     use crate::channel::pair;

@@ -15,7 +15,7 @@ mod inbound;
 use protocol_inspect::hl7::Rule;
 
 use super::*;
-use crate::inspect::Rate;
+use crate::inspect::{Decision, Rate};
 
 /// A session, its clock, and the steps so far in words.
 struct Script {
