@@ -232,7 +232,13 @@ pub(super) fn segment_name(bytes: &[u8], separator: u8) -> Option<&str> {
     if !well_formed || rest.first().is_some_and(|b| *b != separator) {
         return None;
     }
-    std::str::from_utf8(name).ok()
+    match name {
+        // Most segments are these.
+        b"OBX" => Some("OBX"),
+        b"NTE" => Some("NTE"),
+        b"OBR" => Some("OBR"),
+        _ => std::str::from_utf8(name).ok(),
+    }
 }
 
 fn begins_with_msh(content: &[u8]) -> Result<(), Box<Finding>> {

@@ -39,6 +39,7 @@ pub(crate) fn judge(message: &Message<'_>, findings: &mut Findings) {
         timing: None,
         response: &[],
         observation: None,
+        stops: Stops::new(message.bytes(), [message.delimiters().field, b'\r']),
     };
     if version >= Version::V2_5 && kind.is_valued() && kind.component(3).is_empty() {
         walk.structure_is_missing(msh);
@@ -66,6 +67,8 @@ struct Walk<'w, 'm, 'a> {
     response: &'a [u8],
     /// OBX-3 and OBX-4 of the observation before.
     observation: Option<(&'a [u8], &'a [u8])>,
+    /// Where fields and segments end, in the whole message: one look at each block of it.
+    stops: Stops<'a, 2>,
 }
 
 /// A segment with its fields at hand.
@@ -86,7 +89,7 @@ impl<'m, 'a> Walk<'_, 'm, 'a> {
         if facts.is_empty() && !between {
             return;
         }
-        let cut = Cut::new(segment);
+        let cut = Cut::new(segment, &mut self.stops);
         self.findings.count(segment.bytes().len());
         for fact in facts {
             let holds = (fact.since..=fact.until).contains(&self.version);
@@ -285,14 +288,15 @@ fn finding(
 }
 
 impl<'m, 'a> Cut<'m, 'a> {
-    fn new(segment: &'m Segment<'a>) -> Self {
-        let bytes = segment.bytes();
-        let mut stops = Stops::new(bytes, [segment.delimiters().field]);
+    /// `stops` are those of the message, not yet behind the segment.
+    fn new(segment: &'m Segment<'a>, stops: &mut Stops<'a, 2>) -> Self {
+        let (start, length) = (segment.offset(), segment.bytes().len());
+        stops.seek(start);
         let (mut ends, mut count) = ([0; MOST], 0_usize);
         for slot in &mut ends {
-            *slot = stops.next();
+            *slot = stops.next().saturating_sub(start).min(length);
             count = count.saturating_add(1);
-            if *slot >= bytes.len() {
+            if *slot >= length {
                 break;
             }
         }

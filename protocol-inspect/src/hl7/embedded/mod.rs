@@ -19,6 +19,7 @@ use super::judge::Case;
 use super::place::Place;
 use super::policy::Level;
 use super::segment::Segment;
+use super::stops::Stops;
 use crate::Reason;
 use crate::embedded::{self, Group, Scanner, Seen};
 
@@ -26,8 +27,10 @@ pub use crate::embedded::Kind;
 
 /// Judges all documents of a message by what the rule says of them.
 pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
-    for segment in case.message.segments() {
-        let Some((_, field)) = FIELDS.iter().find(|(name, _)| *name == segment.name()) else {
+    let message = case.message;
+    let mut stops: Option<Stops<'_, 2>> = None;
+    for segment in message.segments() {
+        let Some(field) = field_of(segment.name()) else {
             continue;
         };
         let mut judge = Judge {
@@ -36,18 +39,20 @@ pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
             findings,
         };
         let separator = segment.delimiters().field;
-        let whole = Part {
-            bytes: segment.bytes(),
-            offset: segment.offset(),
-        };
-        let mut fields = whole.split(separator).skip(1);
         if segment.name() == "OBX" {
-            let value_type = fields.by_ref().nth(1).map(|part| part.bytes);
-            if let Some(value) = fields.by_ref().nth(2) {
-                judge.observation(value_type.unwrap_or_default(), value);
+            let stops =
+                stops.get_or_insert_with(|| Stops::new(message.bytes(), [separator, b'\r']));
+            if let Some((value_type, value)) = observed(segment, message.bytes(), stops) {
+                judge.observation(value_type, value);
             }
-        } else if let Some(value) = fields.nth(field.saturating_sub(1)) {
-            judge.documents(value);
+        } else {
+            let whole = Part {
+                bytes: segment.bytes(),
+                offset: segment.offset(),
+            };
+            if let Some(value) = whole.split(separator).nth(field) {
+                judge.documents(value);
+            }
         }
         if findings.firm.is_some() {
             return;
@@ -55,8 +60,48 @@ pub(crate) fn judge(case: &Case<'_>, findings: &mut Findings) {
     }
 }
 
+/// OBX-2 and OBX-5, if the segment is so long; `stops` are those of the message, not yet behind the segment.
+fn observed<'a>(
+    segment: &Segment<'_>,
+    bytes: &'a [u8],
+    stops: &mut Stops<'_, 2>,
+) -> Option<(&'a [u8], Part<'a>)> {
+    let end = segment.offset().saturating_add(segment.bytes().len());
+    stops.seek(segment.offset());
+    // Where the name and OBX-1 to OBX-4 end. OBX-5 may be long.
+    let mut ends = [end; 5];
+    for slot in &mut ends {
+        *slot = stops.next().min(end);
+        if *slot == end {
+            break;
+        }
+    }
+    let [_, one, two, _, four] = ends;
+    let offset = four.saturating_add(1);
+    let rest = bytes.get(offset..end).unwrap_or_default();
+    let length = memchr::memchr(segment.delimiters().field, rest).unwrap_or(rest.len());
+    let value = Part {
+        bytes: rest.get(..length).unwrap_or_default(),
+        offset,
+    };
+    (four < end).then(|| {
+        (
+            bytes.get(one.saturating_add(1)..two).unwrap_or_default(),
+            value,
+        )
+    })
+}
+
 /// Where documents stand: OBX-5, and the fields of type ED of all versions.
-const FIELDS: [(&str, usize); 4] = [("OBX", 5), ("CER", 6), ("STF", 41), ("UAC", 2)];
+fn field_of(segment: &str) -> Option<usize> {
+    match segment {
+        "OBX" => Some(5),
+        "CER" => Some(6),
+        "STF" => Some(41),
+        "UAC" => Some(2),
+        _ => None,
+    }
+}
 
 /// A part of a message, and where it begins.
 #[derive(Clone, Copy, Default)]
