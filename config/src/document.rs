@@ -19,15 +19,17 @@ use crate::source::Source;
 use crate::table::appliance::RawAppliance;
 use crate::table::audit::RawAudit;
 use crate::table::device::RawDevice;
+use crate::table::enrol::RawEnrol;
 use crate::table::hospital::RawHospital;
 use crate::table::profile::RawProfile;
+use crate::table::registry::RawRegistry;
 use crate::table::rule::RawRule;
 use crate::table::service::RawService;
 use crate::table::test::RawTest;
 use crate::table::wireguard::RawWireGuard;
 use crate::table::{
-    appliance, audit, device, gateway, hospital, limits, pki, profile, role, rule, service, test,
-    wireguard,
+    appliance, audit, device, enrol, gateway, hospital, limits, pki, profile, registry, role, rule,
+    service, test, wireguard,
 };
 
 /// All tables of all files.
@@ -49,6 +51,8 @@ pub(crate) struct Document {
     pub(crate) limits: Limits,
     pub(crate) audit: RawAudit,
     pub(crate) pki: Option<Pki>,
+    pub(crate) registry: RawRegistry,
+    pub(crate) enrol: RawEnrol,
     pub(crate) appliance: Option<RawAppliance>,
     pub(crate) tests: Vec<RawTest>,
 }
@@ -69,6 +73,8 @@ pub(crate) const MAIN: Keys = Keys {
         "limits",
         "audit",
         "pki",
+        "registry",
+        "enrol",
         "appliance",
         "secrets",
         "test",
@@ -208,6 +214,12 @@ impl Document {
         self.pki = main
             .optional_table("pki", "[pki]", &pki::KEYS)
             .map(|section| pki::read(&section));
+        if let Some(section) = main.optional_table("registry", "[registry]", &registry::KEYS) {
+            self.registry = registry::read(&section);
+        }
+        if let Some(section) = main.optional_table("enrol", "[enrol]", &enrol::KEYS) {
+            self.enrol = enrol::read(&section);
+        }
         self.appliance = main
             .optional_table("appliance", "[appliance]", &appliance::KEYS)
             .map(|section| appliance::read(&section));
@@ -460,6 +472,8 @@ pub(crate) const TABLES: &[&Keys] = &[
     &limits::KEYS,
     &audit::KEYS,
     &pki::KEYS,
+    &registry::KEYS,
+    &enrol::KEYS,
     &appliance::KEYS,
     &appliance::INTERFACE,
     &appliance::UPDATE,

@@ -14,6 +14,8 @@ mod name;
 mod model;
 mod appliance;
 mod pki;
+mod registry;
+mod enrolled;
 mod dicom;
 mod profile;
 mod decide;
@@ -33,6 +35,7 @@ pub use appliance::{
 };
 pub use certificate::{CertificateError, certificates, read_certificates};
 pub use dicom::{DicomLevel, DicomProfile, DicomQuery, OWN_TITLE, UserIdentity};
+pub use enrolled::{Admission, Contradiction, Enrolled, InvalidValue};
 pub use error::{ConfigError, ConfigErrors, Remark, Spot};
 pub use explain::{Explanation, TestFailure};
 pub use field::document::DOCUMENT_KINDS;
@@ -47,6 +50,6 @@ pub use profile::{
     ContentLevel, Decimal, FieldPath, MessageProfile, Observation, ProfileChoice, Severity,
     SiteProfile, profile_from_file,
 };
-pub use secret::{Hidden, Key, KeyFileError, read_key};
+pub use secret::{Hidden, Key, KeyFileError, read_key, read_password};
 pub use source::{Source, patient_key_file, runtime_dir, sources};
 pub use word::Word;

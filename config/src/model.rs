@@ -14,6 +14,7 @@ use crate::dicom::{DicomQuery, UserIdentity};
 use crate::name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
 use crate::pki::Pki;
 use crate::profile::{ProfileChoice, SiteProfile};
+pub use crate::registry::{Database, DatabaseHost, Enrol, Server};
 use crate::secret::Key;
 
 /// A configuration that exists is right.
@@ -43,6 +44,10 @@ pub struct Config {
     pub audit: Audit,
     /// `[pki]`; `None` without a certification authority.
     pub pki: Option<Pki>,
+    /// `[registry]`.
+    pub registry: Database,
+    /// `[enrol]`.
+    pub enrol: Enrol,
     /// `[appliance]`; `None` on a server that is looked after by somebody else.
     pub appliance: Option<Appliance>,
     /// `[[test]]`.

@@ -37,6 +37,9 @@ pub enum KeyFileError {
     /// Its contents are something else.
     #[error("the key file does not hold one base64 key of 32 bytes")]
     NotAKey,
+    /// Its contents are something else.
+    #[error("the password file does not hold one line of text")]
+    NotAPassword,
 }
 
 /// Reads a key file: regular, for its owner only (or root's, for a group to read), one line of base64 with 32 bytes.
@@ -44,6 +47,15 @@ pub enum KeyFileError {
 /// # Errors
 /// When the file is anything else; the text never has anything of the contents.
 pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
+    let mut text = [0; LONGEST];
+    let key = read_private(path, &mut text)
+        .and_then(|length| decode(text.get(..length).unwrap_or_default().trim_ascii()));
+    wipe(&mut text);
+    key
+}
+
+/// Fills the buffer from a regular file that is for its owner only; how much it holds.
+fn read_private(path: &Path, text: &mut [u8]) -> Result<usize, KeyFileError> {
     // Asked before opening, because opening a pipe would wait for its other end; asked again of what was opened.
     if !std::fs::metadata(path)
         .map_err(KeyFileError::Read)?
@@ -60,18 +72,35 @@ pub fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     if is_exposed(mode, metadata.uid()) {
         return Err(KeyFileError::Exposed { mode });
     }
-    let mut text = [0; LONGEST];
     let mut length = 0;
-    let mut rest = file.take(u64::try_from(LONGEST).unwrap_or(u64::MAX));
+    let mut rest = file.take(u64::try_from(text.len()).unwrap_or(u64::MAX));
     while let Some(free) = text.get_mut(length..).filter(|free| !free.is_empty()) {
         match rest.read(free).map_err(KeyFileError::Read)? {
             0 => break,
             read => length = length.saturating_add(read),
         }
     }
-    let key = decode(text.get(..length).unwrap_or_default().trim_ascii());
+    Ok(length)
+}
+
+/// Reads a password file: regular, for its owner only, one line of 1 to 255 bytes without control characters.
+///
+/// # Errors
+/// When the file is anything else; the text never has anything of the contents.
+pub fn read_password(path: &Path) -> Result<Hidden, KeyFileError> {
+    let mut text = [0; LONGEST + 1];
+    let read = read_private(path, &mut text);
+    let password = read.and_then(|length| {
+        let line = text.get(..length).unwrap_or_default();
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let good = (1..LONGEST).contains(&line.len())
+            && std::str::from_utf8(line).is_ok_and(|line| !line.chars().any(char::is_control));
+        good.then(|| Hidden::new(line))
+            .ok_or(KeyFileError::NotAPassword)
+    });
     wipe(&mut text);
-    key
+    password
 }
 
 /// A key that root gave to the group of the gateway can be read by it, and not be changed.
@@ -225,6 +254,26 @@ mod tests {
         }
         let (_dir, path) = file(&"A".repeat(100_000), 0o600);
         assert!(matches!(read_key(&path), Err(KeyFileError::NotAKey)));
+    }
+
+    #[test]
+    fn a_password_is_one_line() {
+        for contents in ["correct horse", "correct horse\n", "correct horse\r\n"] {
+            let (_dir, path) = file(contents, 0o600);
+            let password = read_password(&path).unwrap();
+            assert_eq!(password.as_bytes(), b"correct horse");
+        }
+        let long = "A".repeat(256);
+        for contents in ["", "\n", "two\nlines\n", long.as_str()] {
+            let (_dir, path) = file(contents, 0o600);
+            let error = read_password(&path).unwrap_err();
+            assert!(matches!(error, KeyFileError::NotAPassword), "{contents}");
+        }
+        let (_dir, path) = file("correct horse", 0o640);
+        assert!(matches!(
+            read_password(&path),
+            Err(KeyFileError::Exposed { .. })
+        ));
     }
 
     #[test]

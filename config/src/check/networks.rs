@@ -20,6 +20,7 @@ pub(super) fn check(document: &Document, problems: &Problems) {
     };
     networks(wireguard, problems);
     own_addresses(wireguard, problems);
+    enrolled(document, wireguard, problems);
     if let Some(listen) = &wireguard.listen
         && wireguard
             .networks
@@ -77,6 +78,33 @@ fn networks(wireguard: &RawWireGuard, problems: &Problems) {
 
 pub(super) fn overlap(one: &IpNet, other: &IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
+}
+
+/// Addresses are given from the tunnel's own networks.
+fn enrolled(document: &Document, wireguard: &RawWireGuard, problems: &Problems) {
+    let parts = &document.enrol.addresses;
+    if let Some(extra) = parts.get(MAX_NETWORKS) {
+        let fault = Fault::new(format!("at most {MAX_NETWORKS} networks to give from"));
+        problems.report(fault.at(extra.place));
+    }
+    for (number, part) in parts.iter().enumerate() {
+        let inside = |network: &IpNet| network.contains(&part.value);
+        if !wireguard.networks.iter().any(|at| inside(&at.value)) {
+            let networks: Vec<String> = wireguard
+                .networks
+                .iter()
+                .map(|at| at.value.to_string())
+                .collect();
+            let fault = Fault::new("the network is not inside of one of the tunnel networks")
+                .help(format!("they are {}", networks.join(", ")));
+            problems.report(fault.at(part.place));
+        }
+        let earlier = parts.iter().take(number);
+        for other in earlier.filter(|other| overlap(&other.value, &part.value)) {
+            let problem = Fault::new("the networks overlap").at(part.place);
+            problems.report(problem.also(other.place, "with this one"));
+        }
+    }
 }
 
 fn own_addresses(wireguard: &RawWireGuard, problems: &Problems) {

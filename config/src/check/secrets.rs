@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::certificate::read_certificates;
 use crate::document::Document;
 use crate::excerpt::mask;
 use crate::field::basic::FilePath;
 use crate::model::PatientKey;
 use crate::problem::{At, Fault, Problems};
-use crate::secret::{Key, KeyFileError, read_key};
+use crate::secret::{Key, KeyFileError, read_key, read_password};
 
 pub(super) fn check(document: &Document, dir: &Path, problems: &Problems) {
     let gateway = document
@@ -24,6 +25,22 @@ pub(super) fn check(document: &Document, dir: &Path, problems: &Problems) {
         if let Err(fault) = readable(dir, at) {
             problems.report(fault.at(at.place));
         }
+    }
+    registry(document, dir, problems);
+}
+
+/// The files that go with the registry's database.
+fn registry(document: &Document, dir: &Path, problems: &Problems) {
+    let registry = &document.registry;
+    if let Some(at) = &registry.password_file
+        && let Err(error) = read_password(&dir.join(&at.value.0))
+    {
+        problems.report(fault(&error, dir, at, "write the password into it").at(at.place));
+    }
+    if let Some(at) = &registry.ca_file
+        && let Err(error) = read_certificates(&dir.join(&at.value.0))
+    {
+        problems.report(Fault::new(error.to_string()).at(at.place));
     }
 }
 
@@ -47,18 +64,22 @@ pub(crate) fn patient_key(
 }
 
 fn readable(dir: &Path, at: &At<FilePath>) -> Result<Key, Fault> {
-    let path = dir.join(&at.value.0);
+    read_key(&dir.join(&at.value.0))
+        .map_err(|error| fault(&error, dir, at, "`wg genkey` makes a key"))
+}
+
+fn fault(error: &KeyFileError, dir: &Path, at: &At<FilePath>, help: &str) -> Fault {
     // Somebody may have written the key where its file is asked for.
     let shown = dir.join(mask(&at.value.0.display().to_string()));
     let shown = shown.display();
-    read_key(&path).map_err(|error| match &error {
-        KeyFileError::Read(cause) => {
-            Fault::new(format!("{error} {shown}: {cause}")).help("`wg genkey` makes a key")
-        }
+    match error {
+        KeyFileError::Read(cause) => Fault::new(format!("{error} {shown}: {cause}")).help(help),
         KeyFileError::Exposed { .. } => {
             Fault::new(error.to_string()).help(format!("chmod 600 {shown}"))
         }
         KeyFileError::NotRegular => Fault::new(error.to_string()),
-        KeyFileError::NotAKey => Fault::new(error.to_string()).help("`wg genkey` makes a key"),
-    })
+        KeyFileError::NotAKey | KeyFileError::NotAPassword => {
+            Fault::new(error.to_string()).help(help)
+        }
+    }
 }

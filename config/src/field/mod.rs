@@ -1,6 +1,7 @@
 //! Types of values, which check themselves while they are read.
 
 pub(crate) mod basic;
+pub(crate) mod database;
 pub(crate) mod dicom;
 pub(crate) mod dicom_rule;
 pub(crate) mod document;
