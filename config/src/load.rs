@@ -7,7 +7,7 @@ use crate::decide::Index;
 use crate::document::{self, Document};
 use crate::error::ConfigErrors;
 use crate::excerpt::Lines;
-use crate::model::{Config, Enrol, Origin, Party, PatientKey, Role};
+use crate::model::{Config, Origin, Party, PatientKey, Role};
 use crate::problem::{Place, Problems};
 use crate::source::{Source, sources};
 
@@ -66,14 +66,7 @@ fn build(
         audit: document.audit.into_model(&gateway.state_dir),
         pki: document.pki,
         registry: document.registry.into_model(dir),
-        enrol: Enrol {
-            addresses: document
-                .enrol
-                .addresses
-                .into_iter()
-                .map(|at| at.value)
-                .collect(),
-        },
+        enrol: document.enrol.into_model(),
         appliance: document
             .appliance
             .map(|appliance| appliance.into_model(&gateway.name, dir)),

@@ -57,7 +57,7 @@ pub struct Flow {
     pub destination: SocketAddr,
 }
 
-/// How a device stands.
+/// How a device stands. What is greater lets a device do less.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
@@ -66,6 +66,10 @@ pub enum Standing {
     Active,
     /// Tunnel stays up, nothing passes.
     Quarantined,
+    /// Not approved yet: its key is not taken.
+    Pending,
+    /// Its time is over: its key is not taken any more.
+    Expired,
     /// Its key is refused.
     Revoked,
 }
@@ -78,6 +82,33 @@ impl Standing {
             Self::Active => "active",
             Self::Quarantined => "quarantined",
             Self::Revoked => "revoked",
+            Self::Pending => "pending",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// From [`Self::as_str`].
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|standing| standing.as_str() == word)
+    }
+
+    /// All there are.
+    pub const ALL: [Self; 5] = [
+        Self::Active,
+        Self::Quarantined,
+        Self::Pending,
+        Self::Expired,
+        Self::Revoked,
+    ];
+
+    /// Whether its key is taken: the tunnel is up, even if nothing passes.
+    #[must_use]
+    pub fn is_let_in(self) -> bool {
+        match self {
+            Self::Active | Self::Quarantined => true,
+            Self::Revoked | Self::Pending | Self::Expired => false,
         }
     }
 }

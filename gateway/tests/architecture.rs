@@ -43,12 +43,19 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("lib", &[]),
 ];
 /// Words that only these folders or files may use.
-const PRIVATE: [(&str, &[&str]); 7] = [
+const PRIVATE: [(&str, &[&str]); 8] = [
     ("ureq", &["gateway/src/update/https.rs"]),
     ("rustls", &["gateway/src/update/", "gateway/src/pki/"]),
     ("rcgen", &["gateway/src/pki/"]),
     ("x509_cert", &["gateway/src/pki/"]),
     ("rustables", &["gateway/src/segment/nft.rs"]),
+    (
+        "sqlx",
+        &[
+            "gateway/src/registry/store/",
+            "gateway/src/registry/task.rs",
+        ],
+    ),
     ("boringtun", &["gateway/src/tunnel/"]),
     (
         "protocol_inspect",

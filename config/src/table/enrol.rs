@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use crate::model::Enrol;
 use crate::problem::At;
 use crate::section::{Keys, Section};
 
@@ -20,5 +21,13 @@ pub(crate) struct RawEnrol {
 pub(crate) fn read(section: &Section<'_>) -> RawEnrol {
     RawEnrol {
         addresses: section.required_list("addresses"),
+    }
+}
+
+impl RawEnrol {
+    pub(crate) fn into_model(self) -> Enrol {
+        Enrol {
+            addresses: self.addresses.into_iter().map(|at| at.value).collect(),
+        }
     }
 }

@@ -63,13 +63,31 @@ pub enum Event {
     DeviceStanding {
         /// Which.
         device: DeviceName,
-        /// `active`, `quarantined`, `revoked`.
+        /// `active`, `quarantined`, `pending`, `expired`, `revoked`.
         before: String,
-        /// `active`, `quarantined`, `revoked`.
+        /// `active`, `quarantined`, `pending`, `expired`, `revoked`.
         after: String,
         /// User id of who asked.
         by: u32,
         /// In their words.
+        why: String,
+    },
+    /// Something else became of a device.
+    Device {
+        /// Which.
+        device: DeviceName,
+        /// `added`, `imported`, `rotated`.
+        what: String,
+        /// User id of who asked.
+        by: u32,
+        /// Their name.
+        who: String,
+        /// In their words.
+        why: String,
+    },
+    /// The database of the registry cannot be used; what is in force stays in force.
+    RegistryTrouble {
+        /// Why.
         why: String,
     },
     /// The tunnel of a device came up.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::ca::{day, left, read};
 use super::context::{Context, strange};
 use super::table::Table;
-use super::units::{counted, parse_days};
+use super::units::{counted, parse_long_period};
 use super::{CliError, Exit};
 use crate::control::message::{Request, Response};
 use crate::control::pki::{PkiRequest, PkiResponse};
@@ -35,7 +35,7 @@ pub(super) struct List {
     #[arg(long, value_name = "DEVICE")]
     device: Option<DeviceName>,
     /// Only those that end within this time (30d, 12h)
-    #[arg(long, value_name = "TIME", value_parser = parse_days)]
+    #[arg(long, value_name = "TIME", value_parser = parse_long_period)]
     expiring: Option<Duration>,
     /// Also revoked ones and those that have ended
     #[arg(long)]

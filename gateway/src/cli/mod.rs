@@ -23,6 +23,7 @@ mod flow;
 mod health;
 mod inspect;
 mod patient;
+mod registry;
 mod run;
 #[cfg(test)]
 mod sample;
@@ -97,6 +98,9 @@ enum Command {
     /// Show, give and revoke certificates
     #[command(subcommand)]
     Cert(cert::Cert),
+    /// Look after the database of devices
+    #[command(subcommand)]
+    Registry(registry::Registry),
     /// Say whether a device may reach a service, and why
     Explain(explain::Explain),
     /// Show and end inspected connections
@@ -198,6 +202,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Device(device) => device.run(context),
         Command::Ca(ca) => ca.run(context),
         Command::Cert(cert) => cert.run(context),
+        Command::Registry(registry) => registry.run(context),
         Command::Explain(explain) => explain.run(context),
         Command::Session(session) => session.run(context),
         Command::Flow(flow) => flow.run(context),

@@ -2,9 +2,11 @@
 
 use super::context::{Context, strange};
 use super::table::Table;
-use super::units::{count, period};
+use super::units::{count, counted, period};
 use super::{CliError, Exit};
-use crate::control::message::{CaStatus, JournalStatus, Request, Response, Status, TableStatus};
+use crate::control::message::{
+    CaStatus, JournalStatus, RegistryStatus, Request, Response, Status, TableStatus,
+};
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
     let response = context.ask(&Request::Status)?;
@@ -21,9 +23,12 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
 
 /// A gateway that is not as it should be is not a success.
 fn exit(status: &Status) -> Exit {
+    let registry = &status.registry;
+    let registry_good = registry.trouble.is_none() && registry.contradicted == 0;
     match (&status.table, &status.journal) {
         (TableStatus::Drifted(_), _) => Exit::Drift,
         (TableStatus::AsPlanned, JournalStatus::Failed(_)) => Exit::Failure,
+        (TableStatus::AsPlanned, JournalStatus::Writable) if !registry_good => Exit::Failure,
         (TableStatus::AsPlanned, JournalStatus::Writable) => Exit::Ok,
     }
 }
@@ -73,6 +78,7 @@ fn render(status: &Status) -> String {
             JournalStatus::Failed(why) => format!("FAILED: {why}"),
         },
     ]);
+    text.row(["registry", &registry(&status.registry)]);
     if let Some(ca) = &status.ca {
         text.row(["authority", &authority(ca)]);
     }
@@ -84,6 +90,8 @@ fn render(status: &Status) -> String {
     for (number, word) in [
         (devices.quarantined, "quarantined"),
         (devices.revoked, "revoked"),
+        (devices.pending, "pending"),
+        (devices.expired, "expired"),
     ] {
         if number > 0 {
             words.push(format!("{} {word}", count(number)));
@@ -118,6 +126,25 @@ fn authority(ca: &CaStatus) -> String {
     }
 }
 
+fn registry(status: &RegistryStatus) -> String {
+    let mut words = Vec::new();
+    match &status.trouble {
+        Some(why) => words.push(format!("FAILED: {why}; what is in force stays in force")),
+        None => words.push("in its database".to_owned()),
+    }
+    if status.unsaved > 0 {
+        words.push(format!(
+            "{} to be written",
+            counted(status.unsaved, "change")
+        ));
+    }
+    if status.contradicted > 0 {
+        let devices = counted(status.contradicted, "device");
+        words.push(format!("{devices} CONTRADICTED by the files"));
+    }
+    words.join("; ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,11 +171,14 @@ mod tests {
             ],
             table: TableStatus::AsPlanned,
             journal: JournalStatus::Writable,
+            registry: RegistryStatus::default(),
             devices: DeviceCounts {
                 configured: 10_000,
                 connected: 9120,
                 quarantined: 2,
                 revoked: 0,
+                pending: 3,
+                expired: 0,
             },
             ca: None,
             sessions: 31,
@@ -169,9 +199,19 @@ mod tests {
             }),
             table: TableStatus::Drifted("chain input is missing".to_owned()),
             journal: JournalStatus::Failed("no space left on device".to_owned()),
+            registry: RegistryStatus {
+                trouble: Some("the registry's database is gone".to_owned()),
+                unsaved: 1,
+                contradicted: 2,
+            },
             workers: Vec::new(),
             ..status()
         };
+        let away = Status {
+            registry: bad.registry.clone(),
+            ..status()
+        };
+        assert_eq!(exit(&away), Exit::Failure);
         assert_eq!(exit(&bad), Exit::Drift);
         insta::assert_snapshot!(format!("{}\n----\n{}", render(&good), render(&bad)));
     }

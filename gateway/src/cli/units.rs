@@ -80,21 +80,18 @@ pub(super) fn parse_period(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads `30d`, `12h`, `90m`.
-pub(super) fn parse_days(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let scale = match text.get(digits.len()..).unwrap_or_default() {
-        "d" => 86_400,
-        "h" => 3600,
-        "m" | "min" => 60,
-        _ => return Err("use d, h or m, as in 30d or 12h".to_owned()),
+/// `90s`, `10m`, `24h`, `90d`; `0` is none at all.
+pub(super) fn parse_long_period(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let Some(days) = text.strip_suffix('d') else {
+        return parse_period(text).map_err(|why| why.replace("s, m or h", "s, m, h or d"));
     };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "begin with a number, as in 30d".to_owned())?;
-    match number.checked_mul(scale) {
-        Some(seconds @ 1..=315_360_000) => Ok(Duration::from_secs(seconds)),
-        _ => Err("from 1m to 3650d".to_owned()),
+    match days.parse::<u32>() {
+        Ok(days @ 1..=3650) => Ok(Duration::from_hours(u64::from(days) * 24)),
+        Ok(_) => Err("from 1d to 3650d".to_owned()),
+        Err(_) => Err("begin with a number, as in 90d".to_owned()),
     }
 }
 
@@ -135,9 +132,9 @@ mod tests {
     fn periods_are_read() {
         assert_eq!(parse_period("10m"), Ok(Duration::from_secs(600)));
         assert_eq!(parse_period("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_days("30d"), Ok(Duration::from_hours(720)));
+        assert_eq!(parse_long_period("30d"), Ok(Duration::from_hours(720)));
         for bad in ["", "d", "30", "0d", "3651d", "30w"] {
-            assert!(parse_days(bad).is_err(), "{bad}");
+            assert!(parse_long_period(bad).is_err(), "{bad}");
         }
         for bad in ["", "m", "10x", "0s", "25h", "-1s", "99999999999999999999h"] {
             assert!(parse_period(bad).is_err(), "{bad}");

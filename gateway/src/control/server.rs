@@ -155,8 +155,8 @@ pub async fn respond(stream: &mut UnixStream, response: &Response) -> Result<(),
     Ok(())
 }
 
-/// Longest request in bytes.
-pub const MAX_REQUEST: usize = 64 << 10;
+/// Longest request in bytes: a list of devices of a large region.
+pub const MAX_REQUEST: usize = 8 << 20;
 /// For the whole request to come.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole response to be taken.

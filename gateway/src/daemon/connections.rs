@@ -114,8 +114,10 @@ impl Connections {
         let device = device_of(config, flow).ok_or(Unwelcome::UnknownSource)?;
         match standing(config, registry, device) {
             Standing::Active => {}
-            Standing::Quarantined => return Err(Unwelcome::Standing("quarantined")),
-            Standing::Revoked => return Err(Unwelcome::Standing("revoked")),
+            standing @ (Standing::Quarantined
+            | Standing::Revoked
+            | Standing::Pending
+            | Standing::Expired) => return Err(Unwelcome::Standing(standing.as_str())),
         }
         let ends = ends(config, flow).ok_or(Unwelcome::UnknownService)?;
         let policy = ends.policy(config, wall).ok_or(Unwelcome::NoRule)?;

@@ -3,6 +3,7 @@
 use lazaret_config::Source;
 
 use super::*;
+use crate::registry::{By, Change};
 
 const TEXT: &str = r#"
 schema = 1
@@ -77,7 +78,7 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         Self {
             config: config(),
-            registry: Registry::open(directory.path()).unwrap(),
+            registry: Registry::open(directory.path(), Timestamp::UNIX_EPOCH).unwrap(),
             connections: Connections::default(),
         }
     }
@@ -100,8 +101,18 @@ impl World {
 
     fn stand(&mut self, device: &str, standing: Standing) {
         let device = device.parse().unwrap();
-        self.registry
-            .hold(&device, standing, "", Timestamp::UNIX_EPOCH);
+        self.registry.hold(Change {
+            mark: 1,
+            device,
+            before: Standing::Active,
+            after: standing,
+            why: String::new(),
+            by: By {
+                uid: 0,
+                name: "root".to_owned(),
+            },
+            at: Timestamp::UNIX_EPOCH,
+        });
     }
 }
 

@@ -76,6 +76,7 @@ pub(super) fn peers(config: &Config, registry: &Registry) -> Vec<Peer> {
     }
     let mut peers = Vec::with_capacity(config.devices.len());
     for (name, device) in &config.devices {
+        let older = registry.older_keys(name);
         let Identity::WireGuard {
             public_key,
             preshared_key_file,
@@ -85,7 +86,7 @@ pub(super) fn peers(config: &Config, registry: &Registry) -> Vec<Peer> {
         else {
             continue;
         };
-        if registry.standing(name) == Standing::Revoked {
+        if !registry.standing(name).is_let_in() {
             continue;
         }
         let preshared_key = match preshared_key_file
@@ -105,14 +106,19 @@ pub(super) fn peers(config: &Config, registry: &Registry) -> Vec<Peer> {
             .map(|address| ipnet::IpNet::from(*address))
             .collect();
         allowed.extend(behind.remove(name).unwrap_or_default());
-        peers.push(Peer {
+        let peer = Peer {
             device: name.clone(),
             public_key: *public_key,
             preshared_key,
             allowed,
             endpoint: *endpoint,
             keepalive: *keepalive,
-        });
+        };
+        peers.extend(older.map(|key| Peer {
+            public_key: key.0,
+            ..peer.clone()
+        }));
+        peers.push(peer);
     }
     peers
 }
@@ -218,7 +224,7 @@ impl Supervisor {
     }
 
     /// Tells tunnel and relays what holds now, and ends connections that may no longer be.
-    fn tell_planes(&mut self) {
+    pub(super) fn tell_planes(&mut self) {
         if let Some(tunnel) = &self.workers.tunnel {
             tunnel.send(
                 ToTunnel::Peers(peers(&self.config, &self.registry)),
@@ -274,8 +280,10 @@ impl Supervisor {
             self.shut_out(device);
         }
         let mut written = true;
-        let before = match self.registry.set(device, after, why, self.clock.wall()) {
-            Ok(before) => before,
+        let before = self.registry.standing(device);
+        let change = self.decision(device, before, after, why, by);
+        match self.registry.set(change.clone()) {
+            Ok(()) => {}
             Err(error) if after == Standing::Active => {
                 error!(%device, %error, "its standing cannot be remembered");
                 return false;
@@ -284,12 +292,13 @@ impl Supervisor {
             Err(error) => {
                 error!(%device, %error, "its standing cannot be remembered beyond a restart");
                 written = false;
-                (self.registry).hold(device, after, why, self.clock.wall())
+                self.registry.hold(change);
             }
-        };
+        }
         if after == Standing::Revoked {
             self.owe_revocation(device);
         }
+        self.save_changes();
         let (before, after) = (before.as_str().to_owned(), after.as_str().to_owned());
         self.record(Event::DeviceStanding {
             device: device.clone(),
@@ -298,7 +307,8 @@ impl Supervisor {
             by,
             why: why.to_owned(),
         });
-        match self.enforce(self.config.clone()) {
+        let config = self.records.merge(&self.files, &self.registry);
+        match self.enforce(config) {
             Ok(_) => written && self.uncut.is_empty(),
             Err(error) => {
                 // The quarantine set stands before the old table; the other planes need not wait for a new one.

@@ -12,8 +12,8 @@ use super::events::chain;
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;
 use crate::control::message::{
-    DeviceCounts, DeviceStatus, Failure, JournalStatus, KillTarget, Request, Response, Standing,
-    Status, TableStatus, UpdateAction,
+    DeviceCounts, Failure, JournalStatus, KillTarget, Request, Response, Standing, Status,
+    TableStatus, UpdateAction,
 };
 use crate::control::server;
 use crate::flow::{Clock, ConnectionId, DeviceName};
@@ -71,6 +71,11 @@ impl Supervisor {
                 answer(stream, response);
             }
             Request::Pki(request) => self.asked_pki(stream, request, uid),
+            Request::AddDevices { .. }
+            | Request::Rotate { .. }
+            | Request::Story { .. }
+            | Request::Backup { .. }
+            | Request::Adopt { .. } => self.ask_registry(stream, request, uid),
             Request::Apply { .. }
             | Request::Confirm
             | Request::Standing { .. }
@@ -85,6 +90,8 @@ impl Supervisor {
                     | Response::Devices { .. }
                     | Response::Sessions { .. }
                     | Response::Denied { .. }
+                    | Response::Added { .. }
+                    | Response::Story { .. }
                     | Response::Probed { .. }
                     | Response::Pki(_)
                     | Response::Done { .. } => "done".to_owned(),
@@ -127,7 +134,8 @@ impl Supervisor {
                 device,
                 standing,
                 why,
-            } => self.set_standing(&device, standing, &why, uid),
+                approve,
+            } => self.set_standing(&device, standing, approve, &why, uid),
             Request::Kill {
                 target: KillTarget::Connection(id),
             } => self.kill_connection(id),
@@ -143,47 +151,12 @@ impl Supervisor {
             | Request::Denied
             | Request::Updated { .. }
             | Request::Pki(_)
+            | Request::AddDevices { .. }
+            | Request::Rotate { .. }
+            | Request::Story { .. }
+            | Request::Backup { .. }
+            | Request::Adopt { .. }
             | Request::Probe => failed(Failure::Internal, "this request changes nothing"),
-        }
-    }
-
-    fn set_standing(
-        &mut self,
-        device: &DeviceName,
-        standing: Standing,
-        why: &str,
-        uid: u32,
-    ) -> Response {
-        if !self.config.devices.contains_key(device) {
-            return failed(Failure::Unknown, &format!("there is no device {device}"));
-        }
-        if why.len() > MAX_WHY || why.chars().any(char::is_control) {
-            return failed(
-                Failure::Usage,
-                &format!("a reason is one line of at most {MAX_WHY} bytes"),
-            );
-        }
-        let before = self.registry.standing(device);
-        if before == Standing::Revoked && standing == Standing::Quarantined {
-            return failed(
-                Failure::Usage,
-                &format!("device {device} is revoked, which is more than quarantine"),
-            );
-        }
-        if before == standing {
-            return Response::Done {
-                what: format!("device {device} was {} already", standing.as_str()),
-            };
-        }
-        if self.change_standing(device, standing, why, uid) {
-            Response::Done {
-                what: format!("device {device} is {}", standing.as_str()),
-            }
-        } else {
-            failed(
-                Failure::Internal,
-                "the change is not fully in force; see the log of the daemon",
-            )
         }
     }
 
@@ -277,81 +250,30 @@ impl Supervisor {
             | Request::Pki(_)
             | Request::Drain { .. }
             | Request::Updated { .. }
+            | Request::AddDevices { .. }
+            | Request::Rotate { .. }
+            | Request::Story { .. }
+            | Request::Backup { .. }
+            | Request::Adopt { .. }
             | Request::Denied => Response::Status(Box::new(self.status(peers))),
         };
         answer(question.stream, response);
     }
 
-    fn devices(&self, only: Option<&DeviceName>, peers: &[PeerStatus]) -> Response {
-        if let Some(device) = only
-            && !self.config.devices.contains_key(device)
-        {
-            return failed(Failure::Unknown, &format!("there is no device {device}"));
-        }
-        let peers: BTreeMap<&DeviceName, &PeerStatus> =
-            peers.iter().map(|peer| (&peer.device, peer)).collect();
-        let wanted = self
-            .config
-            .devices
-            .iter()
-            .filter(|(name, _)| only.is_none_or(|only| only == *name));
-        let sessions = self.connections.by_device();
-        let devices = wanted
-            .map(|(name, device)| {
-                let sessions = sessions.get(name).copied().unwrap_or_default();
-                self.device(name, device, peers.get(name).copied(), sessions)
-            })
-            .collect();
-        Response::Devices { devices }
-    }
-
-    fn device(
-        &self,
-        name: &DeviceName,
-        device: &lazaret_config::Device,
-        peer: Option<&PeerStatus>,
-        sessions: usize,
-    ) -> DeviceStatus {
-        let via = match &device.identity {
-            lazaret_config::Identity::Via(router) => Some(router.clone()),
-            lazaret_config::Identity::WireGuard { .. } => None,
-        };
-        DeviceStatus {
-            device: name.clone(),
-            standing: standing(&self.config, &self.registry, name),
-            why: self
-                .registry
-                .entry(name)
-                .map(|entry| entry.why.clone())
-                .unwrap_or_default(),
-            addresses: device.addresses.clone(),
-            roles: device.roles.iter().map(ToString::to_string).collect(),
-            via,
-            endpoint: peer.and_then(|peer| peer.endpoint),
-            handshake_seconds: peer.and_then(|peer| peer.handshake_seconds),
-            received: peer.map_or(0, |peer| peer.received),
-            sent: peer.map_or(0, |peer| peer.sent),
-            sessions,
-            origin: format!("{}:{}", device.origin.file.display(), device.origin.line),
-        }
-    }
-
     fn status(&self, peers: &[PeerStatus]) -> Status {
         let now = self.clock.now();
-        let standings = self
-            .config
-            .devices
-            .keys()
-            .map(|device| standing(&self.config, &self.registry, device));
+        let names = self.everybody();
         let mut devices = DeviceCounts {
-            configured: self.config.devices.len(),
+            configured: names.len(),
             ..DeviceCounts::default()
         };
-        for standing in standings {
-            match standing {
+        for device in names {
+            match standing(&self.config, &self.registry, device) {
                 Standing::Active => {}
                 Standing::Quarantined => devices.quarantined += 1,
                 Standing::Revoked => devices.revoked += 1,
+                Standing::Pending => devices.pending += 1,
+                Standing::Expired => devices.expired += 1,
             }
         }
         devices.connected = peers
@@ -381,6 +303,7 @@ impl Supervisor {
                 .map_or(JournalStatus::Writable, |why| {
                     JournalStatus::Failed(why.to_owned())
                 }),
+            registry: self.registry_status(),
             devices,
             ca: self.ca_status(),
             sessions: self.connections.len(),
@@ -390,7 +313,7 @@ impl Supervisor {
     }
 }
 
-fn name(request: &Request) -> (String, String) {
+pub(super) fn name(request: &Request) -> (String, String) {
     let (command, about) = match request {
         Request::Apply {
             confirm_seconds: None,
@@ -402,6 +325,20 @@ fn name(request: &Request) -> (String, String) {
         Request::Standing {
             device, standing, ..
         } => (standing.as_str(), device.to_string()),
+        Request::AddDevices {
+            devices,
+            imported: true,
+            ..
+        } => ("device import", format!("{} devices", devices.len())),
+        Request::AddDevices { devices, .. } => {
+            let names = devices.iter().filter_map(|d| d.name.parse().ok());
+            let names: Vec<String> = names.map(|name: DeviceName| name.to_string()).collect();
+            ("device add", names.join(", "))
+        }
+        Request::Rotate { device, .. } => ("device rotate", device.to_string()),
+        Request::Story { device } => ("device show", device.to_string()),
+        Request::Backup { path } => ("registry backup", path.display().to_string()),
+        Request::Adopt { .. } => ("registry adopt", String::new()),
         Request::Kill {
             target: KillTarget::Connection(id),
         } => ("session kill", id.to_string()),
@@ -484,7 +421,7 @@ pub(super) fn answer(mut stream: UnixStream, response: Response) {
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_QUESTIONS: usize = 64;
-const MAX_WHY: usize = 512;
+pub(super) const MAX_WHY: usize = 512;
 /// Four numbers of nine digits with dots between them.
 const LONGEST_VERSION: usize = 39;
 /// A handshake is renewed every two minutes while packets flow.

@@ -151,7 +151,7 @@ impl Supervisor {
             return Err(ReloadError::OnTrial);
         }
         let deadline = deadline(trial, self.clock.now())?;
-        let before = (self.sources.clone(), self.config.clone());
+        let before = (self.sources.clone(), self.files.clone());
         let result = check(&self.directory).and_then(|checked| self.put_into_force(checked, by));
         match &result {
             Ok(_) => {
@@ -169,12 +169,14 @@ impl Supervisor {
         let Checked {
             sources, config, ..
         } = checked;
-        if let Some(what) = needs_restart(&self.config, &config) {
+        if let Some(what) = needs_restart(&self.files, &config) {
             return Err(ReloadError::Restart(what));
         }
         let machine = self.config.appliance != config.appliance;
         let pki = self.config.pki != config.pki;
-        let mut changes = self.enforce(config)?;
+        let merged = self.records.merge(&config, &self.registry);
+        let mut changes = self.enforce(merged)?;
+        self.files = config;
         if pki {
             self.follow_pki();
             changes.push("the certification authority follows [pki]".to_owned());
@@ -260,6 +262,7 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         (old.gateway == new.gateway, "[gateway]"),
         (old.hospital == new.hospital, "[hospital]"),
         (old.audit == new.audit, "[audit]"),
+        (old.registry == new.registry, "[registry]"),
         // The relays share out their memory by it.
         (
             old.limits.connections == new.limits.connections,

@@ -356,6 +356,8 @@ fn refused_with(response: &Response) -> Option<&str> {
         | Response::Sessions { .. }
         | Response::Denied { .. }
         | Response::Probed { .. }
+        | Response::Added { .. }
+        | Response::Story { .. }
         | Response::Pki(_)
         | Response::Done { .. } => None,
     }

@@ -27,6 +27,7 @@ use super::operator::Questions;
 use super::outbox::Outbox;
 use super::privileges::{self, SealError};
 use super::probe::{Part, Probes};
+use super::registry::Records;
 use super::reload::{self, Checked, Unconfirmed};
 use super::signing::Signing;
 use super::transactions::Transactions;
@@ -38,6 +39,7 @@ use crate::control::server;
 use crate::flow::{Clock, ConnectionId, RuleName};
 use crate::forward::message::FromRelay;
 use crate::pki::message::FromSigner;
+use crate::registry::task::FromTask;
 use crate::registry::{Registry, RegistryError};
 use crate::segment::changes::Cut;
 use crate::segment::denied::{DeniedPacket, DeniedWatch};
@@ -68,6 +70,7 @@ pub(super) enum Input {
         uid: u32,
     },
     Denied(Vec<DeniedPacket>),
+    Registry(FromTask),
     Probed {
         round: u64,
         part: Part,
@@ -79,9 +82,13 @@ pub(super) enum Input {
 pub(super) struct Supervisor {
     pub(super) directory: PathBuf,
     pub(super) sources: Vec<Source>,
+    /// What the files say.
+    pub(super) files: Config,
+    /// What the files say, with those who are enrolled.
     pub(super) config: Config,
     pub(super) digest: String,
     pub(super) registry: Registry,
+    pub(super) records: Records,
     pub(super) clock: SystemClock,
     pub(super) started: Instant,
     pub(super) inputs: mpsc::Sender<Input>,
@@ -195,7 +202,9 @@ impl Supervisor {
             config,
         } = checked;
         let clock = SystemClock;
-        let registry = Registry::open(&config.gateway.state_dir)?;
+        let registry = Registry::open(&config.gateway.state_dir, clock.wall())?;
+        let (files, mut records) = (config, Records::default());
+        let config = records.merge(&files, &registry);
         let transactions =
             Transactions::open(&config.gateway.state_dir).map_err(|cause| DaemonError::System {
                 step: "remember outstanding transactions",
@@ -212,8 +221,10 @@ impl Supervisor {
             directory,
             digest: reload::digest(&sources),
             sources,
+            files,
             config,
             registry,
+            records,
             clock,
             started: now,
             inputs,
@@ -243,6 +254,7 @@ impl Supervisor {
             announced: false,
         };
         supervisor.keep_applied();
+        supervisor.start_registry()?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         supervisor.record(Event::GatewayStarted {
             version,
@@ -314,6 +326,7 @@ impl Supervisor {
                 uid,
             } => self.asked(stream, request, uid),
             Input::Denied(packets) => self.packets_denied(&packets),
+            Input::Registry(message) => self.registry_said(message),
             Input::Probed {
                 round,
                 part,
@@ -336,6 +349,7 @@ impl Supervisor {
         self.restart_due_workers(now);
         self.undo_unconfirmed(now);
         self.follow_hours();
+        self.follow_registry();
         self.transactions.write(&self.config, self.clock.wall());
         self.tell_tightness();
         let wait = if self.drift.is_some() {
@@ -393,7 +407,7 @@ impl Supervisor {
             tokio::select! {
                 Some(input) = queue.recv() => match input {
                     Input::Accepted(_) | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. }
-                    | Input::Signer(_) => {}
+                    | Input::Registry(_) | Input::Signer(_) => {}
                     Input::WorkerEnded { kind, generation, .. } => if self.workers.is_current(kind, generation) {
                         self.ended_at_last(kind);
                     },
@@ -442,7 +456,7 @@ impl Supervisor {
                     }
                     Input::WorkerEnded { .. } | Input::Accepted(_) | Input::Relay(..) | Input::Tunnel(_)
                     | Input::Upstream { .. } | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. }
-                    | Input::Signer(_) => {}
+                    | Input::Registry(_) | Input::Signer(_) => {}
                 },
                 () = &mut deadline => {
                     error!("the journal was not closed in time");

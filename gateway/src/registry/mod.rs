@@ -1,8 +1,20 @@
 //! Who is known, and how they stand.
 //!
-//! The configuration says who exists; what operators decided about them at run time is kept here
+//! The files say who exists; who came later, and what operators decided about both, is kept here
 //! and outlives restarts and changes of the configuration.
+//! The supervisor works with a [`Registry`] in memory; the database is behind a thread of its own ([`task`]),
+//! so that nothing waits for it.
 
-pub mod standing;
+pub mod addresses;
+pub mod csv;
+pub mod known;
+pub mod memory;
+mod old;
+pub mod request;
+mod snapshot;
+pub mod store;
+pub mod task;
 
-pub use standing::{Entry, Registry, RegistryError};
+pub use known::{By, Change, Chapter, DeviceKey, Known, Newcomer, Origin, PublicKey};
+pub use memory::Registry;
+pub use snapshot::{MAX_SIZE, RegistryError};

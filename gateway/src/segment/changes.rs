@@ -200,6 +200,8 @@ fn describe_device(
                 Standing::Active => "is active again",
                 Standing::Quarantined => "is in quarantine",
                 Standing::Revoked => "is revoked",
+                Standing::Pending => "waits to be approved",
+                Standing::Expired => "is expired",
             };
             format!("device {name} {how}")
         });

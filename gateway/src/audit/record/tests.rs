@@ -72,6 +72,16 @@ pub(crate) fn samples() -> Vec<Event> {
             by: 0,
             why: word("lost \"tablet\"\u{1b}[31m"),
         },
+        Event::Device {
+            device: device.clone(),
+            what: word("added"),
+            by: 1000,
+            who: word("marie"),
+            why: word("trial"),
+        },
+        Event::RegistryTrouble {
+            why: word("the registry's database is gone"),
+        },
         Event::TunnelUp {
             device: device.clone(),
         },

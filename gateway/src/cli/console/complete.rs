@@ -83,7 +83,7 @@ mod tests {
         };
         let ask = |before: &[&str], partial: &str| complete(&root, &names, before, partial);
         assert_eq!(ask(&[], "stat"), ["status"]);
-        assert_eq!(ask(&[], "re"), ["reboot"]);
+        assert_eq!(ask(&[], "re"), ["reboot", "registry"]);
         assert!(
             ask(&[], "ru").is_empty()
                 && ask(&[], "wor").is_empty()

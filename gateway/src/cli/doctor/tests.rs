@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::cli;
 use crate::control::message::{
-    CaStatus, DeviceCounts, JournalStatus, Status, TableStatus, WorkerStatus,
+    CaStatus, DeviceCounts, JournalStatus, RegistryStatus, Status, TableStatus, WorkerStatus,
 };
 use crate::doctor::facts::{Owned, Process, Role};
 use crate::doctor::{Facts, SUPERVISOR, Seen};
@@ -132,6 +132,7 @@ fn status() -> Status {
         workers: vec![worker("tunnel-wireguard"), worker("relay-hl7")],
         table: TableStatus::AsPlanned,
         journal: JournalStatus::Writable,
+        registry: RegistryStatus::default(),
         devices: DeviceCounts::default(),
         ca: None,
         sessions: 0,

@@ -19,7 +19,6 @@ use serde::Serialize;
 use asked::{known, port_text, sender, show, target_of};
 
 use super::context::Context;
-use super::device::word;
 use super::table::Table;
 use super::{CliError, Exit};
 use crate::control::message::{Request, Response, Standing};
@@ -137,9 +136,9 @@ impl Answer {
     /// Quarantine and revocation override every rule.
     fn stands(&mut self, standing: Option<Standing>) {
         self.standing = standing;
-        if let Some(standing @ (Standing::Quarantined | Standing::Revoked)) = standing {
+        if let Some(standing) = standing.filter(|standing| *standing != Standing::Active) {
             self.verdict = Verdict::Denied;
-            self.missing = Some(format!("the device is {}", word(standing)));
+            self.missing = Some(format!("the device is {}", standing.as_str()));
             self.suggestion = None;
         }
     }
@@ -326,7 +325,7 @@ fn render(answer: &Answer) -> String {
         ("identified", answer.identified.clone()),
         (
             "standing",
-            answer.standing.map(|standing| word(standing).to_owned()),
+            answer.standing.map(|standing| standing.as_str().to_owned()),
         ),
     ];
     for (name, text) in lines {

@@ -1,10 +1,15 @@
 //! What the command and the daemon say to each other. Version 1 of the JSON that `--json` prints.
 
+mod device;
+
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::pki::{PkiRequest, PkiResponse};
+pub use device::{Added, KeyStatus, KnownStatus, NewDevice, RegistryStatus, StoryLine};
+
 pub use crate::flow::Standing;
 use crate::flow::{ConnectionId, DeviceName, Flow, Inspected, ServiceName};
 
@@ -32,6 +37,44 @@ pub enum Request {
         device: DeviceName,
         /// To what.
         standing: Standing,
+        /// In the operator's words; may be empty.
+        why: String,
+        /// Only of a device that waits for it.
+        #[serde(default)]
+        approve: bool,
+    },
+    /// Make devices known that stand in no file, all or none.
+    AddDevices {
+        /// Who.
+        devices: Vec<NewDevice>,
+        /// Whether they come from a list.
+        imported: bool,
+        /// In the operator's words; may be empty.
+        why: String,
+    },
+    /// Give a device that stands in no file another key.
+    Rotate {
+        /// Which.
+        device: DeviceName,
+        /// Its public key from now on, in base64.
+        wireguard: String,
+        /// So long the keys before are taken too.
+        overlap_seconds: u64,
+        /// In the operator's words; may be empty.
+        why: String,
+    },
+    /// What became of a device.
+    Story {
+        /// Which.
+        device: DeviceName,
+    },
+    /// Copy the registry's database into a new file.
+    Backup {
+        /// An absolute path that the daemon can write.
+        path: PathBuf,
+    },
+    /// Make the database that is configured the registry's, with everything that the gateway knows.
+    Adopt {
         /// In the operator's words; may be empty.
         why: String,
     },
@@ -103,6 +146,16 @@ pub enum Response {
     Devices {
         /// In the order of their names.
         devices: Vec<DeviceStatus>,
+    },
+    /// To [`Request::AddDevices`].
+    Added {
+        /// In the order of the request.
+        devices: Vec<Added>,
+    },
+    /// To [`Request::Story`].
+    Story {
+        /// The latest last.
+        story: Vec<StoryLine>,
     },
     /// To [`Request::Sessions`].
     Sessions {
@@ -179,6 +232,9 @@ pub struct Status {
     pub table: TableStatus,
     /// Whether the journal can be written; why not, if not.
     pub journal: JournalStatus,
+    /// Whether the registry's database can be used.
+    #[serde(default)]
+    pub registry: RegistryStatus,
     /// Devices by standing and reach.
     pub devices: DeviceCounts,
     /// The certification authority, where the configuration wants one.
@@ -255,6 +311,12 @@ pub struct DeviceCounts {
     pub quarantined: usize,
     /// Revoked.
     pub revoked: usize,
+    /// Waiting to be approved.
+    #[serde(default)]
+    pub pending: usize,
+    /// Whose time is over.
+    #[serde(default)]
+    pub expired: usize,
 }
 
 /// The certification authority, in short.
@@ -277,7 +339,7 @@ pub enum CaStatus {
 pub struct DeviceStatus {
     /// Its name.
     pub device: DeviceName,
-    /// `active`, `quarantined`, `revoked`.
+    /// `active`, `quarantined`, `pending`, `expired`, `revoked`.
     pub standing: Standing,
     /// Why it stands so, in the operator's words.
     pub why: String,
@@ -297,8 +359,11 @@ pub struct DeviceStatus {
     pub sent: u64,
     /// Inspected connections now.
     pub sessions: usize,
-    /// File and line of its entry.
+    /// File and line of its entry, or `enrolled` or `imported`.
     pub origin: String,
+    /// What the registry knows of it, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Box<KnownStatus>>,
 }
 
 /// One inspected connection.

@@ -1,0 +1,538 @@
+//! What operators ask about devices, and the answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::UnixStream;
+
+use super::connections::standing;
+use super::operator::{MAX_WHY, answer, failed, name};
+use super::registry::{Waiting, mark, who};
+use super::supervisor::Supervisor;
+use crate::audit::event::Event;
+use crate::control::message::{
+    Added, DeviceStatus, Failure, KeyStatus, KnownStatus, NewDevice, Request, Response, Standing,
+    StoryLine,
+};
+use crate::flow::{Clock, DeviceName};
+use crate::registry::known::{By, Chapter, Known, Origin, PublicKey};
+use crate::registry::request::{self, Occasion};
+use crate::registry::store::{Rotation, StoreError};
+use crate::registry::task::{Outcome, Work, told};
+use crate::tunnel::message::PeerStatus;
+
+impl Supervisor {
+    /// Everybody there is, in the files or not.
+    pub(super) fn everybody(&self) -> BTreeSet<&DeviceName> {
+        let enrolled = self.registry.all().iter();
+        let enrolled = enrolled.filter(|(_, known)| known.origin != Origin::File);
+        let names = enrolled.map(|(name, _)| name);
+        self.config.devices.keys().chain(names).collect()
+    }
+
+    fn is_known(&self, device: &DeviceName) -> bool {
+        let known = self.registry.entry(device);
+        self.config.devices.contains_key(device)
+            || known.is_some_and(|known| known.origin != Origin::File)
+    }
+
+    pub(super) fn set_standing(
+        &mut self,
+        device: &DeviceName,
+        standing: Standing,
+        approve: bool,
+        why: &str,
+        uid: u32,
+    ) -> Response {
+        if !self.is_known(device) {
+            return failed(Failure::Unknown, &format!("there is no device {device}"));
+        }
+        if let Some(refusal) = bad_reason(why) {
+            return refusal;
+        }
+        let before = self.registry.standing(device);
+        let told = before.as_str();
+        let refused = match (before, standing) {
+            (_, Standing::Pending | Standing::Expired) => {
+                Some("nobody is made to wait or expire by hand".to_owned())
+            }
+            (Standing::Pending, Standing::Active) if !approve => Some(format!(
+                "device {device} waits to be approved: lazaret device approve {device}"
+            )),
+            (before, Standing::Active) if approve && before != Standing::Pending => Some(format!(
+                "device {device} does not wait to be approved, it is {told}"
+            )),
+            (Standing::Expired, Standing::Active) => {
+                Some(format!("the time of device {device} is over"))
+            }
+            (before, Standing::Quarantined) if before > standing => Some(format!(
+                "device {device} is {told}, which is more than quarantine"
+            )),
+            (_, Standing::Active | Standing::Quarantined | Standing::Revoked) => None,
+        };
+        if let Some(why) = refused {
+            return failed(Failure::Usage, &why);
+        }
+        if before == standing {
+            return Response::Done {
+                what: format!("device {device} was {} already", standing.as_str()),
+            };
+        }
+        if self.change_standing(device, standing, why, uid) {
+            Response::Done {
+                what: format!("device {device} is {}", standing.as_str()),
+            }
+        } else {
+            failed(
+                Failure::Internal,
+                "the change is not fully in force; see the log of the daemon",
+            )
+        }
+    }
+
+    /// What the database has to answer.
+    pub(super) fn ask_registry(&mut self, stream: UnixStream, request: Request, uid: u32) {
+        let by = who(uid);
+        match self.work(&request, &by) {
+            Ok(work) => {
+                let waiting = Waiting {
+                    stream,
+                    request,
+                    by,
+                };
+                if let Err(waiting) = self.give_work(work, waiting) {
+                    let why = "the registry has too much to do: try again";
+                    answer(waiting.stream, failed(Failure::Internal, why));
+                }
+            }
+            Err(refusal) => {
+                self.record_request(&request, uid, &refusal);
+                answer(stream, refusal);
+            }
+        }
+    }
+
+    fn work(&self, request: &Request, by: &By) -> Result<Work, Response> {
+        match request {
+            Request::AddDevices {
+                devices,
+                imported,
+                why,
+            } => self.adding(devices, *imported, why, by),
+            Request::Rotate {
+                device,
+                wireguard,
+                overlap_seconds,
+                why,
+            } => self.rotation(device, wireguard, *overlap_seconds, why, by),
+            Request::Story { device } if self.is_known(device) => Ok(Work::Story(device.clone())),
+            Request::Story { device } => {
+                let why = format!("there is no device {device}");
+                Err(failed(Failure::Unknown, &why))
+            }
+            Request::Backup { path } if path.is_absolute() => Ok(Work::Backup(path.clone())),
+            Request::Backup { .. } => {
+                Err(failed(Failure::Usage, "the path of a backup is absolute"))
+            }
+            Request::Adopt { why } => {
+                bad_reason(why).map_or(Ok(()), Err)?;
+                let devices = self.registry.all().iter();
+                Ok(Work::Adopt(
+                    devices
+                        .map(|(name, known)| (name.clone(), known.clone()))
+                        .collect(),
+                ))
+            }
+            Request::Status
+            | Request::Apply { .. }
+            | Request::Confirm
+            | Request::Devices { .. }
+            | Request::Standing { .. }
+            | Request::Sessions
+            | Request::Kill { .. }
+            | Request::Denied
+            | Request::Pki(_)
+            | Request::Updated { .. }
+            | Request::Probe
+            | Request::Drain { .. } => Err(failed(
+                Failure::Internal,
+                "the registry knows nothing of this",
+            )),
+        }
+    }
+
+    fn adding(
+        &self,
+        devices: &[NewDevice],
+        imported: bool,
+        why: &str,
+        by: &By,
+    ) -> Result<Work, Response> {
+        bad_reason(why).map_or(Ok(()), Err)?;
+        let occasion = Occasion {
+            origin: if imported {
+                Origin::Imported
+            } else {
+                Origin::Enrolled
+            },
+            why: why.to_owned(),
+            by: by.clone(),
+            at: self.now(),
+        };
+        let newcomers = request::newcomers(devices, &occasion, &self.files, mark);
+        let newcomers =
+            newcomers.map_err(|wrong| failed(Failure::Usage, &lines(devices, &wrong)))?;
+        let addresses = request::addresses(&self.files);
+        Ok(Work::Add {
+            newcomers,
+            addresses,
+        })
+    }
+
+    fn rotation(
+        &self,
+        device: &DeviceName,
+        wireguard: &str,
+        overlap_seconds: u64,
+        why: &str,
+        by: &By,
+    ) -> Result<Work, Response> {
+        bad_reason(why).map_or(Ok(()), Err)?;
+        let usage = |why: &str| failed(Failure::Usage, why);
+        let key: PublicKey = wireguard
+            .parse()
+            .map_err(|error| usage(&format!("`wireguard`: {error}")))?;
+        let known = self.registry.entry(device);
+        let Some(known) = known.filter(|known| known.origin != Origin::File) else {
+            let why = format!(
+                "there is no enrolled device {device}; the key of a device of the files is changed there"
+            );
+            return Err(failed(Failure::Unknown, &why));
+        };
+        if known.standing == Standing::Revoked {
+            return Err(usage(&format!("device {device} is revoked")));
+        }
+        let mut files = lazaret_config::Admission::new(&self.files);
+        let taken = known.enrolled().map(|mut enrolled| {
+            enrolled.public_key = key.0;
+            files.admit(device, &enrolled)
+        });
+        if let Some(Err(why)) = taken {
+            return Err(usage(&why.to_string()));
+        }
+        let overlap = Duration::from_secs(overlap_seconds);
+        if overlap > LONGEST_OVERLAP {
+            return Err(usage("two keys are taken together for at most 90 days"));
+        }
+        let at = self.now();
+        Ok(Work::Rotate(Rotation {
+            device: device.clone(),
+            key,
+            overlap_until: at.checked_add(overlap).ok().filter(|_| !overlap.is_zero()),
+            why: why.to_owned(),
+            mark: mark(),
+            by: by.clone(),
+            at,
+        }))
+    }
+
+    /// The database answered. What it says was loaded before.
+    pub(super) fn registry_done(&mut self, ticket: u64, result: Result<Outcome, StoreError>) {
+        let Some(Waiting {
+            stream,
+            request,
+            by,
+        }) = self.records.waiting.remove(&ticket)
+        else {
+            return;
+        };
+        let response = match result {
+            Ok(Outcome::Story(story)) => Response::Story {
+                story: story.into_iter().map(line).collect(),
+            },
+            Ok(Outcome::Done) => self.did(&request, &by),
+            Err(error) => refusal(&request, &error),
+        };
+        self.record_request(&request, by.uid, &response);
+        answer(stream, response);
+    }
+
+    fn did(&mut self, request: &Request, by: &By) -> Response {
+        match request {
+            Request::AddDevices {
+                devices,
+                imported,
+                why,
+            } => {
+                let what = if *imported { "imported" } else { "added" };
+                let mut all = Vec::with_capacity(devices.len());
+                for device in devices.iter().filter_map(|one| one.name.parse().ok()) {
+                    self.record_device(&device, what, by, why);
+                    let known = self.registry.entry(&device);
+                    let addresses = known.map(|known| known.addresses.clone());
+                    all.push(Added {
+                        addresses: addresses.unwrap_or_default(),
+                        standing: self.registry.standing(&device),
+                        device,
+                    });
+                }
+                Response::Added { devices: all }
+            }
+            Request::Rotate { device, why, .. } => {
+                self.record_device(device, "rotated", by, why);
+                Response::Done {
+                    what: format!("device {device} has another key"),
+                }
+            }
+            Request::Backup { path } => Response::Done {
+                what: format!("the registry is copied to {}", path.display()),
+            },
+            Request::Adopt { .. } => Response::Done {
+                what: "the database is the registry's from now on".to_owned(),
+            },
+            Request::Status
+            | Request::Apply { .. }
+            | Request::Confirm
+            | Request::Devices { .. }
+            | Request::Standing { .. }
+            | Request::Story { .. }
+            | Request::Sessions
+            | Request::Kill { .. }
+            | Request::Denied
+            | Request::Pki(_)
+            | Request::Updated { .. }
+            | Request::Probe
+            | Request::Drain { .. } => Response::Done {
+                what: "done".to_owned(),
+            },
+        }
+    }
+
+    fn record_device(&mut self, device: &DeviceName, what: &str, by: &By, why: &str) {
+        self.record(Event::Device {
+            device: device.clone(),
+            what: what.to_owned(),
+            by: by.uid,
+            who: by.name.clone(),
+            why: why.to_owned(),
+        });
+    }
+
+    fn record_request(&mut self, request: &Request, by: u32, response: &Response) {
+        if matches!(request, Request::Story { .. }) {
+            return;
+        }
+        let (command, about) = name(request);
+        let result = match response {
+            // Lines of a list would be too much.
+            Response::Failed { why, .. } => why.lines().next().unwrap_or_default().to_owned(),
+            Response::Status(_)
+            | Response::Applied { .. }
+            | Response::Devices { .. }
+            | Response::Added { .. }
+            | Response::Story { .. }
+            | Response::Sessions { .. }
+            | Response::Denied { .. }
+            | Response::Probed { .. }
+            | Response::Pki(_)
+            | Response::Done { .. } => "done".to_owned(),
+        };
+        self.record(Event::Command {
+            by,
+            command,
+            about,
+            result,
+        });
+    }
+
+    pub(super) fn devices(&self, only: Option<&DeviceName>, peers: &[PeerStatus]) -> Response {
+        if let Some(device) = only
+            && !self.is_known(device)
+        {
+            return failed(Failure::Unknown, &format!("there is no device {device}"));
+        }
+        let peers = by_device(peers);
+        let sessions = self.connections.by_device();
+        let names = match only {
+            Some(device) => [device].into(),
+            None => self.everybody(),
+        };
+        let now = self.clock.wall();
+        let devices = names.into_iter().map(|name| {
+            let sessions = sessions.get(name).copied().unwrap_or_default();
+            self.device(name, peers.get(name), sessions, now)
+        });
+        Response::Devices {
+            devices: devices.collect(),
+        }
+    }
+
+    fn device(
+        &self,
+        name: &DeviceName,
+        peer: Option<&PeerStatus>,
+        sessions: usize,
+        now: Timestamp,
+    ) -> DeviceStatus {
+        let device = self.config.devices.get(name);
+        let known = self.registry.entry(name);
+        let via = match device.map(|device| &device.identity) {
+            Some(lazaret_config::Identity::Via(router)) => Some(router.clone()),
+            Some(lazaret_config::Identity::WireGuard { .. }) | None => None,
+        };
+        let origin = device.map(|device| &device.origin);
+        let origin = origin.filter(|origin| origin.line > 0);
+        let roles = device.map(|device| &device.roles);
+        let addresses = device.map(|device| &device.addresses);
+        DeviceStatus {
+            device: name.clone(),
+            standing: standing(&self.config, &self.registry, name),
+            why: known.map(|known| known.why.clone()).unwrap_or_default(),
+            addresses: addresses
+                .or_else(|| known.map(|known| &known.addresses))
+                .cloned()
+                .unwrap_or_default(),
+            roles: roles
+                .or_else(|| known.map(|known| &known.roles))
+                .map(|roles| roles.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            via,
+            endpoint: peer.and_then(|peer| peer.endpoint),
+            handshake_seconds: peer.and_then(|peer| peer.handshake_seconds),
+            received: peer.map_or(0, |peer| peer.received),
+            sent: peer.map_or(0, |peer| peer.sent),
+            sessions,
+            origin: match (origin, known) {
+                (Some(origin), _) => format!("{}:{}", origin.file.display(), origin.line),
+                (None, Some(known)) => known.origin.as_str().to_owned(),
+                (None, None) => String::new(),
+            },
+            known: known.map(|known| Box::new(self.known(name, known, now))),
+        }
+    }
+
+    fn known(&self, name: &DeviceName, known: &Known, now: Timestamp) -> KnownStatus {
+        let left = |expires: Timestamp| expires.duration_since(now).as_secs().max(0);
+        let keys = known.keys.iter().map(|key| KeyStatus {
+            wireguard: key.wireguard.to_string(),
+            until: key.until,
+        });
+        KnownStatus {
+            origin: known.origin.as_str().to_owned(),
+            serial: known.serial.clone(),
+            patients: known.patients.len(),
+            keys: keys.collect(),
+            created: known.created,
+            created_by: known.created_by.clone(),
+            since: known.since,
+            expires: known.expires,
+            expires_seconds: known
+                .expires
+                .map(|expires| u64::try_from(left(expires)).unwrap_or(0)),
+            contradiction: self.records.contradiction(name).map(str::to_owned),
+        }
+    }
+}
+
+/// A device with two keys is one: what went through both, and where it spoke from last.
+fn by_device(peers: &[PeerStatus]) -> BTreeMap<&DeviceName, PeerStatus> {
+    let mut all: BTreeMap<&DeviceName, PeerStatus> = BTreeMap::new();
+    for peer in peers {
+        let Some(other) = all.get_mut(&peer.device) else {
+            all.insert(&peer.device, peer.clone());
+            continue;
+        };
+        let (received, sent) = (
+            other.received.saturating_add(peer.received),
+            other.sent.saturating_add(peer.sent),
+        );
+        let age = |peer: &PeerStatus| peer.handshake_seconds.unwrap_or(u64::MAX);
+        if age(peer) < age(other) {
+            *other = peer.clone();
+        }
+        (other.received, other.sent) = (received, sent);
+    }
+    all
+}
+
+fn line(chapter: Chapter) -> StoryLine {
+    StoryLine {
+        at: chapter.at,
+        uid: chapter.by.uid,
+        who: chapter.by.name,
+        what: chapter.what,
+        why: chapter.why,
+    }
+}
+
+/// Why the database does not do it, in the words of the request.
+fn refusal(request: &Request, error: &StoreError) -> Response {
+    let kind = match error {
+        StoreError::Refused(_) | StoreError::NotAFile | StoreError::Race(_) => Failure::Usage,
+        StoreError::Unknown(_) => Failure::Unknown,
+        StoreError::Gone(_)
+        | StoreError::Empty
+        | StoreError::Away(_)
+        | StoreError::ReadOnly(_)
+        | StoreError::Full(_)
+        | StoreError::Damaged(_)
+        | StoreError::Structure(_)
+        | StoreError::Other
+        | StoreError::Older { .. }
+        | StoreError::Password(_)
+        | StoreError::Backup { .. }
+        | StoreError::Unusable(_)
+        | StoreError::Sql(_) => Failure::Internal,
+    };
+    match (request, error) {
+        (Request::AddDevices { devices, .. }, StoreError::Refused(wrong)) => {
+            let wrong: Vec<(usize, String)> = wrong
+                .iter()
+                .map(|(number, taken)| (*number, taken.to_string()))
+                .collect();
+            failed(kind, &lines(devices, &wrong))
+        }
+        (_, StoreError::Refused(wrong)) => {
+            let all: Vec<String> = wrong.iter().map(|(_, taken)| taken.to_string()).collect();
+            failed(kind, &all.join("; "))
+        }
+        (_, error) => failed(kind, &told(error)),
+    }
+}
+
+/// What is wrong with devices of a list, by line, or with a device alone.
+fn lines(devices: &[NewDevice], wrong: &[(usize, String)]) -> String {
+    let mut text: Vec<String> = wrong
+        .iter()
+        .take(MAX_LINES)
+        .map(
+            |(number, why)| match devices.get(*number).and_then(|d| d.line) {
+                Some(line) => format!("line {line}: {why}"),
+                None => why.clone(),
+            },
+        )
+        .collect();
+    if let Some(more) = wrong.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
+        text.push(format!("and {more} more"));
+    }
+    if devices.iter().any(|device| device.line.is_some()) {
+        text.push("nothing was imported".to_owned());
+    }
+    text.join("\n")
+}
+
+fn bad_reason(why: &str) -> Option<Response> {
+    let bad = why.len() > MAX_WHY || why.chars().any(char::is_control);
+    bad.then(|| {
+        failed(
+            Failure::Usage,
+            &format!("a reason is one line of at most {MAX_WHY} bytes"),
+        )
+    })
+}
+
+/// Most lines of a list that are told.
+//= C7
+const MAX_LINES: usize = 50;
+const LONGEST_OVERLAP: Duration = Duration::from_hours(90 * 24);

@@ -1,0 +1,259 @@
+//! The supervisor's side of the registry: who is let in beside those in the files, and what the database has to know.
+//!
+//! In: what the registry's thread says, decisions, time. Out: one configuration of files and registry, put into force.
+//! The database is never waited for: a decision is in force first, and is sent until the database has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use lazaret_config::Config;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::events::chain;
+use super::life::OURSELVES;
+use super::supervisor::{DaemonError, Input, Supervisor};
+use crate::audit::event::Event;
+use crate::control::message::{RegistryStatus, Request};
+use crate::flow::{Clock, DeviceName, Standing};
+use crate::registry::Registry;
+use crate::registry::known::{By, Change, whole};
+use crate::registry::store::{Loaded, Place};
+use crate::registry::task::{FromTask, Handle, ToTask, Work};
+
+/// What the supervisor remembers of its talk with the registry's thread.
+#[derive(Default)]
+pub(super) struct Records {
+    handle: Option<Handle>,
+    trouble: Option<String>,
+    /// Changes that were sent since the database could be used last.
+    sent: BTreeSet<i64>,
+    /// Enrolled devices that the files contradict, and how.
+    contradicted: BTreeMap<DeviceName, String>,
+    /// Operators that wait, by ticket.
+    pub(super) waiting: BTreeMap<u64, Waiting>,
+    last_ticket: u64,
+}
+
+/// An operator who waits for the database.
+pub(super) struct Waiting {
+    pub(super) stream: UnixStream,
+    pub(super) request: Request,
+    pub(super) by: By,
+}
+
+impl Records {
+    /// The files with those who are enrolled and let in. The files win; who contradicts them stays out, loudly.
+    pub(super) fn merge(&mut self, files: &Config, registry: &Registry) -> Config {
+        let (config, out) = files.with_enrolled(registry.let_in());
+        let out: BTreeMap<_, _> = out
+            .into_iter()
+            .map(|(device, why)| (device, why.to_string()))
+            .collect();
+        for (device, why) in &out {
+            if self.contradicted.get(device) != Some(why) {
+                error!(%device, why, "an enrolled device contradicts the files and stays out");
+            }
+        }
+        self.contradicted = out;
+        config
+    }
+
+    pub(super) fn contradiction(&self, device: &DeviceName) -> Option<&str> {
+        self.contradicted.get(device).map(String::as_str)
+    }
+
+    fn ask(&self, what: ToTask) -> bool {
+        let handle = self.handle.as_ref();
+        handle.is_some_and(|handle| handle.ask(what).is_ok())
+    }
+}
+
+impl Supervisor {
+    /// Begins to speak with the database.
+    pub(super) fn start_registry(&mut self) -> Result<(), DaemonError> {
+        let place = Place::new(&self.files.registry, &self.files.gateway.state_dir);
+        let (out, mut said) = mpsc::channel(MESSAGES);
+        let handle = Handle::start(place, self.registry.database(), mark(), out);
+        let handle = handle.map_err(|cause| DaemonError::System {
+            step: "start the registry's thread",
+            cause,
+        })?;
+        self.records.handle = Some(handle);
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            while let Some(message) = said.recv().await {
+                if inputs.send(Input::Registry(message)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    pub(super) fn registry_said(&mut self, message: FromTask) {
+        match message {
+            FromTask::Loaded(loaded) => self.registry_loaded(*loaded),
+            FromTask::Saved { mark } => {
+                self.registry.saved(mark);
+                self.records.sent.remove(&mark);
+            }
+            FromTask::Trouble(trouble) => {
+                if let Some(why) = &trouble {
+                    self.record(Event::RegistryTrouble { why: why.clone() });
+                }
+                self.records.trouble = trouble;
+                self.records.sent.clear();
+                self.save_changes();
+            }
+            FromTask::Done { ticket, result } => self.registry_done(ticket, result),
+        }
+    }
+
+    /// What the database says holds from now on, but for what it does not have yet.
+    fn registry_loaded(&mut self, loaded: Loaded) {
+        let known = self.registry.database();
+        if known.is_none_or(|known| known.identity != loaded.version.identity) {
+            info!(devices = loaded.devices.len(), "registry opened");
+        }
+        match self.registry.take_over(loaded) {
+            Ok(false) => return,
+            Ok(true) => {}
+            Err(error) => {
+                warn!(
+                    error = chain(&error),
+                    "the registry cannot be kept for a restart without its database"
+                );
+            }
+        }
+        self.enforce_registry();
+    }
+
+    /// Puts what the registry says now into force.
+    fn enforce_registry(&mut self) {
+        let config = self.records.merge(&self.files, &self.registry);
+        if let Err(error) = self.enforce(config) {
+            error!(
+                error = chain(&error),
+                "what the registry says is not in force yet"
+            );
+            // Who is no longer let in must not go on because the kernel does not take the table.
+            self.tell_planes();
+            self.drift = Some(chain(&error));
+        }
+    }
+
+    /// Time goes on: some are not let in any more, some changes are sent again.
+    pub(super) fn follow_registry(&mut self) {
+        let before = self.registry.expired().clone();
+        if self.registry.follow_time(self.clock.wall()) {
+            let now = self.registry.expired().clone();
+            for device in now.difference(&before) {
+                info!(%device, "its time is over");
+                self.record(Event::DeviceStanding {
+                    device: device.clone(),
+                    before: Standing::Active.as_str().to_owned(),
+                    after: Standing::Expired.as_str().to_owned(),
+                    by: OURSELVES,
+                    why: "its time is over".to_owned(),
+                });
+            }
+            self.enforce_registry();
+        }
+        self.save_changes();
+    }
+
+    /// Sends what the database does not have. While it cannot be used, it stays here and in the snapshot.
+    pub(super) fn save_changes(&mut self) {
+        if self.records.trouble.is_some() {
+            return;
+        }
+        let mut sent = Vec::new();
+        let unsaved = self.registry.unsaved().iter();
+        for change in unsaved.filter(|change| !self.records.sent.contains(&change.mark)) {
+            if !self.records.ask(ToTask::Save(change.clone())) {
+                break;
+            }
+            sent.push(change.mark);
+        }
+        self.records.sent.extend(sent);
+    }
+
+    /// A decision about a device, to be written down.
+    pub(super) fn decision(
+        &self,
+        device: &DeviceName,
+        before: Standing,
+        after: Standing,
+        why: &str,
+        by: u32,
+    ) -> Change {
+        Change {
+            mark: mark(),
+            device: device.clone(),
+            before,
+            after,
+            why: why.to_owned(),
+            by: who(by),
+            at: self.now(),
+        }
+    }
+
+    /// As exact as a database keeps it.
+    pub(super) fn now(&self) -> Timestamp {
+        whole(self.clock.wall())
+    }
+
+    /// Gives work to the registry's thread; the operator waits. The stream comes back if the thread has too much to do.
+    pub(super) fn give_work(&mut self, work: Work, waiting: Waiting) -> Result<(), Box<Waiting>> {
+        let ticket = self.records.last_ticket.wrapping_add(1);
+        self.records.last_ticket = ticket;
+        let room = self.records.waiting.len() < MAX_WAITING;
+        if !room || !self.records.ask(ToTask::Do(ticket, work)) {
+            return Err(Box::new(waiting));
+        }
+        self.records.waiting.insert(ticket, waiting);
+        Ok(())
+    }
+
+    pub(super) fn registry_status(&self) -> RegistryStatus {
+        RegistryStatus {
+            trouble: self.records.trouble.clone(),
+            unsaved: self.registry.unsaved().len(),
+            contradicted: self.records.contradicted.len(),
+        }
+    }
+}
+
+/// A number that nobody else draws.
+pub(super) fn mark() -> i64 {
+    let mut bytes = [0; 8];
+    // Without chance there is no tunnel either; then the same mark is refused, not written twice.
+    if getrandom::fill(&mut bytes).is_err() {
+        error!("the system has no random numbers");
+    }
+    i64::from_le_bytes(bytes) & i64::MAX
+}
+
+/// The name of a user, as this machine knows it.
+pub(super) fn who(uid: u32) -> By {
+    let users = std::fs::read_to_string(USERS).unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    By {
+        uid,
+        name: name.unwrap_or_else(|| uid.to_string()),
+    }
+}
+
+const USERS: &str = "/etc/passwd";
+/// Between the registry's thread and the house.
+//= C7
+const MESSAGES: usize = 64;
+/// Operators that wait for the database.
+//= C7
+const MAX_WAITING: usize = 64;

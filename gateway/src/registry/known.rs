@@ -1,0 +1,209 @@
+//! What is known of a device, and what changes it.
+//!
+//! Data only: who decides, writes and reads is elsewhere.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use lazaret_config::{Enrolled, InvalidValue, RoleName};
+use serde::{Deserialize, Serialize};
+
+use crate::flow::{DeviceName, Standing};
+
+/// What the registry knows of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    /// How it came to be known.
+    pub origin: Origin,
+    /// How it stands.
+    pub standing: Standing,
+    /// Why it stands so, in the operator's words.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Its roles. A device of the files has them there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub roles: BTreeSet<RoleName>,
+    /// Its keys, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<DeviceKey>,
+    /// Its tunnel addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// The serial number on its label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Its patients; `hmac:` values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patients: Vec<String>,
+    /// MSH-3 and MSH-4 that are its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hl7_sender: Option<String>,
+    /// The AE title that is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ae_title: Option<String>,
+    /// When it was first written down.
+    pub created: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// When it stops being let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+/// How a device came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// It stands in the files.
+    File,
+    /// It was added, one by one.
+    Enrolled,
+    /// It was in a list.
+    Imported,
+}
+
+impl Origin {
+    /// As in records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Enrolled => "enrolled",
+            Self::Imported => "imported",
+        }
+    }
+}
+
+/// A key of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceKey {
+    /// The key.
+    pub wireguard: PublicKey,
+    /// Until when it is taken beside the newest; `None` is as long as the device is let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// A WireGuard public key, in base64 wherever it is a text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PublicKey(pub [u8; 32]);
+
+impl FromStr for PublicKey {
+    type Err = InvalidValue;
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        Enrolled::public_key_of(text).map(Self)
+    }
+}
+
+impl TryFrom<String> for PublicKey {
+    type Error = InvalidValue;
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        text.parse()
+    }
+}
+
+impl From<PublicKey> for String {
+    fn from(key: PublicKey) -> Self {
+        STANDARD.encode(key.0)
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Who did something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct By {
+    /// User id, as the kernel says.
+    pub uid: u32,
+    /// The user's name, or the number if it has none.
+    pub name: String,
+}
+
+/// Another standing of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Drawn once, so that it is written once however often it is sent.
+    pub mark: i64,
+    /// Which device.
+    pub device: DeviceName,
+    /// How it stood.
+    pub before: Standing,
+    /// How it stands now.
+    pub after: Standing,
+    /// In the operator's words.
+    pub why: String,
+    /// Who decided.
+    pub by: By,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Change {
+    /// In one word.
+    #[must_use]
+    pub fn what(&self) -> &'static str {
+        match (self.before, self.after) {
+            (Standing::Pending, Standing::Active) => "approved",
+            (_, Standing::Active) => "released",
+            (_, Standing::Quarantined) => "quarantined",
+            (_, Standing::Revoked) => "revoked",
+            (_, Standing::Expired) => "expired",
+            (_, Standing::Pending) => "pending",
+        }
+    }
+}
+
+/// A device that shall be known from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// Its name.
+    pub name: DeviceName,
+    /// What is known of it. Without addresses it gets some.
+    pub known: Known,
+    /// Drawn for the record of it.
+    pub mark: i64,
+    /// Who adds it.
+    pub by: By,
+}
+
+/// One line of the story of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chapter {
+    /// Number of the change, of all changes in the registry.
+    pub revision: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: By,
+    /// `added`, `imported`, `approved`, `quarantined`, `released`, `revoked`, `expired`, `rotated`.
+    pub what: String,
+    /// In their words.
+    pub why: String,
+}
+
+/// A time as a database keeps it: without what is below milliseconds.
+#[must_use]
+pub fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
+}

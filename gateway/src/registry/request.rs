@@ -1,0 +1,182 @@
+//! From the words of an operator to a device that could be.
+//!
+//! In: texts, and the configuration in the files. Out: a newcomer, or what is wrong. Pure.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use lazaret_config::{Admission, Config, Enrolled, RoleName};
+
+use super::addresses::Addresses;
+use super::known::{By, DeviceKey, Known, Newcomer, Origin, whole};
+use crate::control::message::NewDevice;
+use crate::flow::{DeviceName, Standing};
+
+/// What all newcomers of a request have in common.
+#[derive(Clone, Debug)]
+pub struct Occasion {
+    /// One by one, or a list.
+    pub origin: Origin,
+    /// In the operator's words.
+    pub why: String,
+    /// Who.
+    pub by: By,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// All devices of a request, or everything that is wrong: number of the device, from 0, and what.
+///
+/// `mark` draws a number by chance.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub fn newcomers(
+    devices: &[NewDevice],
+    occasion: &Occasion,
+    files: &Config,
+    mut mark: impl FnMut() -> i64,
+) -> Result<Vec<Newcomer>, Vec<(usize, String)>> {
+    let mut admission = Admission::new(files);
+    let (mut all, mut wrong) = (Vec::with_capacity(devices.len()), Vec::new());
+    for (number, device) in devices.iter().enumerate() {
+        match newcomer(device, occasion, files, &mut admission) {
+            Ok((name, known)) => all.push(Newcomer {
+                name,
+                known,
+                mark: mark(),
+                by: occasion.by.clone(),
+            }),
+            Err(why) => wrong.push((number, why)),
+        }
+    }
+    if wrong.is_empty() {
+        Ok(all)
+    } else {
+        Err(wrong)
+    }
+}
+
+/// From where newcomers get addresses beside the devices of the files.
+#[must_use]
+pub fn addresses(files: &Config) -> Addresses {
+    let mut taken: HashSet<IpAddr> = files.wireguard.addresses.iter().copied().collect();
+    let mut closed = Vec::new();
+    for device in files.devices.values() {
+        taken.extend(&device.addresses);
+        closed.extend(&device.networks);
+    }
+    for network in &files.wireguard.networks {
+        taken.extend([network.network(), network.broadcast()]);
+    }
+    Addresses::new(&files.enrol.addresses, taken, closed)
+}
+
+fn newcomer(
+    device: &NewDevice,
+    occasion: &Occasion,
+    files: &Config,
+    admission: &mut Admission<'_>,
+) -> Result<(DeviceName, Known), String> {
+    let name: DeviceName = device.name.parse().map_err(|e| format!("`name`: {e}"))?;
+    let key = device
+        .wireguard
+        .parse()
+        .map_err(|e| format!("`wireguard`: {e}"))?;
+    let mut addresses = Vec::new();
+    for text in &device.addresses {
+        addresses.push(text.parse().map_err(|_| "`addresses`: not an IP address")?);
+    }
+    let patients = device
+        .patients
+        .iter()
+        .map(|text| Enrolled::patient_of(text));
+    let known = Known {
+        origin: occasion.origin,
+        standing: if device.pending {
+            Standing::Pending
+        } else {
+            Standing::Active
+        },
+        why: occasion.why.clone(),
+        since: whole(occasion.at),
+        roles: roles(&device.roles, files)?,
+        keys: vec![DeviceKey {
+            wireguard: key,
+            until: None,
+        }],
+        addresses,
+        serial: device.serial.as_deref().map(serial).transpose()?,
+        patients: patients
+            .collect::<Result<_, _>>()
+            .map_err(|e| format!("`patients`: {e}"))?,
+        hl7_sender: device.hl7_sender.clone(),
+        ae_title: device.ae_title.clone(),
+        created: whole(occasion.at),
+        created_by: occasion.by.name.clone(),
+        expires: device
+            .expires
+            .as_deref()
+            .map(|text| moment(text, occasion.at))
+            .transpose()?,
+    };
+    if let Some(sender) = &known.hl7_sender {
+        Enrolled::hl7_sender_of(sender).map_err(|e| format!("`hl7_sender`: {e}"))?;
+    }
+    if let Some(title) = &known.ae_title {
+        Enrolled::ae_title_of(title).map_err(|e| format!("`ae_title`: {e}"))?;
+    }
+    let enrolled = known.enrolled().ok_or("`wireguard` is missing")?;
+    admission
+        .admit(&name, &enrolled)
+        .map_err(|e| e.to_string())?;
+    files.binds(&name, &enrolled).map_err(|e| e.to_string())?;
+    Ok((name, known))
+}
+
+/// A role that nobody names is a slip of the pen.
+fn roles(texts: &[String], files: &Config) -> Result<BTreeSet<RoleName>, String> {
+    if texts.is_empty() {
+        return Err("`roles` is empty: without a role a device reaches nothing".to_owned());
+    }
+    let mut roles = BTreeSet::new();
+    for text in texts {
+        let role: RoleName = text.parse().map_err(|e| format!("`roles`: {e}"))?;
+        if !files.roles.contains_key(&role) {
+            return Err(format!("there is no role `{role}` in the files"));
+        }
+        roles.insert(role);
+    }
+    Ok(roles)
+}
+
+fn serial(text: &str) -> Result<String, String> {
+    let good = (1..=MAX_SERIAL).contains(&text.len()) && !text.chars().any(char::is_control);
+    good.then(|| text.to_owned())
+        .ok_or_else(|| format!("`serial` is 1 to {MAX_SERIAL} bytes in one line"))
+}
+
+/// The end of a day, or a moment; not in the past.
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let day = |date: Date| {
+        let next = date.tomorrow().ok()?;
+        Some(next.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    };
+    let parsed = match text.parse::<Date>() {
+        Ok(date) if text.len() == DATE => day(date),
+        Ok(_) | Err(_) => text.parse().ok(),
+    };
+    let moment =
+        parsed.ok_or("`expires` is a day like 2027-03-31 or a moment like 2027-03-31T12:00:00Z")?;
+    if moment <= now {
+        return Err("`expires` is over already".to_owned());
+    }
+    Ok(whole(moment))
+}
+
+const MAX_SERIAL: usize = 64;
+/// Length of a date.
+const DATE: usize = 10;

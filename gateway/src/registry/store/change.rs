@@ -1,0 +1,309 @@
+//! Changes what is known. Each change is one transaction that begins with the counter of changes,
+//! so that writers follow each other on both databases.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::error::Taken;
+use super::{INSERT_KEY, Pool, Store, StoreError, insert, on};
+use crate::flow::{DeviceName, Standing};
+use crate::registry::addresses::Addresses;
+use crate::registry::known::{By, Change, Known, Newcomer, Origin, PublicKey};
+
+/// Another key for a device.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// Which device.
+    pub device: DeviceName,
+    /// Its key from now on.
+    pub key: PublicKey,
+    /// Until when the keys before are taken too; `None` is not at all.
+    pub overlap_until: Option<Timestamp>,
+    /// In the operator's words.
+    pub why: String,
+    /// Drawn for the record of it.
+    pub mark: i64,
+    /// Who decided.
+    pub by: By,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Store {
+    /// Writes another standing down, once however often it is called with the same mark.
+    ///
+    /// What somebody else decided later stays, unless this is stricter.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn save(&self, change: &Change) -> Result<(), StoreError> {
+        let (name, at) = (change.device.as_str(), change.at.as_millisecond());
+        on!(self, pool => {
+            let mut tx = pool.begin().await?;
+            let (revision,): (i64,) = sqlx::query_as(COUNT).bind(1_i64).fetch_one(&mut *tx).await?;
+            let seen: Option<(i64,)> =
+                sqlx::query_as(SEEN).bind(change.mark).fetch_optional(&mut *tx).await?;
+            if seen.is_some() {
+                tx.rollback().await?;
+                return Ok(());
+            }
+            let now: Option<(String, i64)> =
+                sqlx::query_as(STANDING).bind(name).fetch_optional(&mut *tx).await?;
+            let later = now.as_ref().is_some_and(|(standing, since)| {
+                *since > at && Standing::from_word(standing) >= Some(change.after)
+            });
+            if now.is_none() {
+                sqlx::query(INSERT_FILE)
+                    .bind(name)
+                    .bind(Standing::Active.as_str())
+                    .bind(at)
+                    .bind(&change.by.name)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            sqlx::query(EVENT)
+                .bind(revision)
+                .bind(change.mark)
+                .bind(name)
+                .bind(at)
+                .bind(i64::from(change.by.uid))
+                .bind(&change.by.name)
+                .bind(change.what())
+                .bind(&change.why)
+                .execute(&mut *tx)
+                .await?;
+            if !later {
+                sqlx::query(SET_STANDING)
+                    .bind(change.after.as_str())
+                    .bind(&change.why)
+                    .bind(at)
+                    .bind(name)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            tx.commit().await?;
+            Ok(())
+        })
+    }
+
+    /// Adds devices, all or none; those without addresses get some.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with everything that cannot be; or when the database does not take it.
+    pub async fn add(
+        &self,
+        newcomers: &[Newcomer],
+        mut addresses: Addresses,
+    ) -> Result<(), StoreError> {
+        let count = i64::try_from(newcomers.len()).unwrap_or(i64::MAX);
+        on!(self, pool => {
+            let mut tx = pool.begin().await?;
+            let (last,): (i64,) = sqlx::query_as(COUNT).bind(count).fetch_one(&mut *tx).await?;
+            let there = There {
+                names: sqlx::query_as(NAMES).fetch_all(&mut *tx).await?,
+                keys: sqlx::query_as(ALL_KEYS).fetch_all(&mut *tx).await?,
+                addresses: sqlx::query_as(ALL_ADDRESSES).fetch_all(&mut *tx).await?,
+            };
+            let complete = complete(newcomers, there, &mut addresses)?;
+            for (revision, (newcomer, known)) in (last.saturating_sub(count)..last).zip(&complete) {
+                let name = newcomer.name.as_str();
+                insert!(&mut *tx, name, known);
+                let what = match known.origin {
+                    Origin::Imported => "imported",
+                    Origin::Enrolled | Origin::File => "added",
+                };
+                sqlx::query(EVENT)
+                    .bind(revision.saturating_add(1))
+                    .bind(newcomer.mark)
+                    .bind(name)
+                    .bind(known.created.as_millisecond())
+                    .bind(i64::from(newcomer.by.uid))
+                    .bind(&newcomer.by.name)
+                    .bind(what)
+                    .bind(&known.why)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            tx.commit().await?;
+            Ok(())
+        })
+    }
+
+    /// Gives a device another key.
+    ///
+    /// # Errors
+    /// When the device is unknown, the key is somebody's, or the database does not take it.
+    pub async fn rotate(&self, rotation: &Rotation) -> Result<(), StoreError> {
+        let (name, key) = (rotation.device.as_str(), rotation.key.to_string());
+        let at = rotation.at.as_millisecond();
+        // A key that is not to be taken any more ended now.
+        let until = rotation.overlap_until.map_or(at, Timestamp::as_millisecond);
+        on!(self, pool => {
+            let mut tx = pool.begin().await?;
+            let (revision,): (i64,) = sqlx::query_as(COUNT).bind(1_i64).fetch_one(&mut *tx).await?;
+            let known: Option<(i64,)> =
+                sqlx::query_as(ENROLLED).bind(name).fetch_optional(&mut *tx).await?;
+            if known.is_none() {
+                return Err(StoreError::Unknown(rotation.device.clone()));
+            }
+            let owner: Option<(String,)> =
+                sqlx::query_as(KEY_OWNER).bind(&key).fetch_optional(&mut *tx).await?;
+            if let Some((owner,)) = owner {
+                return Err(StoreError::Refused(vec![(0, Taken::Key(owner))]));
+            }
+            sqlx::query(END_KEYS).bind(until).bind(name).execute(&mut *tx).await?;
+            sqlx::query(INSERT_KEY)
+                .bind(&key)
+                .bind(name)
+                .bind(at)
+                .bind(None::<i64>)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query(EVENT)
+                .bind(revision)
+                .bind(rotation.mark)
+                .bind(name)
+                .bind(at)
+                .bind(i64::from(rotation.by.uid))
+                .bind(&rotation.by.name)
+                .bind("rotated")
+                .bind(&rotation.why)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            Ok(())
+        })
+    }
+
+    /// Writes a copy of the database into a new file.
+    ///
+    /// # Errors
+    /// When it is no file of ours, the new file exists, or cannot be written.
+    pub async fn backup(&self, path: &Path) -> Result<(), StoreError> {
+        let Pool::Sqlite(pool) = &self.pool else {
+            return Err(StoreError::NotAFile);
+        };
+        let failed = |cause| StoreError::Backup {
+            path: path.to_owned(),
+            cause,
+        };
+        let Some(text) = path.to_str() else {
+            return Err(failed(std::io::ErrorKind::InvalidFilename.into()));
+        };
+        // The mode is right before the first byte; SQLite takes an empty file for a new one.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?;
+        let copied = sqlx::query("VACUUM INTO $1").bind(text).execute(pool).await;
+        if let Err(error) = copied {
+            // What is not whole is no backup.
+            std::fs::remove_file(path).map_err(failed)?;
+            return Err(error.into());
+        }
+        std::fs::File::open(path)
+            .and_then(|file| file.sync_all())
+            .map_err(failed)
+    }
+}
+
+/// Whose is what already.
+struct There {
+    names: Vec<(String, Option<String>, String)>,
+    keys: Vec<(String, String)>,
+    addresses: Vec<(String, String)>,
+}
+
+/// Gives addresses, and says all that cannot be.
+fn complete<'n>(
+    newcomers: &'n [Newcomer],
+    there: There,
+    addresses: &mut Addresses,
+) -> Result<Vec<(&'n Newcomer, Known)>, StoreError> {
+    let mut owners: HashMap<String, String> = there.addresses.into_iter().collect();
+    for address in owners.keys().filter_map(|address| address.parse().ok()) {
+        addresses.take(address);
+    }
+    // Whoever brings an address has it before anybody gets one.
+    for address in newcomers.iter().flat_map(|one| &one.known.addresses) {
+        addresses.take(*address);
+    }
+    let mut keys: HashMap<String, String> = there.keys.into_iter().collect();
+    let mut serials = HashMap::new();
+    let mut names = std::collections::HashSet::new();
+    for (name, serial, standing) in there.names {
+        if let Some(serial) = serial
+            && standing != Standing::Revoked.as_str()
+        {
+            serials.insert(serial, name.clone());
+        }
+        names.insert(name);
+    }
+    let (mut complete, mut refused) = (Vec::with_capacity(newcomers.len()), Vec::new());
+    for (number, newcomer) in newcomers.iter().enumerate() {
+        let name = newcomer.name.as_str();
+        let mut known = newcomer.known.clone();
+        let mut refuse = |taken| refused.push((number, taken));
+        if !names.insert(name.to_owned()) {
+            refuse(Taken::Name(newcomer.name.clone()));
+        }
+        for key in &known.keys {
+            if let Some(owner) = owner_of(&mut keys, key.wireguard.to_string(), name) {
+                refuse(Taken::Key(owner));
+            }
+        }
+        for address in &known.addresses {
+            if let Some(owner) = owner_of(&mut owners, address.to_string(), name) {
+                refuse(Taken::Address(owner));
+            }
+        }
+        if let Some(serial) = &known.serial
+            && let Some(owner) = owner_of(&mut serials, serial.clone(), name)
+        {
+            refuse(Taken::Serial(owner));
+        }
+        if known.addresses.is_empty() {
+            match addresses.give() {
+                Ok(given) => known.addresses = given,
+                Err(exhausted) => refuse(exhausted.into()),
+            }
+        }
+        complete.push((newcomer, known));
+    }
+    if refused.is_empty() {
+        Ok(complete)
+    } else {
+        Err(StoreError::Refused(refused))
+    }
+}
+
+/// Whose it is already; if nobody's, it is this device's from now on.
+fn owner_of(owners: &mut HashMap<String, String>, what: String, name: &str) -> Option<String> {
+    match owners.entry(what) {
+        Entry::Occupied(owner) => Some(owner.get().clone()),
+        Entry::Vacant(free) => {
+            free.insert(name.to_owned());
+            None
+        }
+    }
+}
+
+const COUNT: &str = "UPDATE meta SET value = value + $1 WHERE name = 'revision' RETURNING value";
+const SEEN: &str = "SELECT revision FROM device_event WHERE mark = $1";
+const STANDING: &str = "SELECT standing, since FROM device WHERE name = $1";
+const SET_STANDING: &str = "UPDATE device SET standing = $1, why = $2, since = $3 WHERE name = $4";
+const EVENT: &str = "INSERT INTO device_event (revision, mark, device, at, uid, who, what, why) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+const INSERT_FILE: &str = "INSERT INTO device (name, origin, standing, why, since, roles, patients, created, created_by) VALUES ($1, 'file', $2, '', $3, '', '', $3, $4)";
+const NAMES: &str = "SELECT name, serial, standing FROM device";
+const ALL_KEYS: &str = "SELECT value, device FROM device_key WHERE kind = 'wireguard'";
+const ALL_ADDRESSES: &str = "SELECT address, device FROM device_address";
+const ENROLLED: &str =
+    "SELECT since FROM device WHERE name = $1 AND origin <> 'file' AND standing <> 'revoked'";
+const KEY_OWNER: &str = "SELECT device FROM device_key WHERE kind = 'wireguard' AND value = $1";
+const END_KEYS: &str = "UPDATE device_key SET until = $1 WHERE kind = 'wireguard' AND device = $2 AND (until IS NULL OR until > $1)";

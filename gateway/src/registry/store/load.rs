@@ -1,0 +1,200 @@
+//! Reads what is known.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use super::{Pool, Store, StoreError, Version, on};
+use crate::flow::{DeviceName, Standing};
+use crate::registry::known::{By, Chapter, DeviceKey, Known, Origin};
+
+/// Everything in the database at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Which database, and how far.
+    pub version: Version,
+    /// By name.
+    pub devices: BTreeMap<DeviceName, Known>,
+}
+
+type DeviceRow = (
+    String,
+    String,
+    String,
+    String,
+    i64,
+    String,
+    Option<String>,
+    String,
+    Option<String>,
+    Option<String>,
+    i64,
+    String,
+    Option<i64>,
+);
+
+impl Store {
+    /// All devices, as they are at one moment.
+    ///
+    /// # Errors
+    /// When the database does not answer or holds what it cannot hold.
+    pub async fn load(&self) -> Result<Loaded, StoreError> {
+        self.version().await?;
+        let begin = match &self.pool {
+            Pool::Sqlite(_) => "BEGIN",
+            // By default each query would see another moment.
+            Pool::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        on!(self, pool => {
+            let mut tx = pool.begin_with(begin).await?;
+            let meta: Vec<(String, i64)> =
+                sqlx::query_as("SELECT name, value FROM meta").fetch_all(&mut *tx).await?;
+            let devices: Vec<DeviceRow> = sqlx::query_as(DEVICES).fetch_all(&mut *tx).await?;
+            let keys: Vec<(String, String, Option<i64>)> =
+                sqlx::query_as(KEYS).fetch_all(&mut *tx).await?;
+            let addresses: Vec<(String, String)> =
+                sqlx::query_as(ADDRESSES).fetch_all(&mut *tx).await?;
+            tx.rollback().await?;
+            assemble(&meta, devices, keys, addresses)
+        })
+    }
+
+    /// What became of a device, the latest last; at most a thousand lines of it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn story(&self, device: &DeviceName) -> Result<Vec<Chapter>, StoreError> {
+        type Row = (i64, i64, i64, String, String, String);
+        let rows: Vec<Row> = on!(self, pool => {
+            sqlx::query_as(STORY)
+                .bind(device.as_str())
+                .bind(MAX_CHAPTERS)
+                .fetch_all(pool)
+                .await
+        })?;
+        let mut story = Vec::with_capacity(rows.len());
+        for (revision, at, uid, name, what, why) in rows.into_iter().rev() {
+            let uid = u32::try_from(uid).map_err(|_| strange("the uid of a change"))?;
+            story.push(Chapter {
+                revision: u64::try_from(revision).map_err(|_| strange("the number of a change"))?,
+                at: time(at)?,
+                by: By { uid, name },
+                what,
+                why,
+            });
+        }
+        Ok(story)
+    }
+}
+
+fn assemble(
+    meta: &[(String, i64)],
+    rows: Vec<DeviceRow>,
+    keys: Vec<(String, String, Option<i64>)>,
+    addresses: Vec<(String, String)>,
+) -> Result<Loaded, StoreError> {
+    let value = |wanted: &str| {
+        let row = meta.iter().find(|(name, _)| name == wanted);
+        row.map(|(_, value)| *value)
+            .ok_or_else(|| strange("which database it is"))
+    };
+    let version = Version {
+        identity: value("identity")?,
+        revision: value("revision")?,
+    };
+    let mut devices: HashMap<String, Known> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let (name, known) = device(row)?;
+        devices.insert(name, known);
+    }
+    for (device, key, until) in keys {
+        let known = devices.get_mut(&device);
+        let known = known.ok_or_else(|| strange("whose key it is"))?;
+        known.keys.push(DeviceKey {
+            wireguard: key.parse().map_err(|_| strange("a key"))?,
+            until: until.map(time).transpose()?,
+        });
+    }
+    for (device, address) in addresses {
+        let known = devices.get_mut(&device);
+        let known = known.ok_or_else(|| strange("whose address it is"))?;
+        let address = address.parse().map_err(|_| strange("an address"))?;
+        known.addresses.push(address);
+    }
+    for known in devices.values_mut() {
+        known.addresses.sort_unstable();
+    }
+    let mut named = BTreeMap::new();
+    for (name, known) in devices {
+        named.insert(name.parse().map_err(|_| strange("a name"))?, known);
+    }
+    Ok(Loaded {
+        version,
+        devices: named,
+    })
+}
+
+fn device(row: DeviceRow) -> Result<(String, Known), StoreError> {
+    let (
+        name,
+        origin,
+        standing,
+        why,
+        since,
+        roles,
+        serial,
+        patients,
+        sender,
+        title,
+        created,
+        by,
+        expires,
+    ) = row;
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let mut all = BTreeSet::new();
+    for role in words(&roles) {
+        all.insert(role.parse().map_err(|_| strange("a role"))?);
+    }
+    let known = Known {
+        origin: match origin.as_str() {
+            "file" => Origin::File,
+            "enrolled" => Origin::Enrolled,
+            "imported" => Origin::Imported,
+            _ => return Err(strange("an origin")),
+        },
+        standing: Standing::from_word(&standing).ok_or_else(|| strange("a standing"))?,
+        why,
+        since: time(since)?,
+        roles: all,
+        keys: Vec::new(),
+        addresses: Vec::new(),
+        serial,
+        patients: words(&patients),
+        hl7_sender: sender,
+        ae_title: title,
+        created: time(created)?,
+        created_by: by,
+        expires: expires.map(time).transpose()?,
+    };
+    Ok((name, known))
+}
+
+fn time(milliseconds: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_millisecond(milliseconds).map_err(|_| strange("a time"))
+}
+
+fn strange(what: &str) -> StoreError {
+    StoreError::Damaged(format!("{what} cannot be understood"))
+}
+
+/// Longest story that is told.
+//= C7
+const MAX_CHAPTERS: i64 = 1000;
+const DEVICES: &str = "SELECT name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires FROM device";
+const KEYS: &str = "SELECT device, value, until FROM device_key WHERE kind = 'wireguard' ORDER BY device, added DESC, value";
+const ADDRESSES: &str = "SELECT device, address FROM device_address";
+const STORY: &str = "SELECT revision, at, uid, who, what, why FROM device_event WHERE device = $1 ORDER BY revision DESC LIMIT $2";

@@ -1,0 +1,290 @@
+//! What every database must do.
+
+use super::cluster::Cluster;
+use super::*;
+
+#[tokio::test]
+async fn on_sqlite() {
+    for case in CASES {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::File(directory.path().join("registry.db"));
+        run(case, &place).await;
+    }
+}
+
+#[tokio::test]
+async fn on_postgresql() {
+    let cluster = Cluster::start();
+    for (number, case) in CASES.iter().enumerate() {
+        let place = cluster.database(&format!("case_{number}"));
+        run(case, &place).await;
+    }
+}
+
+const CASES: [&str; 8] = [
+    "round trip",
+    "all or none",
+    "one key one device",
+    "standings",
+    "marks",
+    "rotation",
+    "identity",
+    "adoption",
+];
+
+async fn run(case: &str, place: &Place) {
+    let store = Store::open(place, None, 42).await.unwrap();
+    match case {
+        "round trip" => round_trip(&store).await,
+        "all or none" => all_or_none(&store).await,
+        "one key one device" => one_key_one_device(&store).await,
+        "standings" => standings(&store).await,
+        "marks" => marks(&store).await,
+        "rotation" => rotation(&store).await,
+        "identity" => identity(&store, place).await,
+        "adoption" => adoption(&store, place).await,
+        other => panic!("no case {other}"),
+    }
+    store.close().await;
+}
+
+async fn add(store: &Store, newcomers: &[Newcomer]) -> Result<(), StoreError> {
+    store.add(newcomers, pool()).await
+}
+
+async fn device(store: &Store, device: &str) -> Known {
+    let loaded = store.load().await.unwrap();
+    loaded.devices.get(&name(device)).unwrap().clone()
+}
+
+async fn round_trip(store: &Store) {
+    let mut with_address = newcomer("ecg-2", 2);
+    with_address.known.addresses = vec!["10.64.1.2".parse().unwrap(), "fd64::2".parse().unwrap()];
+    with_address.known.standing = Standing::Pending;
+    with_address.known.origin = Origin::Imported;
+    (with_address.known.serial, with_address.known.expires) = (None, None);
+    add(store, &[newcomer("ecg-1", 1), with_address.clone()])
+        .await
+        .unwrap();
+    let loaded = store.load().await.unwrap();
+    assert_eq!((loaded.version.revision, loaded.devices.len()), (2, 2));
+    // 10.64.1.1 is taken by the files and 10.64.1.2 by the other newcomer.
+    let mut wanted = newcomer("ecg-1", 1).known;
+    wanted.addresses = vec!["10.64.1.3".parse().unwrap()];
+    assert_eq!(loaded.devices.get(&name("ecg-1")), Some(&wanted));
+    assert_eq!(
+        loaded.devices.get(&name("ecg-2")),
+        Some(&with_address.known)
+    );
+    let story = store.story(&name("ecg-2")).await.unwrap();
+    assert_eq!(
+        (story.len(), story[0].what.as_str(), story[0].revision),
+        (1, "imported", 2)
+    );
+    assert_eq!((&story[0].by, story[0].at), (&by(), at(0)));
+    assert_eq!(store.story(&name("ecg-3")).await.unwrap(), []);
+}
+
+async fn refused(store: &Store, newcomers: &[Newcomer]) -> Vec<(usize, Taken)> {
+    let before = store.load().await.unwrap();
+    let error = add(store, newcomers).await.unwrap_err();
+    assert_eq!(store.load().await.unwrap(), before);
+    let StoreError::Refused(refused) = error else {
+        panic!("{error}");
+    };
+    refused
+}
+
+async fn all_or_none(store: &Store) {
+    add(store, &[newcomer("ecg-1", 1)]).await.unwrap();
+    let mut same_serial = newcomer("ecg-5", 5);
+    same_serial.known.serial = Some("SN-1".to_owned());
+    let mut same_address = newcomer("ecg-6", 6);
+    same_address.known.addresses = vec!["10.64.1.2".parse().unwrap()];
+    let list = [
+        newcomer("ecg-1", 2),
+        newcomer("ecg-3", 1),
+        newcomer("ecg-4", 4),
+        newcomer("ecg-4", 40),
+        same_serial,
+        same_address,
+        newcomer("ecg-7", 4),
+    ];
+    let owner = |text: &str| text.to_owned();
+    assert_eq!(
+        refused(store, &list).await,
+        [
+            (0, Taken::Name(name("ecg-1"))),
+            (1, Taken::Key(owner("ecg-1"))),
+            (1, Taken::Serial(owner("ecg-1"))),
+            (3, Taken::Name(name("ecg-4"))),
+            (4, Taken::Serial(owner("ecg-1"))),
+            (5, Taken::Address(owner("ecg-1"))),
+            (6, Taken::Key(owner("ecg-4"))),
+            (6, Taken::Serial(owner("ecg-4"))),
+        ]
+    );
+    // The twin: without those that cannot be.
+    add(store, &list[2..3]).await.unwrap();
+    let many: Vec<Newcomer> = (100..400).map(|n| newcomer(&format!("d-{n}"), n)).collect();
+    let refused = refused(store, &many).await;
+    let exhausted = Taken::Exhausted(crate::registry::addresses::Exhausted::All);
+    assert_eq!(refused.last(), Some(&(299, exhausted)));
+    // 254 hosts, of which three are taken.
+    assert_eq!(refused.len(), 300 - 251);
+}
+
+/// A key that was once somebody's is never another's.
+async fn one_key_one_device(store: &Store) {
+    add(store, &[newcomer("ecg-1", 1)]).await.unwrap();
+    let revoked = change("ecg-1", Standing::Active, Standing::Revoked, 1);
+    store.save(&revoked).await.unwrap();
+    assert_eq!(
+        refused(store, &[newcomer("ecg-2", 1)]).await,
+        [(0, Taken::Key("ecg-1".to_owned()))]
+    );
+    // Its serial number may go on with another key.
+    let mut successor = newcomer("ecg-2", 2);
+    successor.known.serial = Some("SN-1".to_owned());
+    add(store, &[successor]).await.unwrap();
+}
+
+async fn standings(store: &Store) {
+    let quarantined = change("of-the-files", Standing::Active, Standing::Quarantined, 10);
+    store.save(&quarantined).await.unwrap();
+    let known = device(store, "of-the-files").await;
+    assert_eq!(
+        (known.origin, known.standing),
+        (Origin::File, Standing::Quarantined)
+    );
+    assert_eq!((known.why.as_str(), known.since), ("because 10", at(10)));
+    // Somebody else decided something milder before, which comes late: it is history, not the present.
+    let milder = change("of-the-files", Standing::Active, Standing::Active, 9);
+    store.save(&milder).await.unwrap();
+    assert_eq!(
+        device(store, "of-the-files").await.standing,
+        Standing::Quarantined
+    );
+    let stricter = change("of-the-files", Standing::Active, Standing::Revoked, 8);
+    store.save(&stricter).await.unwrap();
+    assert_eq!(
+        device(store, "of-the-files").await.standing,
+        Standing::Revoked
+    );
+    let released = change("of-the-files", Standing::Revoked, Standing::Active, 11);
+    store.save(&released).await.unwrap();
+    assert_eq!(
+        device(store, "of-the-files").await.standing,
+        Standing::Active
+    );
+    let story = store.story(&name("of-the-files")).await.unwrap();
+    let words: Vec<&str> = story.iter().map(|line| line.what.as_str()).collect();
+    assert_eq!(words, ["quarantined", "released", "revoked", "released"]);
+}
+
+async fn marks(store: &Store) {
+    let one = change("a", Standing::Active, Standing::Quarantined, 1);
+    for _ in 0..3 {
+        store.save(&one).await.unwrap();
+    }
+    assert_eq!(store.story(&name("a")).await.unwrap().len(), 1);
+    assert_eq!(store.version().await.unwrap().revision, 1);
+}
+
+async fn rotation(store: &Store) {
+    add(store, &[newcomer("ecg-1", 1), newcomer("ecg-2", 2)])
+        .await
+        .unwrap();
+    let rotation = |device: &str, number, overlap, seconds| Rotation {
+        device: name(device),
+        key: key(number),
+        overlap_until: overlap,
+        why: "yearly".to_owned(),
+        mark: 5000 + seconds,
+        by: by(),
+        at: at(seconds),
+    };
+    let until = Some(at(86_400));
+    store
+        .rotate(&rotation("ecg-1", 3, until, 10))
+        .await
+        .unwrap();
+    let keys = |known: Known| -> Vec<(PublicKey, Option<Timestamp>)> {
+        let keys = known.keys.into_iter();
+        keys.map(|key| (key.wireguard, key.until)).collect()
+    };
+    assert_eq!(
+        keys(device(store, "ecg-1").await),
+        [(key(3), None), (key(1), until)]
+    );
+    store.rotate(&rotation("ecg-1", 4, None, 20)).await.unwrap();
+    assert_eq!(
+        keys(device(store, "ecg-1").await),
+        [
+            (key(4), None),
+            (key(3), Some(at(20))),
+            (key(1), Some(at(20)))
+        ]
+    );
+    for (device, number) in [("ecg-1", 1), ("ecg-1", 2), ("ecg-2", 1)] {
+        let error = store.rotate(&rotation(device, number, None, 30)).await;
+        assert!(
+            matches!(error, Err(StoreError::Refused(_))),
+            "{device} {number}"
+        );
+    }
+    let unknown = store.rotate(&rotation("ecg-9", 9, None, 30)).await;
+    assert!(matches!(unknown, Err(StoreError::Unknown(_))));
+}
+
+async fn identity(store: &Store, place: &Place) {
+    add(store, &[newcomer("ecg-1", 1)]).await.unwrap();
+    let version = store.version().await.unwrap();
+    assert_eq!((version.identity, version.revision), (42, 1));
+    let again = Store::open(place, Some(version), 43).await.unwrap();
+    assert_eq!(again.version().await.unwrap(), version);
+    again.close().await;
+    let other = Version {
+        identity: 41,
+        ..version
+    };
+    let opened = Store::open(place, Some(other), 43).await;
+    assert!(matches!(opened, Err(StoreError::Other)));
+    let later = Version {
+        revision: 2,
+        ..version
+    };
+    let opened = Store::open(place, Some(later), 43).await;
+    assert!(matches!(opened, Err(StoreError::Older { .. })));
+}
+
+/// The gateway's own knowledge goes over what is there, but never lets anybody do more.
+async fn adoption(store: &Store, place: &Place) {
+    add(store, &[newcomer("ecg-1", 1), newcomer("ecg-2", 2)])
+        .await
+        .unwrap();
+    let revoked = change("ecg-2", Standing::Active, Standing::Revoked, 1);
+    store.save(&revoked).await.unwrap();
+    let mut quarantined = device(store, "ecg-1").await;
+    quarantined.standing = Standing::Quarantined;
+    let mut released = device(store, "ecg-2").await;
+    released.standing = Standing::Active;
+    let mut lost = newcomer("ecg-3", 3).known;
+    lost.addresses = vec!["10.64.1.77".parse().unwrap()];
+    lost.keys.push(DeviceKey {
+        wireguard: key(33),
+        until: Some(at(5)),
+    });
+    let known = [
+        (name("ecg-1"), quarantined),
+        (name("ecg-2"), released),
+        (name("ecg-3"), lost.clone()),
+    ];
+    let adopted = Store::adopt(place, 43, &known).await.unwrap();
+    let loaded = adopted.load().await.unwrap();
+    let standing = |device: &str| loaded.devices.get(&name(device)).unwrap().standing;
+    assert_eq!(standing("ecg-1"), Standing::Quarantined);
+    assert_eq!(standing("ecg-2"), Standing::Revoked);
+    assert_eq!(loaded.devices.get(&name("ecg-3")), Some(&lost));
+    adopted.close().await;
+}
