@@ -537,3 +537,41 @@ proptest! {
         prop_assert_eq!(gateway.receive(&device.seal(&up), HOME).packets, [up]);
     }
 }
+
+//= C5
+#[test]
+fn a_device_with_two_keys_has_its_address_by_the_one_that_shook_hands_last() {
+    let (mut old, mut new) = (Device::new(1, None), Device::new(2, None));
+    let both = |old: &Device, new: &Device| {
+        let allowed = &["10.0.0.1"];
+        vec![old.peer("one", allowed), new.peer("one", allowed)]
+    };
+    let mut gateway = Gateway::new(both(&old, &new));
+    let up = packet("10.0.0.1", GATEWAY_4, 1);
+    let down = packet(GATEWAY_4, "10.0.0.1", 1);
+    old.handshake(&mut gateway, HOME);
+    assert_eq!(gateway.receive(&old.seal(&up), HOME).packets.len(), 1);
+    // The policy is made anew for another reason: who speaks goes on.
+    let list = both(&old, &new);
+    gateway.endpoint.replace_peers(list, gateway.now);
+    assert_eq!(gateway.receive(&old.seal(&up), HOME).packets.len(), 1);
+    assert_eq!(gateway.send(&down)[0].1.remote, HOME.parse().unwrap());
+    new.handshake(gateway.later(1000), AWAY);
+    assert_eq!(gateway.receive(&new.seal(&up), AWAY).packets.len(), 1);
+    assert_eq!(gateway.send(&down)[0].1.remote, AWAY.parse().unwrap());
+    // The overlap is over: the old key is nobody's.
+    let list = vec![new.peer("one", &["10.0.0.1"])];
+    gateway.endpoint.replace_peers(list, gateway.now);
+    assert!(gateway.receive(&old.seal(&up), HOME).is_empty());
+    assert_eq!(gateway.receive(&new.seal(&up), AWAY).packets.len(), 1);
+    // Another device never takes it over, whatever it shakes.
+    let mut other = Device::new(3, None);
+    let list = vec![
+        new.peer("one", &["10.0.0.1"]),
+        other.peer("two", &["10.0.0.2"]),
+    ];
+    gateway.endpoint.replace_peers(list, gateway.now);
+    other.handshake(gateway.later(1000), HOME);
+    assert!(gateway.receive(&other.seal(&up), HOME).packets.is_empty());
+    assert_eq!(gateway.send(&down)[0].1.remote, AWAY.parse().unwrap());
+}

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(parse_period("10m"), Ok(Duration::from_secs(600)));
         assert_eq!(parse_period("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_long_period("30d"), Ok(Duration::from_hours(720)));
-        for bad in ["", "d", "30", "0d", "3651d", "30w"] {
+        for bad in ["", "d", "0d", "3651d", "30w"] {
             assert!(parse_long_period(bad).is_err(), "{bad}");
         }
         for bad in ["", "m", "10x", "0s", "25h", "-1s", "99999999999999999999h"] {

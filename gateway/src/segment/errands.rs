@@ -1,12 +1,13 @@
-//! What the machine of the signed image asks of others for itself: names, time, addresses, updates.
+//! What the gateway asks of others for itself: its database, and what the machine of the signed image needs
+//! (names, time, addresses, updates).
 //!
-//! In: `[appliance]`. Out: rules of the table for exactly that, never towards the tunnel.
-//! Pure. On a server there is no such table: what that machine needs beside the gateway is not allowed here.
+//! In: `[registry]` and `[appliance]`. Out: rules of the table for exactly that, never towards the tunnel.
+//! Pure. On a server there is no `[appliance]`: what that machine needs beside the gateway is not allowed here.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv6Net};
-use lazaret_config::{Addressing, Appliance, TimeServer, Transport};
+use lazaret_config::{Addressing, Appliance, Database, DatabaseHost, TimeServer, Transport};
 
 use crate::segment::table::{Rule, State, Term};
 
@@ -35,12 +36,12 @@ pub(super) enum Version {
     V6,
 }
 
-/// Everything that `[appliance]` makes necessary.
-pub(super) fn of(appliance: Option<&Appliance>) -> Vec<Errand> {
+/// Everything that `[registry]` and `[appliance]` make necessary.
+pub(super) fn of(registry: &Database, appliance: Option<&Appliance>) -> Vec<Errand> {
+    let mut errands: Vec<Errand> = database(registry).into_iter().collect();
     let Some(appliance) = appliance else {
-        return Vec::new();
+        return errands;
     };
-    let mut errands = Vec::new();
     let mut ask = |to, transport, port| {
         let errand = Errand::Server {
             to,
@@ -78,6 +79,24 @@ pub(super) fn of(appliance: Option<&Appliance>) -> Vec<Errand> {
         }
     }
     errands
+}
+
+/// A database on another machine.
+fn database(registry: &Database) -> Option<Errand> {
+    let Database::Server(server) = registry else {
+        return None;
+    };
+    let to = match &server.host {
+        DatabaseHost::Socket(_) => return None,
+        DatabaseHost::Address(address) if address.is_loopback() => return None,
+        DatabaseHost::Address(address) => Some(*address),
+        DatabaseHost::Name(_) => None,
+    };
+    Some(Errand::Server {
+        to,
+        transport: Transport::Tcp,
+        port: server.port,
+    })
 }
 
 impl Errand {
@@ -193,6 +212,41 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_database_on_another_machine_is_asked_and_no_other() {
+        let server = |host| {
+            Database::Server(lazaret_config::Server {
+                host,
+                port: 5433,
+                user: "lazaret".to_owned(),
+                database: "lazaret".to_owned(),
+                password_file: None,
+                ca_file: None,
+            })
+        };
+        let address = |text: &str| DatabaseHost::Address(text.parse().unwrap());
+        let there = of(&server(address("10.20.0.9")), None);
+        let to = Some("10.20.0.9".parse().unwrap());
+        let transport = Transport::Tcp;
+        let errand = |to| Errand {
+            to,
+            transport,
+            port: 5433,
+            from: None,
+        };
+        assert_eq!(there, [errand(to)]);
+        let named = server(DatabaseHost::Name("db.chu.example".to_owned()));
+        assert_eq!(of(&named, None), [errand(None)]);
+        for here in [
+            Database::File,
+            server(address("127.0.0.1")),
+            server(address("::1")),
+            server(DatabaseHost::Socket("/run/postgresql".into())),
+        ] {
+            assert_eq!(of(&here, None), []);
+        }
+    }
+
+    #[test]
     fn urls_name_an_address_or_any_and_a_port() {
         let v4 = Some([10, 20, 2, 10].into());
         let v6 = Some("fd20::1".parse().unwrap());
@@ -235,7 +289,7 @@ mod tests {
     /// The rules of a configuration, one a line.
     fn rules(interfaces: &str) -> String {
         let appliance = crate::segment::fixture::appliance(interfaces);
-        let errands = of(appliance.as_ref());
+        let errands = of(&Database::File, appliance.as_ref());
         let out = errands
             .iter()
             .map(|errand| format!("out {}\n", errand.asks("lz0")));
@@ -259,6 +313,6 @@ mod tests {
 
     #[test]
     fn without_the_table_nothing_is_asked() {
-        assert_eq!(of(None), []);
+        assert_eq!(of(&Database::File, None), []);
     }
 }

@@ -148,7 +148,7 @@ impl Plan {
             udp_port: facts.udp_port,
             hospital: config.hospital.interface.clone(),
             mode: config.hospital.mode,
-            errands: errands::of(config.appliance.as_ref()),
+            errands: errands::of(&config.registry, config.appliance.as_ref()),
         };
         Self {
             table: chains::build(&frame, &devices, &grants, &inward),

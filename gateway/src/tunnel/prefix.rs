@@ -44,6 +44,13 @@ impl<T: Copy> PrefixTable<T> {
         }
     }
 
+    /// Gives prefixes to an owner: a device with two keys has its addresses by the one that shook hands last.
+    pub fn give(&mut self, prefixes: &[IpNet], owner: T) {
+        for prefix in prefixes {
+            self.insert(*prefix, owner);
+        }
+    }
+
     /// The owner of the most specific prefix that holds the address.
     #[must_use]
     pub fn owner(&self, address: IpAddr) -> Option<T> {

@@ -221,7 +221,10 @@ impl<N: Noise> Endpoint<N> {
                 None => self.insert(peer, now),
             };
             for prefix in allowed {
-                prefixes.insert(prefix, slot);
+                let owner = prefixes.owner(prefix.addr());
+                if !owner.is_some_and(|owner| self.speaks_for(owner, slot)) {
+                    prefixes.insert(prefix, slot);
+                }
             }
             if wanted.len() <= slot {
                 wanted.resize(slot + 1, false);
@@ -334,10 +337,10 @@ impl<N: Noise> Endpoint<N> {
         now: Instant,
         out: &mut Output,
     ) {
-        if !self.by_index.contains_key(&(receiver >> 8)) {
+        let Some(slot) = self.by_index.get(&(receiver >> 8)).copied() else {
             self.drops.unknown_session = self.drops.unknown_session.saturating_add(1);
             return;
-        }
+        };
         if !self.admit(datagram, path, now, out) {
             return;
         }
@@ -354,6 +357,7 @@ impl<N: Noise> Endpoint<N> {
         let is_first = peer.confirm(now);
         peer.flush(now, &mut out.datagrams);
         let device = peer.policy.device.clone();
+        self.prefixes.give(&peer.policy.allowed, slot);
         if is_first {
             self.say(TunnelEvent::Up { device });
         }
@@ -389,6 +393,7 @@ impl<N: Noise> Endpoint<N> {
         if peer.first_use(receiver) {
             is_first = peer.confirm(now);
             peer.flush(now, &mut out.datagrams);
+            self.prefixes.give(&peer.policy.allowed, slot);
         }
         let inner = length.and_then(|length| inner::parse(space.get(..length)?));
         match inner {
@@ -462,6 +467,14 @@ impl<N: Noise> Endpoint<N> {
 
     fn peer(&self, slot: usize) -> Option<&Live<N::Peer>> {
         self.peers.get(slot)?.as_deref()
+    }
+
+    /// Whether it is the same device under another key, which shook hands later.
+    fn speaks_for(&self, owner: usize, slot: usize) -> bool {
+        let (Some(owner), Some(other)) = (self.peer(owner), self.peer(slot)) else {
+            return false;
+        };
+        owner.policy.device == other.policy.device && owner.last_handshake > other.last_handshake
     }
 
     fn insert(&mut self, peer: Peer, now: Instant) -> usize {
