@@ -5,7 +5,7 @@ use super::table::Table;
 use super::units::{count, counted, period};
 use super::{CliError, Exit};
 use crate::control::message::{
-    CaStatus, JournalStatus, RegistryStatus, Request, Response, Status, TableStatus,
+    CaStatus, Draining, JournalStatus, RegistryStatus, Request, Response, Status, TableStatus,
 };
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
@@ -57,11 +57,7 @@ fn render(status: &Status) -> String {
         ]);
     }
     if let Some(draining) = status.draining {
-        let (left, over) = (period(draining.seconds), period(draining.over_seconds));
-        text.row([
-            "",
-            &format!("draining: nothing new is taken, what is left ends in {left}; over in {over}"),
-        ]);
+        text.row(["", &drained(draining)]);
     }
     text.row(["tunnel", &format!("{listen} on {interface}")]);
     text.row([
@@ -116,6 +112,11 @@ fn render(status: &Status) -> String {
         return text.render();
     }
     format!("{}\n{}", text.render(), workers.render())
+}
+
+fn drained(draining: Draining) -> String {
+    let (left, over) = (period(draining.seconds), period(draining.over_seconds));
+    format!("draining: nothing new is taken, what is left ends in {left}; over in {over}")
 }
 
 fn authority(ca: &CaStatus) -> String {

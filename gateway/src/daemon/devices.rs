@@ -399,7 +399,9 @@ impl Supervisor {
                 .unwrap_or_default(),
             via,
             endpoint: peer.and_then(|peer| peer.endpoint),
-            handshake_seconds: peer.and_then(|peer| peer.handshake_seconds),
+            handshake_seconds: peer
+                .and_then(|peer| peer.handshake_seconds)
+                .or_else(|| self.presence.seconds_since(name, now)),
             received: peer.map_or(0, |peer| peer.received),
             sent: peer.map_or(0, |peer| peer.sent),
             sessions,

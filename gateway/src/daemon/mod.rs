@@ -18,6 +18,7 @@ mod memories;
 mod notify;
 mod operator;
 mod outbox;
+mod presence;
 mod privileges;
 mod probe;
 mod registry;

@@ -218,7 +218,7 @@ impl Supervisor {
     }
 
     pub(super) fn tunnel_status(&mut self, request: u64, peers: Vec<PeerStatus>, _dropped: u64) {
-        if self.probe_tunnel_answered(request) {
+        if self.probe_tunnel_answered(request) || self.presence_answered(request, &peers) {
             return;
         }
         if let Some(question) = self.questions.waiting.remove(&request) {

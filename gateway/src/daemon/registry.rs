@@ -64,6 +64,11 @@ impl Records {
         self.contradicted.get(device).map(String::as_str)
     }
 
+    /// Tells the registry's thread something, if it has time.
+    pub(super) fn note(&self, what: ToTask) {
+        let _lost_without_harm = self.ask(what);
+    }
+
     fn ask(&self, what: ToTask) -> bool {
         let handle = self.handle.as_ref();
         handle.is_some_and(|handle| handle.ask(what).is_ok())
@@ -112,7 +117,8 @@ impl Supervisor {
     }
 
     /// What the database says holds from now on, but for what it does not have yet.
-    fn registry_loaded(&mut self, loaded: Loaded) {
+    fn registry_loaded(&mut self, mut loaded: Loaded) {
+        self.presence.learn(std::mem::take(&mut loaded.handshakes));
         let known = self.registry.database();
         if known.is_none_or(|known| known.identity != loaded.version.identity) {
             info!(devices = loaded.devices.len(), "registry opened");

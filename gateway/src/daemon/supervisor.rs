@@ -25,6 +25,7 @@ use super::life::Workers;
 use super::notify;
 use super::operator::Questions;
 use super::outbox::Outbox;
+use super::presence::Presence;
 use super::privileges::{self, SealError};
 use super::probe::{Part, Probes};
 use super::registry::Records;
@@ -89,6 +90,7 @@ pub(super) struct Supervisor {
     pub(super) digest: String,
     pub(super) registry: Registry,
     pub(super) records: Records,
+    pub(super) presence: Presence,
     pub(super) clock: SystemClock,
     pub(super) started: Instant,
     pub(super) inputs: mpsc::Sender<Input>,
@@ -225,6 +227,7 @@ impl Supervisor {
             config,
             registry,
             records,
+            presence: Presence::default(),
             clock,
             started: now,
             inputs,
@@ -350,6 +353,7 @@ impl Supervisor {
         self.undo_unconfirmed(now);
         self.follow_hours();
         self.follow_registry();
+        self.follow_presence(now);
         self.transactions.write(&self.config, self.clock.wall());
         self.tell_tightness();
         let wait = if self.drift.is_some() {

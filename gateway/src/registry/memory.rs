@@ -333,6 +333,7 @@ mod tests {
                 revision,
             },
             devices: devices.map(|(n, known)| (name(n), known.clone())).collect(),
+            handshakes: BTreeMap::new(),
         }
     }
 

@@ -5,9 +5,11 @@
 //! It looks every second whether the database is there and whether another gateway changed something.
 //! Knows nothing of what the answers are for: each comes back with the ticket of its question.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info};
@@ -22,6 +24,8 @@ use crate::flow::DeviceName;
 pub enum ToTask {
     /// Write another standing down. Answered by [`FromTask::Saved`] when it is there; not at all otherwise.
     Save(Change),
+    /// Note when devices shook hands last. Not answered, and lost if the database cannot be used.
+    Seen(BTreeMap<DeviceName, Timestamp>),
     /// Something that is answered by [`FromTask::Done`].
     Do(u64, Work),
 }
@@ -188,6 +192,16 @@ impl Task {
                     Err(error) => self.failed(&error).await,
                 }
             }
+            ToTask::Seen(handshakes) => {
+                let noted = match &self.store {
+                    Some(store) => in_time(store.note_handshakes(&handshakes)).await,
+                    None => return true,
+                };
+                match noted {
+                    Ok(()) => true,
+                    Err(error) => self.failed(&error).await,
+                }
+            }
             ToTask::Do(ticket, work) => {
                 let result = self.work(work).await;
                 let mut on = true;
@@ -332,3 +346,7 @@ const PAUSE: u32 = 1;
 /// For anything that the database does; an import of 10,000 devices takes a few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 const BRIEF: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

@@ -227,11 +227,10 @@ mod tests {
         let there = of(&server(address("10.20.0.9")), None);
         let to = Some("10.20.0.9".parse().unwrap());
         let transport = Transport::Tcp;
-        let errand = |to| Errand {
+        let errand = |to| Errand::Server {
             to,
             transport,
             port: 5433,
-            from: None,
         };
         assert_eq!(there, [errand(to)]);
         let named = server(DatabaseHost::Name("db.chu.example".to_owned()));

@@ -15,6 +15,8 @@ pub struct Loaded {
     pub version: Version,
     /// By name.
     pub devices: BTreeMap<DeviceName, Known>,
+    /// When devices shook hands last.
+    pub handshakes: BTreeMap<DeviceName, Timestamp>,
 }
 
 type DeviceRow = (
@@ -54,8 +56,15 @@ impl Store {
                 sqlx::query_as(KEYS).fetch_all(&mut *tx).await?;
             let addresses: Vec<(String, String)> =
                 sqlx::query_as(ADDRESSES).fetch_all(&mut *tx).await?;
+            let handshakes: Vec<(String, i64)> =
+                sqlx::query_as(HANDSHAKES).fetch_all(&mut *tx).await?;
             tx.rollback().await?;
-            assemble(&meta, devices, keys, addresses)
+            let mut loaded = assemble(&meta, devices, keys, addresses)?;
+            for (device, at) in handshakes {
+                let device = device.parse().map_err(|_| strange("a name"))?;
+                loaded.handshakes.insert(device, time(at)?);
+            }
+            Ok(loaded)
         })
     }
 
@@ -131,6 +140,7 @@ fn assemble(
     Ok(Loaded {
         version,
         devices: named,
+        handshakes: BTreeMap::new(),
     })
 }
 
@@ -197,4 +207,5 @@ const MAX_CHAPTERS: i64 = 1000;
 const DEVICES: &str = "SELECT name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires FROM device";
 const KEYS: &str = "SELECT device, value, until FROM device_key WHERE kind = 'wireguard' ORDER BY device, added DESC, value";
 const ADDRESSES: &str = "SELECT device, address FROM device_address";
+const HANDSHAKES: &str = "SELECT device, last FROM seen WHERE what = 'handshake'";
 const STORY: &str = "SELECT revision, at, uid, who, what, why FROM device_event WHERE device = $1 ORDER BY revision DESC LIMIT $2";

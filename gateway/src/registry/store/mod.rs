@@ -10,8 +10,9 @@ mod error;
 mod load;
 mod open;
 mod place;
+mod seen;
 #[cfg(test)]
-mod tests;
+pub(in crate::registry) mod tests;
 
 pub use change::Rotation;
 pub use error::{StoreError, Taken};

@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use lazaret_config::{DatabaseHost, Server};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::Place;
 
 /// A running server; stopped and removed when dropped.
-pub(super) struct Cluster {
+pub(in crate::registry) struct Cluster {
     directory: tempfile::TempDir,
-    server: Child,
+    server: Option<Child>,
     programs: PathBuf,
 }
 
 impl Cluster {
     /// Makes a server and waits until it answers.
-    pub(super) fn start() -> Self {
+    pub(in crate::registry) fn start() -> Self {
         let programs = programs();
         // The name of a socket has at most 107 bytes.
         let directory = tempfile::Builder::new()
@@ -42,24 +43,41 @@ impl Cluster {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let mut command = unprivileged(&programs.join("postgres"));
-        command
-            .arg("-D")
-            .arg(&data)
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
-            .arg(directory.path())
-            .stderr(log);
-        // It ends with us, also when we are killed.
-        command.process_group(0);
-        let server = command.spawn().unwrap();
         let mut cluster = Self {
             directory,
-            server,
+            server: None,
             programs,
         };
-        cluster.wait();
+        cluster.run();
         cluster
+    }
+
+    /// Starts the server, for the first time or again.
+    pub(in crate::registry) fn run(&mut self) {
+        let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
+        let mut command = unprivileged(&self.programs.join("postgres"));
+        command
+            .arg("-D")
+            .arg(self.directory.path().join("data"))
+            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
+            .arg(self.directory.path())
+            .stderr(log)
+            .process_group(0);
+        self.server = Some(command.spawn().unwrap());
+        self.wait();
+    }
+
+    /// Stops the server; what was written stays.
+    pub(in crate::registry) fn stop(&mut self) {
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
+        // `unshare` waits for its child and hands the signal on to nobody: the whole group gets it.
+        let group = i32::try_from(server.id()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            let _gone = kill_process_group(group, Signal::INT);
+        }
+        let _ended = server.wait();
     }
 
     fn wait(&mut self) {
@@ -73,11 +91,9 @@ impl Cluster {
             if ready.success() {
                 return;
             }
-            assert!(
-                self.server.try_wait().unwrap().is_none(),
-                "postgres ended: {}",
-                self.log()
-            );
+            let server = self.server.as_mut().unwrap();
+            let ended = server.try_wait().unwrap();
+            assert!(ended.is_none(), "postgres ended: {}", self.log());
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         panic!("postgres does not answer: {}", self.log());
@@ -88,7 +104,7 @@ impl Cluster {
     }
 
     /// An empty database.
-    pub(super) fn database(&self, name: &str) -> Place {
+    pub(in crate::registry) fn database(&self, name: &str) -> Place {
         let made = Command::new(self.programs.join("createdb"))
             .arg("-h")
             .arg(self.directory.path())
@@ -113,14 +129,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // `unshare` waits for its child and hands the signal on to nobody: the whole group gets it.
-        if let Some(group) = i32::try_from(self.server.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-        {
-            let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::INT);
-        }
-        let _ended = self.server.wait();
+        self.stop();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The same suite on both databases, and what can befall a file.
 
-mod cluster;
+pub(in crate::registry) mod cluster;
 mod file;
 mod suite;
 

@@ -21,7 +21,7 @@ async fn on_postgresql() {
     }
 }
 
-const CASES: [&str; 8] = [
+const CASES: [&str; 9] = [
     "round trip",
     "all or none",
     "one key one device",
@@ -30,6 +30,7 @@ const CASES: [&str; 8] = [
     "rotation",
     "identity",
     "adoption",
+    "handshakes",
 ];
 
 async fn run(case: &str, place: &Place) {
@@ -43,6 +44,7 @@ async fn run(case: &str, place: &Place) {
         "rotation" => rotation(&store).await,
         "identity" => identity(&store, place).await,
         "adoption" => adoption(&store, place).await,
+        "handshakes" => handshakes(&store).await,
         other => panic!("no case {other}"),
     }
     store.close().await;
@@ -235,6 +237,20 @@ async fn rotation(store: &Store) {
     }
     let unknown = store.rotate(&rotation("ecg-9", 9, None, 30)).await;
     assert!(matches!(unknown, Err(StoreError::Unknown(_))));
+}
+
+async fn handshakes(store: &Store) {
+    for (device, seconds) in [("a", 10), ("b", 20), ("a", 30), ("a", 20)] {
+        let one = [(name(device), at(seconds))].into();
+        store.note_handshakes(&one).await.unwrap();
+    }
+    let loaded = store.load().await.unwrap();
+    assert_eq!(
+        loaded.handshakes,
+        [(name("a"), at(30)), (name("b"), at(20))].into()
+    );
+    // Who is there is no change of what is known.
+    assert_eq!(loaded.version.revision, 0);
 }
 
 async fn identity(store: &Store, place: &Place) {

@@ -1,0 +1,158 @@
+//! The thread with databases that come and go.
+
+use std::path::Path;
+
+use super::*;
+use crate::flow::Standing;
+use crate::registry::known::By;
+use crate::registry::store::tests::cluster::Cluster;
+
+struct World {
+    handle: Handle,
+    said: mpsc::Receiver<FromTask>,
+}
+
+impl World {
+    fn start(place: Place, known: Option<Version>) -> Self {
+        let (out, said) = mpsc::channel(8);
+        let handle = Handle::start(place, known, 42, out).unwrap();
+        Self { handle, said }
+    }
+
+    async fn next(&mut self) -> FromTask {
+        let next = timeout(Duration::from_secs(30), self.said.recv()).await;
+        next.expect("the thread says something").expect("it lives")
+    }
+
+    /// What it says until this is among it.
+    async fn until(&mut self, wanted: impl Fn(&FromTask) -> bool) -> FromTask {
+        loop {
+            let said = self.next().await;
+            if wanted(&said) {
+                return said;
+            }
+        }
+    }
+
+    async fn loaded(&mut self) -> Loaded {
+        let said = self.until(|said| matches!(said, FromTask::Loaded(_))).await;
+        let FromTask::Loaded(loaded) = said else {
+            panic!("{said:?}");
+        };
+        *loaded
+    }
+
+    async fn trouble(&mut self) -> String {
+        let trouble = |said: &FromTask| matches!(said, FromTask::Trouble(Some(_)));
+        let FromTask::Trouble(Some(why)) = self.until(trouble).await else {
+            panic!("no trouble");
+        };
+        why
+    }
+
+    async fn done(&mut self, ticket: u64, work: Work) -> Result<Outcome, StoreError> {
+        self.handle.ask(ToTask::Do(ticket, work)).unwrap();
+        let said = self
+            .until(|said| matches!(said, FromTask::Done { .. }))
+            .await;
+        let FromTask::Done { ticket: of, result } = said else {
+            panic!("{said:?}");
+        };
+        assert_eq!(of, ticket);
+        result
+    }
+}
+
+fn change(mark: i64) -> Change {
+    Change {
+        mark,
+        device: "ecg-1".parse().unwrap(),
+        before: Standing::Active,
+        after: Standing::Quarantined,
+        why: "lost".to_owned(),
+        by: By {
+            uid: 0,
+            name: "root".to_owned(),
+        },
+        at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn file(directory: &Path) -> Place {
+    Place::File(directory.join("registry.db"))
+}
+
+#[tokio::test]
+async fn a_file_that_goes_away_is_told_and_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::start(file(directory.path()), None);
+    assert_eq!(world.loaded().await.version.revision, 0);
+    world.handle.ask(ToTask::Save(change(1))).unwrap();
+    let saved = world
+        .until(|said| matches!(said, FromTask::Saved { .. }))
+        .await;
+    assert!(matches!(saved, FromTask::Saved { mark: 1 }));
+    assert_eq!(world.loaded().await.devices.len(), 1);
+
+    let (database, kept) = (
+        directory.path().join("registry.db"),
+        directory.path().join("kept"),
+    );
+    std::fs::rename(&database, &kept).unwrap();
+    assert!(world.trouble().await.contains("is gone"));
+    let story = Work::Story("ecg-1".parse().unwrap());
+    let error = world.done(7, story).await.unwrap_err();
+    assert!(error.to_string().contains("cannot be used now"), "{error}");
+    assert!(!database.exists());
+    std::fs::rename(&kept, &database).unwrap();
+    let loaded = world.loaded().await;
+    assert_eq!(loaded.devices.len(), 1);
+    let story = Work::Story("ecg-1".parse().unwrap());
+    let Ok(Outcome::Story(story)) = world.done(8, story).await else {
+        panic!("no story");
+    };
+    assert_eq!(story.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_lost_is_adopted_only_when_it_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::start(file(directory.path()), None);
+    let version = world.loaded().await.version;
+    drop(world);
+    std::fs::remove_file(directory.path().join("registry.db")).unwrap();
+    let mut world = World::start(file(directory.path()), Some(version));
+    assert!(world.trouble().await.contains("is gone"));
+    assert!(!directory.path().join("registry.db").exists());
+    assert_eq!(
+        world.done(1, Work::Adopt(Vec::new())).await.unwrap(),
+        Outcome::Done
+    );
+    assert!(directory.path().join("registry.db").exists());
+    let story = Work::Story("ecg-1".parse().unwrap());
+    assert_eq!(
+        world.done(2, story).await.unwrap(),
+        Outcome::Story(Vec::new())
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_stops_is_told_and_comes_back() {
+    let mut cluster = Cluster::start();
+    let place = cluster.database("fleet");
+    let mut world = World::start(place.clone(), None);
+    let first = world.loaded().await;
+    // Another gateway of the fleet changes something.
+    let mut other = World::start(place, Some(first.version));
+    other.loaded().await;
+    other.handle.ask(ToTask::Save(change(1))).unwrap();
+    assert_eq!(world.loaded().await.devices.len(), 1);
+    cluster.stop();
+    world.trouble().await;
+    cluster.run();
+    assert_eq!(world.loaded().await.devices.len(), 1);
+    world.handle.ask(ToTask::Save(change(2))).unwrap();
+    world
+        .until(|said| matches!(said, FromTask::Saved { mark: 2 }))
+        .await;
+}
