@@ -33,6 +33,7 @@ mod dicom_inward;
 mod audit;
 mod canary;
 mod containment;
+mod registry;
 mod resilience;
 mod relays;
 mod traffic;
