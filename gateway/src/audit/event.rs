@@ -76,7 +76,7 @@ pub enum Event {
     Device {
         /// Which.
         device: DeviceName,
-        /// `added`, `imported`, `rotated`.
+        /// `added`, `imported`, `rotated`, `extended`.
         what: String,
         /// User id of who asked.
         by: u32,

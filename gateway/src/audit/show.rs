@@ -44,6 +44,12 @@ fn story(record: &Record) -> String {
             let (device, before, after) = (text("device"), text("before"), text("after"));
             format!("{device}  {before} → {after} by user {}{why}", number("by"))
         }
+        "device" => {
+            let why = after(": ", text("why"));
+            let (device, what, who) = (text("device"), text("what"), text("who"));
+            format!("{device}  {what} by {who} (user {}){why}", number("by"))
+        }
+        "registry-trouble" => text("why").to_owned(),
         "source-spoofed" => format!("{}  {} packets", text("device"), number("packets")),
         "connection-opened" => format!("{} #{}", parties(record), number("connection")),
         "connection-refused" => format!("{}: {}", flow(record), text("why")),

@@ -18,7 +18,7 @@ use crate::control::message::{
 use crate::flow::{Clock, DeviceName};
 use crate::registry::known::{By, Chapter, Known, Origin, PublicKey};
 use crate::registry::request::{self, Occasion};
-use crate::registry::store::{Rotation, StoreError};
+use crate::registry::store::{Extension, Rotation, StoreError};
 use crate::registry::task::{Outcome, Work, told};
 use crate::tunnel::message::PeerStatus;
 
@@ -35,6 +35,18 @@ impl Supervisor {
         let known = self.registry.entry(device);
         self.config.devices.contains_key(device)
             || known.is_some_and(|known| known.origin != Origin::File)
+    }
+
+    /// Who took over the serial number of a revoked device.
+    fn successor(&self, device: &DeviceName) -> Option<&DeviceName> {
+        let serial = self.registry.entry(device)?.serial.as_ref()?;
+        let mut others = self.registry.all().iter();
+        let same = |known: &Known| {
+            known.serial.as_ref() == Some(serial) && known.standing != Standing::Revoked
+        };
+        others
+            .find(|(name, known)| *name != device && same(known))
+            .map(|(name, _)| name)
     }
 
     pub(super) fn set_standing(
@@ -63,9 +75,12 @@ impl Supervisor {
             (before, Standing::Active) if approve && before != Standing::Pending => Some(format!(
                 "device {device} does not wait to be approved, it is {told}"
             )),
-            (Standing::Expired, Standing::Active) => {
-                Some(format!("the time of device {device} is over"))
-            }
+            (Standing::Expired, Standing::Active) => Some(format!(
+                "the time of device {device} is over: lazaret device extend {device} --expires DATE"
+            )),
+            (Standing::Revoked, Standing::Active) => self.successor(device).map(|other| {
+                format!("device {other} has the serial number of device {device} now")
+            }),
             (before, Standing::Quarantined) if before > standing => Some(format!(
                 "device {device} is {told}, which is more than quarantine"
             )),
@@ -126,6 +141,11 @@ impl Supervisor {
                 overlap_seconds,
                 why,
             } => self.rotation(device, wireguard, *overlap_seconds, why, by),
+            Request::Extend {
+                device,
+                expires,
+                why,
+            } => self.extension(device, expires.as_deref(), why, by),
             Request::Story { device } if self.is_known(device) => Ok(Work::Story(device.clone())),
             Request::Story { device } => {
                 let why = format!("there is no device {device}");
@@ -237,6 +257,26 @@ impl Supervisor {
         }))
     }
 
+    fn extension(
+        &self,
+        device: &DeviceName,
+        expires: Option<&str>,
+        why: &str,
+        by: &By,
+    ) -> Result<Work, Response> {
+        bad_reason(why).map_or(Ok(()), Err)?;
+        let at = self.now();
+        let expires = expires.map(|text| request::moment(text, at)).transpose();
+        Ok(Work::Extend(Extension {
+            device: device.clone(),
+            expires: expires.map_err(|why| failed(Failure::Usage, &why))?,
+            why: why.to_owned(),
+            mark: mark(),
+            by: by.clone(),
+            at,
+        }))
+    }
+
     /// The database answered. What it says was loaded before.
     pub(super) fn registry_done(&mut self, ticket: u64, result: Result<Outcome, StoreError>) {
         let Some(Waiting {
@@ -283,6 +323,12 @@ impl Supervisor {
                 self.record_device(device, "rotated", by, why);
                 Response::Done {
                     what: format!("device {device} has another key"),
+                }
+            }
+            Request::Extend { device, why, .. } => {
+                self.record_device(device, "extended", by, why);
+                Response::Done {
+                    what: format!("device {device} has another end"),
                 }
             }
             Request::Backup { path } => Response::Done {

@@ -73,6 +73,7 @@ impl Supervisor {
             Request::Pki(request) => self.asked_pki(stream, request, uid),
             Request::AddDevices { .. }
             | Request::Rotate { .. }
+            | Request::Extend { .. }
             | Request::Story { .. }
             | Request::Backup { .. }
             | Request::Adopt { .. } => self.ask_registry(stream, request, uid),
@@ -153,6 +154,7 @@ impl Supervisor {
             | Request::Pki(_)
             | Request::AddDevices { .. }
             | Request::Rotate { .. }
+            | Request::Extend { .. }
             | Request::Story { .. }
             | Request::Backup { .. }
             | Request::Adopt { .. }
@@ -252,6 +254,7 @@ impl Supervisor {
             | Request::Updated { .. }
             | Request::AddDevices { .. }
             | Request::Rotate { .. }
+            | Request::Extend { .. }
             | Request::Story { .. }
             | Request::Backup { .. }
             | Request::Adopt { .. }
@@ -336,6 +339,7 @@ pub(super) fn name(request: &Request) -> (String, String) {
             ("device add", names.join(", "))
         }
         Request::Rotate { device, .. } => ("device rotate", device.to_string()),
+        Request::Extend { device, .. } => ("device extend", device.to_string()),
         Request::Story { device } => ("device show", device.to_string()),
         Request::Backup { path } => ("registry backup", path.display().to_string()),
         Request::Adopt { .. } => ("registry adopt", String::new()),

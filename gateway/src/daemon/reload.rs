@@ -383,6 +383,17 @@ mod tests {
         new.wireguard.mtu -= 1;
         assert_eq!(needs_restart(&old, &new), Some("[tunnel.wireguard]"));
         let mut new = old.clone();
+        new.enrol.addresses.clear();
+        new.registry = lazaret_config::Database::Server(lazaret_config::Server {
+            host: lazaret_config::DatabaseHost::Name("localhost".to_owned()),
+            port: 5432,
+            user: "lazaret".to_owned(),
+            database: "lazaret".to_owned(),
+            password_file: None,
+            ca_file: None,
+        });
+        assert_eq!(needs_restart(&old, &new), Some("[registry]"));
+        let mut new = old.clone();
         new.limits.connections += 1;
         assert_eq!(needs_restart(&old, &new), Some("limits.connections"));
         let mut new = old.clone();

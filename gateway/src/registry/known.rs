@@ -196,7 +196,7 @@ pub struct Chapter {
     pub at: Timestamp,
     /// Who.
     pub by: By,
-    /// `added`, `imported`, `approved`, `quarantined`, `released`, `revoked`, `expired`, `rotated`.
+    /// `added`, `imported`, `approved`, `quarantined`, `released`, `revoked`, `expired`, `rotated`, `extended`.
     pub what: String,
     /// In their words.
     pub why: String,

@@ -160,7 +160,10 @@ fn serial(text: &str) -> Result<String, String> {
 }
 
 /// The end of a day, or a moment; not in the past.
-fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// When it is neither, or over.
+pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let day = |date: Date| {
         let next = date.tomorrow().ok()?;
         Some(next.to_zoned(TimeZone::UTC).ok()?.timestamp())

@@ -16,7 +16,7 @@ use tracing::{error, info};
 
 use super::addresses::Addresses;
 use super::known::{Change, Chapter, Known, Newcomer};
-use super::store::{Loaded, Place, Rotation, Store, StoreError, Version};
+use super::store::{Extension, Loaded, Place, Rotation, Store, StoreError, Version};
 use crate::flow::DeviceName;
 
 /// What the thread is to do.
@@ -42,6 +42,8 @@ pub enum Work {
     },
     /// Give a device another key.
     Rotate(Rotation),
+    /// Give a device another end.
+    Extend(Extension),
     /// Tell what became of a device.
     Story(DeviceName),
     /// Copy the database into a new file.
@@ -189,7 +191,13 @@ impl Task {
                 };
                 match saved {
                     Ok(()) => self.say(FromTask::Saved { mark: change.mark }).await,
-                    Err(error) => self.failed(&error).await,
+                    Err(error) if error.is_trouble() => self.failed(&error).await,
+                    // It would never be taken; the database says how it is.
+                    Err(error) => {
+                        let device = change.device;
+                        error!(%device, why = told(&error), "its standing contradicts the database");
+                        self.say(FromTask::Saved { mark: change.mark }).await && self.load().await
+                    }
                 }
             }
             ToTask::Seen(handshakes) => {
@@ -230,6 +238,7 @@ impl Task {
                 addresses,
             } => in_time(store.add(&newcomers, addresses)).await?,
             Work::Rotate(rotation) => in_time(store.rotate(&rotation)).await?,
+            Work::Extend(extension) => in_time(store.extend(&extension)).await?,
             Work::Story(device) => {
                 return Ok(Outcome::Story(in_time(store.story(&device)).await?));
             }

@@ -88,6 +88,22 @@ pub(in crate::cli) struct Rotate {
     why: Why,
 }
 
+/// Another end for a device.
+#[derive(Debug, Args)]
+#[group(id = "end", required = true, multiple = false, args = ["expires", "never"])]
+pub(in crate::cli) struct Extend {
+    /// Its name
+    device: DeviceName,
+    /// Its last day (2027-03-31), or when it is no longer let in (2027-03-31T12:00:00Z)
+    #[arg(long, value_name = "DATE")]
+    expires: Option<String>,
+    /// It stays for good
+    #[arg(long)]
+    never: bool,
+    #[command(flatten)]
+    why: Why,
+}
+
 /// A list of devices to be made known.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Import {
@@ -148,6 +164,17 @@ impl Rotate {
             device: self.device,
             wireguard: self.wireguard,
             overlap_seconds: self.overlap.as_secs(),
+            why: self.why.why,
+        })?;
+        done(context, &response)
+    }
+}
+
+impl Extend {
+    pub(super) fn run(self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        let response = context.ask(&Request::Extend {
+            device: self.device,
+            expires: self.expires.filter(|_| !self.never),
             why: self.why.why,
         })?;
         done(context, &response)

@@ -32,6 +32,8 @@ pub(super) enum Device {
     Revoke(change::Change),
     /// Give a device another key
     Rotate(change::Rotate),
+    /// Give a device that stands in no file another end
+    Extend(change::Extend),
     /// Print the devices as a list for a spreadsheet, or as JSON
     Export(list::Export),
     /// Make all devices of a list known, or none
@@ -49,6 +51,7 @@ impl Device {
             Self::Release(change) => change.run(context, Standing::Active, false),
             Self::Revoke(change) => change.run(context, Standing::Revoked, false),
             Self::Rotate(rotate) => rotate.run(context),
+            Self::Extend(extend) => extend.run(context),
             Self::Export(export) => export.run(context),
             Self::Import(import) => import.run(context),
         }

@@ -63,7 +63,7 @@ pub struct StoryLine {
     pub uid: u32,
     /// Their name.
     pub who: String,
-    /// `added`, `imported`, `approved`, `quarantined`, `released`, `revoked`, `expired`, `rotated`.
+    /// `added`, `imported`, `approved`, `quarantined`, `released`, `revoked`, `expired`, `rotated`, `extended`.
     pub what: String,
     /// In their words.
     pub why: String,

@@ -63,6 +63,15 @@ pub enum Request {
         /// In the operator's words; may be empty.
         why: String,
     },
+    /// Give a device that stands in no file another end.
+    Extend {
+        /// Which.
+        device: DeviceName,
+        /// Its last day or moment, as [`NewDevice::expires`]; none: it stays for good.
+        expires: Option<String>,
+        /// In the operator's words; may be empty.
+        why: String,
+    },
     /// What became of a device.
     Story {
         /// Which.

@@ -33,7 +33,57 @@ pub struct Rotation {
     pub at: Timestamp,
 }
 
+/// Another end for a device.
+#[derive(Clone, Debug)]
+pub struct Extension {
+    /// Which device.
+    pub device: DeviceName,
+    /// When it stops being let in; `None` is never.
+    pub expires: Option<Timestamp>,
+    /// In the operator's words.
+    pub why: String,
+    /// Drawn for the record of it.
+    pub mark: i64,
+    /// Who decided.
+    pub by: By,
+    /// When.
+    pub at: Timestamp,
+}
+
 impl Store {
+    /// Gives a device another end.
+    ///
+    /// # Errors
+    /// When the device is unknown, or the database does not take it.
+    pub async fn extend(&self, extension: &Extension) -> Result<(), StoreError> {
+        let name = extension.device.as_str();
+        on!(self, pool => {
+            let mut tx = pool.begin().await?;
+            let (revision,): (i64,) = sqlx::query_as(COUNT).bind(1_i64).fetch_one(&mut *tx).await?;
+            let changed = sqlx::query(SET_EXPIRES)
+                .bind(extension.expires.map(Timestamp::as_millisecond))
+                .bind(name)
+                .execute(&mut *tx)
+                .await?;
+            if changed.rows_affected() == 0 {
+                return Err(StoreError::Unknown(extension.device.clone()));
+            }
+            sqlx::query(EVENT)
+                .bind(revision)
+                .bind(extension.mark)
+                .bind(name)
+                .bind(extension.at.as_millisecond())
+                .bind(i64::from(extension.by.uid))
+                .bind(&extension.by.name)
+                .bind("extended")
+                .bind(&extension.why)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            Ok(())
+        })
+    }
+
     /// Writes another standing down, once however often it is called with the same mark.
     ///
     /// What somebody else decided later stays, unless this is stricter.
@@ -305,5 +355,7 @@ const ALL_KEYS: &str = "SELECT value, device FROM device_key WHERE kind = 'wireg
 const ALL_ADDRESSES: &str = "SELECT address, device FROM device_address";
 const ENROLLED: &str =
     "SELECT since FROM device WHERE name = $1 AND origin <> 'file' AND standing <> 'revoked'";
+const SET_EXPIRES: &str =
+    "UPDATE device SET expires = $1 WHERE name = $2 AND origin <> 'file' AND standing <> 'revoked'";
 const KEY_OWNER: &str = "SELECT device FROM device_key WHERE kind = 'wireguard' AND value = $1";
 const END_KEYS: &str = "UPDATE device_key SET until = $1 WHERE kind = 'wireguard' AND device = $2 AND (until IS NULL OR until > $1)";

@@ -14,7 +14,7 @@ mod seen;
 #[cfg(test)]
 pub(in crate::registry) mod tests;
 
-pub use change::Rotation;
+pub use change::{Extension, Rotation};
 pub use error::{StoreError, Taken};
 pub use load::Loaded;
 pub use place::Place;

@@ -21,7 +21,7 @@ async fn on_postgresql() {
     }
 }
 
-const CASES: [&str; 9] = [
+const CASES: [&str; 10] = [
     "round trip",
     "all or none",
     "one key one device",
@@ -31,6 +31,7 @@ const CASES: [&str; 9] = [
     "identity",
     "adoption",
     "handshakes",
+    "extension",
 ];
 
 async fn run(case: &str, place: &Place) {
@@ -45,6 +46,7 @@ async fn run(case: &str, place: &Place) {
         "identity" => identity(&store, place).await,
         "adoption" => adoption(&store, place).await,
         "handshakes" => handshakes(&store).await,
+        "extension" => extension(&store).await,
         other => panic!("no case {other}"),
     }
     store.close().await;
@@ -237,6 +239,41 @@ async fn rotation(store: &Store) {
     }
     let unknown = store.rotate(&rotation("ecg-9", 9, None, 30)).await;
     assert!(matches!(unknown, Err(StoreError::Unknown(_))));
+}
+
+async fn extension(store: &Store) {
+    add(store, &[newcomer("ecg-1", 1), newcomer("ecg-2", 2)])
+        .await
+        .unwrap();
+    let extension = |device: &str, expires, seconds| Extension {
+        device: name(device),
+        expires,
+        why: "one more year".to_owned(),
+        mark: 7000 + seconds,
+        by: by(),
+        at: at(seconds),
+    };
+    for (expires, seconds) in [(Some(at(2_000_000)), 1), (None, 2)] {
+        store
+            .extend(&extension("ecg-1", expires, seconds))
+            .await
+            .unwrap();
+        assert_eq!(device(store, "ecg-1").await.expires, expires);
+    }
+    assert_eq!(device(store, "ecg-2").await.expires, Some(at(1_000_000)));
+    let revoked = change("ecg-2", Standing::Active, Standing::Revoked, 3);
+    store.save(&revoked).await.unwrap();
+    for unknown in ["ecg-2", "ecg-9"] {
+        let error = store.extend(&extension(unknown, None, 4)).await;
+        assert!(matches!(error, Err(StoreError::Unknown(_))), "{unknown}");
+    }
+    // The serial number of a revoked device may go on; then the old one cannot come back beside it.
+    let mut successor = newcomer("ecg-3", 3);
+    successor.known.serial = Some("SN-2".to_owned());
+    add(store, &[successor]).await.unwrap();
+    let back = change("ecg-2", Standing::Revoked, Standing::Active, 5);
+    assert!(matches!(store.save(&back).await, Err(StoreError::Race(_))));
+    assert_eq!(device(store, "ecg-2").await.standing, Standing::Revoked);
 }
 
 async fn handshakes(store: &Store) {
