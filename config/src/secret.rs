@@ -269,7 +269,7 @@ mod tests {
             let error = read_password(&path).unwrap_err();
             assert!(matches!(error, KeyFileError::NotAPassword), "{contents}");
         }
-        let (_dir, path) = file("correct horse", 0o640);
+        let (_dir, path) = file("correct horse", 0o644);
         assert!(matches!(
             read_password(&path),
             Err(KeyFileError::Exposed { .. })
