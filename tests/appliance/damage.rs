@@ -52,7 +52,7 @@ fn a_changed_root_does_not_boot() {
         appliance.cut_power();
         let (start, length) = partition(appliance.disk(), "lazaret_1");
         let mut disk = File::options().write(true).open(appliance.disk()).unwrap();
-        // The second half of the file system: data, not its first block only.
+        // The first quarter of the file system but its first MiB: programs, not its superblock.
         for at in (start + (1 << 20)..start + length / 4).step_by(1 << 16) {
             disk.seek(SeekFrom::Start(at)).unwrap();
             disk.write_all(&[0x5a; 4096]).unwrap();

@@ -299,7 +299,7 @@ impl Updater {
         let identity = self.places.identity()?;
         let slots = Slots::of(&self.places.seen(&identity)?);
         let mut record = self.settle()?;
-        let other = slots.other(&record).ok_or(Refusal::NoOther)?;
+        let before = slots.before(&record).ok_or(Refusal::NoOther)?;
         let running = slots.running().ok_or(Refusal::NoOther)?;
         let entry = running.entry.as_deref().ok_or(Refusal::NoOther)?;
         let done = running.trial.map_or(1, |trial| trial.done);
@@ -307,7 +307,7 @@ impl Updater {
         self.places.exhaust(&running.version, entry, done)?;
         record.mark_bad(&running.version, WENT_BACK, &self.wall);
         self.places.write_record(&record)?;
-        Ok(other.version.clone())
+        Ok(before.version.clone())
     }
 
     /// Brings the record in line with what can be seen.

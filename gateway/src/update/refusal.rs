@@ -108,7 +108,7 @@ pub enum Refusal {
     )]
     Window(Version),
     /// There is no version to go back to.
-    #[error("there is no other version that can be started")]
+    #[error("there is no version before it that can be started")]
     NoOther,
 }
 

@@ -119,13 +119,15 @@ impl Slots {
         self.0.iter().find(|slot| slot.version == *version)
     }
 
-    /// What can be started in the place of what runs: the newest.
+    /// What can be started in the place of what runs: the newest below it that was good before.
+    /// One on trial is none: should it fail too, nothing would be left that is started without counting.
     #[must_use]
-    pub fn other(&self, record: &Record) -> Option<&Slot> {
-        let others = self.0.iter().filter(|slot| !slot.running);
-        others
-            .rev()
-            .find(|slot| slot.is_bootable() && record.bad(&slot.version).is_none())
+    pub fn before(&self, record: &Record) -> Option<&Slot> {
+        let running = self.running()?;
+        let older = self.0.iter().filter(|slot| slot.version < running.version);
+        older.rev().find(|slot| {
+            slot.is_bootable() && slot.trial.is_none() && record.bad(&slot.version).is_none()
+        })
     }
 
     /// Writes into the record what can be seen: which versions were tried in vain, and whether the last one that was
@@ -380,8 +382,8 @@ pub(super) mod tests {
         assert!(record.bad(&three).unwrap().contains("3 starts"));
         assert_eq!(record.pending(), None);
         assert!(!failed.settle(&mut record, "wednesday"));
-        assert_eq!(failed.other(&record), None);
-        assert!(waiting.other(&Record::default()).is_some());
+        assert_eq!(failed.before(&record), None);
+        assert_eq!(waiting.before(&Record::default()), None);
     }
 
     #[test]
@@ -389,6 +391,6 @@ pub(super) mod tests {
         let mut record = Record::default();
         let slots = Slots::of(&seen("3", &["lazaret_1.efi", "lazaret_3+0-3.efi"], &BOTH));
         assert!(!slots.settle(&mut record, "now"));
-        assert_eq!(slots.other(&record).unwrap().version.to_string(), "1");
+        assert_eq!(slots.before(&record).unwrap().version.to_string(), "1");
     }
 }
