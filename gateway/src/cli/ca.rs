@@ -45,7 +45,8 @@ pub(super) struct Rotate {
     #[command(flatten)]
     how: How,
     /// Trust the old authority no more from now on, because its key may be known; devices must be enrolled anew
-    #[arg(long)]
+    // A request changes nothing yet: the old authority ends with the certificate that answers it.
+    #[arg(long, conflicts_with = "csr")]
     now: bool,
 }
 

@@ -269,10 +269,10 @@ impl Task {
         };
         match in_time(store.version()).await {
             Ok(version) if Some(version) == self.known => true,
-            Ok(version) if Some(version.identity) == self.known.map(|known| known.identity) => {
-                self.load().await
-            }
-            Ok(_) => self.failed(&StoreError::Other).await,
+            Ok(version) => match self.known.map_or(Ok(()), |known| version.after(known)) {
+                Ok(()) => self.load().await,
+                Err(error) => self.failed(&error).await,
+            },
             Err(error) => self.failed(&error).await,
         }
     }
@@ -291,7 +291,13 @@ impl Task {
         let Some(store) = &self.store else {
             return true;
         };
-        match in_time(store.load()).await {
+        // A server that went back in time answers as if nothing had happened.
+        let known = self.known;
+        let loaded = in_time(store.load()).await.and_then(|loaded| {
+            known.map_or(Ok(()), |known| loaded.version.after(known))?;
+            Ok(loaded)
+        });
+        match loaded {
             Ok(loaded) => {
                 self.known = Some(loaded.version);
                 let recovered = self.trouble.take().is_some();

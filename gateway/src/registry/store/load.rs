@@ -205,7 +205,7 @@ fn strange(what: &str) -> StoreError {
 //= C7
 const MAX_CHAPTERS: i64 = 1000;
 const DEVICES: &str = "SELECT name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires FROM device";
-const KEYS: &str = "SELECT device, value, until FROM device_key WHERE kind = 'wireguard' ORDER BY device, added DESC, value";
+const KEYS: &str = "SELECT device, value, until FROM device_key WHERE kind = 'wireguard' ORDER BY device, CASE WHEN until IS NULL THEN 0 ELSE 1 END, added DESC, value";
 const ADDRESSES: &str = "SELECT device, address FROM device_address";
 const HANDSHAKES: &str = "SELECT device, last FROM seen WHERE what = 'handshake'";
 const STORY: &str = "SELECT revision, at, uid, who, what, why FROM device_event WHERE device = $1 ORDER BY revision DESC LIMIT $2";

@@ -48,6 +48,23 @@ pub struct Version {
     pub revision: i64,
 }
 
+impl Version {
+    /// Whether this is the database that was known before, with everything that it had then.
+    ///
+    /// # Errors
+    /// [`StoreError::Other`]; [`StoreError::Older`] when changes are missing, as after a restored copy.
+    pub fn after(self, known: Self) -> Result<(), StoreError> {
+        if self.identity != known.identity {
+            return Err(StoreError::Other);
+        }
+        if self.revision < known.revision {
+            let found = self;
+            return Err(StoreError::Older { found, known });
+        }
+        Ok(())
+    }
+}
+
 /// The same code for both databases.
 macro_rules! on {
     ($store:expr, $pool:ident => $body:expr) => {

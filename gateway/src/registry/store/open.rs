@@ -66,14 +66,7 @@ impl Store {
         on!(self, pool => migrator.run(pool).await)?;
         on!(self, pool => sqlx::query(IDENTIFY).bind(seed).execute(pool).await.map(drop))?;
         let Some(known) = known else { return Ok(()) };
-        let found = self.version().await?;
-        if found.identity != known.identity {
-            return Err(StoreError::Other);
-        }
-        if found.revision < known.revision {
-            return Err(StoreError::Older { found, known });
-        }
-        Ok(())
+        self.version().await?.after(known)
     }
 
     async fn check_integrity(&self) -> Result<(), StoreError> {

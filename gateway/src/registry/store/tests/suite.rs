@@ -230,6 +230,9 @@ async fn rotation(store: &Store) {
             (key(1), Some(at(20)))
         ]
     );
+    // By a clock that went back since: the newest is the one without an end, whatever the times say.
+    store.rotate(&rotation("ecg-1", 5, None, 5)).await.unwrap();
+    assert_eq!(keys(device(store, "ecg-1").await)[0], (key(5), None));
     for (device, number) in [("ecg-1", 1), ("ecg-1", 2), ("ecg-2", 1)] {
         let error = store.rotate(&rotation(device, number, None, 30)).await;
         assert!(
