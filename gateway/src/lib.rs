@@ -4,6 +4,7 @@
 
 pub mod flow;
 pub mod own;
+pub mod systemd;
 pub mod channel;
 pub mod tunnel;
 pub mod segment;

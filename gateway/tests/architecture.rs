@@ -11,9 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms (or words) a room may import. A new arrow is drawn here and in ARCHITECTURE.md in one commit.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("flow", &[]),
     ("own", &[]),
+    ("systemd", &[]),
     ("channel", &[]),
     ("tunnel", &["flow", "channel"]),
     ("segment", &["flow", "channel"]),
@@ -23,7 +24,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("registry", &["flow", "channel", "control::message"]),
     ("pki", &["flow", "channel"]),
     ("control", &["flow", "channel", "pki::message"]),
-    ("update", &["own"]),
+    ("update", &["own", "systemd"]),
     ("doctor", &["control::message"]),
     (
         "daemon",
@@ -32,7 +33,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "pki", "control",
         ],
     ),
-    ("setup", &["flow", "own", "tunnel", "daemon"]),
+    ("setup", &["flow", "own", "systemd", "tunnel", "daemon"]),
     (
         "cli",
         &[

@@ -370,20 +370,11 @@ impl Supervisor {
             return;
         }
         let (command, about) = name(request);
-        let result = match response {
-            // Lines of a list would be too much.
-            Response::Failed { why, .. } => why.lines().next().unwrap_or_default().to_owned(),
-            Response::Status(_)
-            | Response::Applied { .. }
-            | Response::Devices { .. }
-            | Response::Added { .. }
-            | Response::Story { .. }
-            | Response::Sessions { .. }
-            | Response::Denied { .. }
-            | Response::Probed { .. }
-            | Response::Pki(_)
-            | Response::Done { .. } => "done".to_owned(),
-        };
+        // Lines of a list would be too much.
+        let why = response
+            .refused()
+            .map(|why| why.lines().next().unwrap_or_default());
+        let result = why.unwrap_or("done").to_owned();
         self.record(Event::Command {
             by,
             command,

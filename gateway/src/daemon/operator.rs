@@ -84,19 +84,7 @@ impl Supervisor {
             | Request::Drain { .. } => {
                 let (command, about) = name(&request);
                 let response = self.change(request, uid);
-                let result = match &response {
-                    Response::Failed { why, .. } => why.clone(),
-                    Response::Status(_)
-                    | Response::Applied { .. }
-                    | Response::Devices { .. }
-                    | Response::Sessions { .. }
-                    | Response::Denied { .. }
-                    | Response::Added { .. }
-                    | Response::Story { .. }
-                    | Response::Probed { .. }
-                    | Response::Pki(_)
-                    | Response::Done { .. } => "done".to_owned(),
-                };
+                let result = response.refused().unwrap_or("done").to_owned();
                 self.record(Event::Command {
                     by: uid,
                     command,

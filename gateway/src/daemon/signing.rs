@@ -92,7 +92,7 @@ impl Supervisor {
         let question = match self.question(&request) {
             Ok(question) => question,
             Err(refused) => {
-                self.record_pki(&request, uid, refused_with(&refused));
+                self.record_pki(&request, uid, refused.refused());
                 return answer(stream, refused);
             }
         };
@@ -274,7 +274,7 @@ impl Supervisor {
                 request,
             } => {
                 let response = response(&request, answered, self.clock.wall());
-                self.record_pki(&request, uid, refused_with(&response));
+                self.record_pki(&request, uid, response.refused());
                 answer(stream, response);
             }
             Asker::Debt(devices) => match answered {
@@ -345,22 +345,6 @@ fn story(request: &PkiRequest) -> Option<(&'static str, String)> {
         },
         PkiRequest::Status | PkiRequest::Lists | PkiRequest::Certificates => return None,
     })
-}
-
-fn refused_with(response: &Response) -> Option<&str> {
-    match response {
-        Response::Failed { why, .. } => Some(why),
-        Response::Status(_)
-        | Response::Applied { .. }
-        | Response::Devices { .. }
-        | Response::Sessions { .. }
-        | Response::Denied { .. }
-        | Response::Probed { .. }
-        | Response::Added { .. }
-        | Response::Story { .. }
-        | Response::Pki(_)
-        | Response::Done { .. } => None,
-    }
 }
 
 fn response(request: &PkiRequest, answered: Result<Answer, Refusal>, now: Timestamp) -> Response {

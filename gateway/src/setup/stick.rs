@@ -6,12 +6,12 @@ use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use zeroize::Zeroizing;
 
 use super::label::{self, LABEL};
 use super::places::{MAIN, Places, read_bounded, sync_directory};
+use crate::systemd;
 
 /// Why a stick is not read.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,7 @@ impl Mounted {
             device: device.display().to_string(),
             cause,
         };
-        systemctl("start", access.unit()).map_err(failed)?;
+        systemd::ask("start", access.unit()).map_err(failed)?;
         let mounted = Self {
             device: device.to_owned(),
             access,
@@ -183,7 +183,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = systemctl("stop", self.access.unit());
+        let _ = systemd::ask("stop", self.access.unit());
     }
 }
 
@@ -193,22 +193,6 @@ fn numbers(device: &Path) -> io::Result<String> {
     let file = Path::new("/sys/class/block").join(name).join("dev");
     let text = read_bounded(&file, 64)?;
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
-}
-
-/// Asks systemd, which says in its log why not.
-fn systemctl(verb: &str, unit: &str) -> io::Result<()> {
-    let output = Command::new("/usr/bin/systemctl")
-        .args([verb, "--quiet", unit])
-        .env_clear()
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let line = said.lines().next().unwrap_or("systemd refuses").to_owned();
-    Err(io::Error::other(line))
 }
 
 /// The one configuration in the directory of a stick.

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+
+use crate::systemd;
 
 /// A mounted stick; unmounted when dropped.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl Stick {
         if !device.exists() {
             return Err(StickError::None);
         }
-        systemctl("start").map_err(StickError::Mount)?;
+        systemd::ask("start", UNIT).map_err(StickError::Mount)?;
         let folder = PathBuf::from(FOLDER);
         Ok(Self { folder })
     }
@@ -45,24 +46,8 @@ impl Stick {
 
 impl Drop for Stick {
     fn drop(&mut self) {
-        let _gone = systemctl("stop");
+        let _gone = systemd::ask("stop", UNIT);
     }
-}
-
-/// systemd mounts it: who asks needs no right to mount whatever it likes.
-fn systemctl(verb: &str) -> io::Result<()> {
-    let output = Command::new("/usr/bin/systemctl")
-        .args([verb, "--quiet", UNIT])
-        .env_clear()
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let line = said.lines().next().unwrap_or("systemd refuses").to_owned();
-    Err(io::Error::other(line))
 }
 
 /// FAT has room for eleven characters.

@@ -197,6 +197,26 @@ pub enum Response {
     },
 }
 
+impl Response {
+    /// Why it was not done; `None` if it was.
+    #[must_use]
+    pub fn refused(&self) -> Option<&str> {
+        match self {
+            Self::Failed { why, .. } => Some(why),
+            Self::Status(_)
+            | Self::Applied { .. }
+            | Self::Devices { .. }
+            | Self::Sessions { .. }
+            | Self::Denied { .. }
+            | Self::Added { .. }
+            | Self::Story { .. }
+            | Self::Probed { .. }
+            | Self::Pki(_)
+            | Self::Done { .. } => None,
+        }
+    }
+}
+
 /// Why something was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
