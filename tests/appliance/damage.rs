@@ -1,12 +1,12 @@
 //! Updates that were tampered with, and a disk that was: nothing of them runs.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use e2e::Lab;
 
-use crate::hospital::{Hospital, PASSWORD};
+use crate::hospital::{Hospital, PASSWORD, partition};
 
 /// Does something to a served update.
 type Damage = fn(&Path);
@@ -86,22 +86,4 @@ fn truncate(path: &Path, length: u64) {
         .unwrap()
         .set_len(length)
         .unwrap();
-}
-
-/// Where a partition with this name begins and how long it is, in bytes, from the table itself.
-fn partition(disk: &Path, label: &str) -> (u64, u64) {
-    let mut table = vec![0; 34 * 512];
-    File::open(disk).unwrap().read_exact(&mut table).unwrap();
-    let entries = table[1024..].chunks(128);
-    let name: Vec<u8> = label
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .chain([0, 0])
-        .collect();
-    let entry = entries
-        .into_iter()
-        .find(|entry| entry[56..].starts_with(&name))
-        .expect("the partition");
-    let number = |at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().unwrap());
-    (number(32) * 512, (number(40) + 1 - number(32)) * 512)
 }

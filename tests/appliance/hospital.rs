@@ -1,5 +1,7 @@
 //! What the scenarios share: a hospital, two devices, an update server, and the configuration of the appliance.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use e2e::{
@@ -158,6 +160,35 @@ pub(crate) fn images() -> PathBuf {
 /// The disk image of a version.
 pub(crate) fn image(version: &str) -> PathBuf {
     images().join(version).join("disk.raw")
+}
+
+/// The files of the update to a version, by name.
+pub(crate) fn update(version: &str) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(images().join(version).join("update")).unwrap();
+    let entries = entries.map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        (name, std::fs::read(entry.path()).unwrap())
+    });
+    entries.collect()
+}
+
+/// Where a partition with this name begins and how long it is, in bytes, from the table itself.
+pub(crate) fn partition(disk: &Path, label: &str) -> (u64, u64) {
+    let mut table = vec![0; 34 * 512];
+    File::open(disk).unwrap().read_exact(&mut table).unwrap();
+    let entries = table[1024..].chunks(128);
+    let name: Vec<u8> = label
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .chain([0, 0])
+        .collect();
+    let entry = entries
+        .into_iter()
+        .find(|entry| entry[56..].starts_with(&name))
+        .expect("the partition");
+    let number = |at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().unwrap());
+    (number(32) * 512, (number(40) + 1 - number(32)) * 512)
 }
 
 /// The standard site on an appliance with two network cards.

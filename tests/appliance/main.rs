@@ -17,4 +17,6 @@ mod damage;
 mod first_boot;
 mod life;
 mod power;
+mod rescue;
 mod sealed;
+mod stick;

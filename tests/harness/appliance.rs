@@ -26,9 +26,30 @@ pub struct Appliance<'a> {
     tpm: Option<PathBuf>,
     stick: Vec<PathBuf>,
     epoch: Option<String>,
+    hardware: Hardware,
     machine: Option<Machine>,
     boots: usize,
 }
+
+/// What the machine is made of.
+struct Hardware {
+    card: &'static str,
+    disk: &'static str,
+    stick: &'static str,
+}
+
+/// For the flavour `vm`: what hypervisors have.
+const VIRTUAL: Hardware = Hardware {
+    card: "virtio-net-pci",
+    disk: "virtio-blk-pci",
+    stick: "virtio-blk-pci",
+};
+/// For the flavour `metal`: what servers have.
+const METAL: Hardware = Hardware {
+    card: "e1000e",
+    disk: "nvme,serial=1",
+    stick: "usb-storage",
+};
 
 struct Machine {
     process: Process,
@@ -65,6 +86,7 @@ impl<'a> Appliance<'a> {
             tpm: None,
             stick: Vec::new(),
             epoch: None,
+            hardware: hardware(image),
             machine: None,
             boots: 0,
         }
@@ -102,10 +124,12 @@ impl<'a> Appliance<'a> {
     pub fn plug(&mut self, label: &str, files: &[(&str, &[u8])]) -> PathBuf {
         let number = self.stick.len();
         let folder = self.lab.folder(&format!("stick-{number}"));
+        let held: usize = files.iter().map(|(_, bytes)| bytes.len() >> 20).sum();
         let stick = self.disk.with_file_name(format!("stick-{number}.img"));
         let mut script = format!(
-            "truncate --size=64M '{0}' && mkfs.vfat -n {label} '{0}' >/dev/null\n",
-            stick.display()
+            "truncate --size={1}M '{0}' && mkfs.vfat -n {label} '{0}' >/dev/null\n",
+            stick.display(),
+            64 + held
         );
         for (name, bytes) in files {
             let file = folder.join(name);
@@ -179,7 +203,7 @@ impl<'a> Appliance<'a> {
             .as_deref()
             .map(|state| self.start_tpm(&name, state));
         let mut command = self.lab.command(Place::Gateway, "qemu-system-x86_64");
-        command.args(self.hardware());
+        command.args(self.command_line());
         command.arg("-chardev").arg(format!(
             "socket,id=serial,path={},server=on,wait=off,logfile={}",
             socket.display(),
@@ -259,15 +283,17 @@ impl<'a> Appliance<'a> {
     }
 
     /// Types a line on the serial console.
+    pub fn type_line(&mut self, line: &str) {
+        self.press(&format!("{line}\r"));
+    }
+
+    /// Presses keys on the serial console.
     ///
     /// # Panics
     /// When the machine is off.
-    pub fn type_line(&mut self, line: &str) {
+    pub fn press(&mut self, keys: &str) {
         let machine = self.machine.as_mut().expect("a machine that is on");
-        machine
-            .keyboard
-            .write_all(format!("{line}\r").as_bytes())
-            .unwrap();
+        machine.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Logs in at the console.
@@ -299,7 +325,7 @@ impl<'a> Appliance<'a> {
     }
 
     /// One processor: with two, QEMU once let a kernel that patches itself run into its own breakpoint.
-    fn hardware(&self) -> Vec<String> {
+    fn command_line(&self) -> Vec<String> {
         let mut line: Vec<String> = [
             "-machine",
             "q35",
@@ -321,12 +347,8 @@ impl<'a> Appliance<'a> {
             "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
             "-netdev",
             "tap,id=wan,ifname=tapwan,script=no,downscript=no",
-            "-device",
-            "virtio-net-pci,netdev=wan,mac=52:54:00:00:00:01",
             "-netdev",
             "tap,id=lan,ifname=taplan,script=no,downscript=no",
-            "-device",
-            "virtio-net-pci,netdev=lan,mac=52:54:00:00:00:02",
             "-device",
             "virtio-rng-pci",
             "-device",
@@ -335,26 +357,28 @@ impl<'a> Appliance<'a> {
         .map(str::to_owned)
         .to_vec();
         let mut add = |option: &str, value: String| line.extend([option.to_owned(), value]);
+        let Hardware { card, disk, stick } = self.hardware;
+        for (number, wire) in ["wan", "lan"].into_iter().enumerate() {
+            let mac = format!("52:54:00:00:00:{:02}", number + 1);
+            add("-device", format!("{card},netdev={wire},mac={mac}"));
+        }
         add(
             "-drive",
             format!("if=pflash,format=raw,file={}", self.variables.display()),
         );
-        let disk = self.disk.display();
+        let file = self.disk.display();
         add(
             "-drive",
-            format!("if=none,id=disk,format=raw,cache=writeback,file={disk}"),
+            format!("if=none,id=disk,format=raw,cache=writeback,file={file}"),
         );
-        add(
-            "-device",
-            "virtio-blk-pci,drive=disk,bootindex=1".to_owned(),
-        );
-        for (number, stick) in self.stick.iter().enumerate() {
-            let stick = stick.display();
+        add("-device", format!("{disk},drive=disk,bootindex=1"));
+        for (number, file) in self.stick.iter().enumerate() {
+            let file = file.display();
             add(
                 "-drive",
-                format!("if=none,id=stick{number},format=raw,file={stick}"),
+                format!("if=none,id=stick{number},format=raw,file={file}"),
             );
-            add("-device", format!("virtio-blk-pci,drive=stick{number}"));
+            add("-device", format!("{stick},drive=stick{number}"));
         }
         for (_, path) in &self.credentials {
             add("-smbios", format!("type=11,path={}", path.display()));
@@ -439,6 +463,10 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        println!(
+            "a machine was on for {:.0} s of processor time",
+            self.computed()
+        );
         drop(self.trusted.take());
     }
 }
@@ -454,6 +482,16 @@ const LONG: Duration = Duration::from_secs(1500);
 fn read_off(serial: &UnixStream) {
     let mut serial = serial.try_clone().unwrap();
     std::thread::spawn(move || std::io::copy(&mut serial, &mut std::io::sink()));
+}
+
+/// That for which an image was built; `images/build` says it beside the image.
+fn hardware(image: &Path) -> Hardware {
+    let built = image.with_file_name("image");
+    match std::fs::read_to_string(&built) {
+        Ok(said) if said.contains("FLAVOUR=metal") => METAL,
+        Ok(_) => VIRTUAL,
+        Err(error) => panic!("{}: {error}", built.display()),
+    }
 }
 
 /// Puts the network cards of the machine where the gateway's interfaces are.
