@@ -12,6 +12,8 @@ use rustix::fs::{Mode, OFlags};
 
 /// Where root keeps what it acts upon: the console's password, the state of updates, the last start.
 pub const FOLDER: &str = "/var/lib/lazaret-appliance";
+/// What is above the configuration on the appliance: root's, too, but the gateway may look into it.
+pub const CONFIGURATION: &str = "/var/lib/lazaret-config";
 
 /// Makes sure of a folder: it is made if it is not there, as are those above it, and is ours alone.
 ///
@@ -26,7 +28,7 @@ pub fn folder(path: &Path) -> io::Result<()> {
     if !metadata.is_dir() {
         return Err(denied("it is not a directory"));
     }
-    ours(&metadata)
+    ours(&metadata, OTHERS)
 }
 
 /// Reads the first `most` bytes of a regular file that is ours alone.
@@ -39,11 +41,39 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads the first `most` bytes of a regular file that is ours, and that others may read but not change.
+///
+/// # Errors
+/// As [`open`], but others may read it.
+pub fn read_shown(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_for(path, CHANGES)?
+        .take(most)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Makes sure that a folder is ours and that nobody else may exchange what is in it; others may look.
+///
+/// # Errors
+/// `PermissionDenied` when it is a link, no folder, of somebody else or for others to change; those of the file system.
+pub fn is_kept(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Err(denied("it is not a directory"));
+    }
+    ours(&metadata, CHANGES)
+}
+
 /// Opens a regular file that is ours alone, to be read.
 ///
 /// # Errors
 /// `NotFound`; `PermissionDenied` when it is a link, no file, of somebody else or for others to use; those of the file system.
 pub fn open(path: &Path) -> io::Result<File> {
+    open_for(path, OTHERS)
+}
+
+fn open_for(path: &Path, denied_to_others: u32) -> io::Result<File> {
     // Opening a pipe would wait for its other end.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -55,7 +85,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     if !metadata.is_file() {
         return Err(denied("it is not a regular file"));
     }
-    ours(&metadata)?;
+    ours(&metadata, denied_to_others)?;
     Ok(file)
 }
 
@@ -76,7 +106,7 @@ pub fn open_to_write(path: &Path) -> io::Result<File> {
     if !metadata.is_file() {
         return Err(denied("it is not a regular file"));
     }
-    ours(&metadata)?;
+    ours(&metadata, OTHERS)?;
     Ok(file)
 }
 
@@ -104,11 +134,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-fn ours(metadata: &Metadata) -> io::Result<()> {
+fn ours(metadata: &Metadata, denied_to_others: u32) -> io::Result<()> {
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return Err(denied("it belongs to somebody else"));
     }
-    if metadata.mode() & OTHERS != 0 {
+    if metadata.mode() & denied_to_others != 0 {
         return Err(denied("others may use it"));
     }
     Ok(())
@@ -120,6 +150,8 @@ fn denied(why: &'static str) -> io::Error {
 
 /// All rights of the group and of everybody.
 const OTHERS: u32 = 0o077;
+/// What changes a file, or what is in a folder.
+const CHANGES: u32 = 0o022;
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +181,49 @@ mod tests {
         assert!(open_to_write(&file).is_ok());
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
         assert!(read(&file, 1).is_err() && open_to_write(&file).is_err());
+    }
+
+    #[test]
+    fn what_others_may_read_is_believed_and_what_they_may_change_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("own");
+        let file = own.join("hostname");
+        replace(&file, b"nord").unwrap();
+        for (mode, believed) in [
+            (0o600, true),
+            (0o644, true),
+            (0o640, true),
+            (0o660, false),
+            (0o646, false),
+        ] {
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(read_shown(&file, 9).is_ok(), believed, "{mode:o}");
+        }
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(read_shown(&file, 2).unwrap(), b"no");
+        assert!(read(&file, 9).is_err());
+        for (mode, kept) in [(0o755, true), (0o750, true), (0o770, false), (0o707, false)] {
+            fs::set_permissions(&own, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_kept(&own).is_ok(), kept, "{mode:o}");
+        }
+        // A pipe that nobody writes to is not waited for, and a link is not followed.
+        let mode = Mode::from_raw_mode(0o644);
+        let pipe = own.join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        symlink(&file, own.join("link")).unwrap();
+        for name in ["pipe", "link"] {
+            assert!(read_shown(&own.join(name), 9).is_err(), "{name}");
+        }
+        fs::set_permissions(&own, Permissions::from_mode(0o755)).unwrap();
+        symlink(&own, dir.path().join("link")).unwrap();
+        assert!(is_kept(&dir.path().join("link")).is_err() && is_kept(&file).is_err());
+        // Of somebody else: only root can give things away.
+        if rustix::process::geteuid().is_root() {
+            chown(&file, Some(770), None).unwrap();
+            assert!(read_shown(&file, 9).is_err());
+            chown(&own, Some(770), None).unwrap();
+            assert!(is_kept(&own).is_err());
+        }
     }
 
     #[test]

@@ -370,7 +370,7 @@ fn name(path: &Path) -> String {
 pub const CREDENTIAL: &str = "lazaret.config";
 const REPORT: &str = "/run/lazaret-setup/report.json";
 const NETWORK: &str = "/run/systemd/network";
-const LOCALTIME: &str = "/run/lazaret/localtime";
+const LOCALTIME: &str = "/run/lazaret-appliance/localtime";
 const ZONES: &str = "/usr/share/zoneinfo";
 const RESOLVED: &str = "/usr/lib/systemd/systemd-resolved";
 const JOURNAL: &str = "/var/lib/lazaret/audit";
@@ -418,9 +418,9 @@ mod tests {
         assert_eq!(report.imported_from.as_deref(), Some(CREDENTIAL));
         assert_eq!(report.public_key.as_ref().map(String::len), Some(44));
         let read = |path: &str| fs::read_to_string(root.path().join(path)).unwrap();
-        assert_eq!(read("run/lazaret/hostname"), "lazaret-nord\n");
+        assert_eq!(read("run/lazaret-appliance/hostname"), "lazaret-nord\n");
         assert!(read("run/systemd/network/70-lazaret-lan0.network").contains("DHCP=yes"));
-        let zone = fs::read_link(root.path().join("run/lazaret/localtime")).unwrap();
+        let zone = fs::read_link(root.path().join("run/lazaret-appliance/localtime")).unwrap();
         assert_eq!(zone, Path::new("/usr/share/zoneinfo/Europe/Paris"));
         assert_eq!(super::report(&places).as_ref(), Some(&report));
         // The next start has another credential, which is not looked at, and removes what is no longer said.
@@ -486,7 +486,7 @@ mod tests {
         let report = start(&places, None);
         assert_eq!(report, Report::default());
         assert_eq!(
-            fs::read_to_string(root.path().join("run/lazaret/hostname")).unwrap(),
+            fs::read_to_string(root.path().join("run/lazaret-appliance/hostname")).unwrap(),
             "lazaret\n"
         );
     }

@@ -99,7 +99,13 @@ pub fn import_in_steps(
     let file = ImportFile::read(path, text)?;
     let target = places.config();
     let parent = target.parent().unwrap_or(Path::new("/")).to_owned();
-    fs::create_dir_all(&parent).map_err(failed("make the directory of the configuration"))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&parent)
+        .map_err(failed("make the directory of the configuration"))?;
+    // Whoever may rename in it could exchange what was checked.
+    own::is_kept(&parent).map_err(failed("trust the folder of the configuration"))?;
     let lock =
         fs::File::open(&parent).map_err(failed("open the directory of the configuration"))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
@@ -135,6 +141,7 @@ pub fn finish(places: &Places) -> io::Result<()> {
     let Some(parent) = target.parent().filter(|parent| parent.exists()) else {
         return Ok(());
     };
+    own::is_kept(parent)?;
     let lock = fs::File::open(parent)?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
     finish_locked(places)
@@ -158,7 +165,8 @@ fn take_notes(places: &Places) -> io::Result<()> {
     ];
     for (name, place) in notes {
         let new = places.config().join(name);
-        let note = match read_bounded(&new, origin::LONGEST) {
+        // The gateway's group may have been let in to read by then.
+        let note = match own::read_shown(&new, origin::LONGEST) {
             Ok(note) => note,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
@@ -338,8 +346,11 @@ pub(crate) mod tests {
         let root = tempfile::tempdir().unwrap();
         let places = Places::new(root.path(), Path::new("/etc/lazaret"));
         fs::create_dir(root.path().join("etc")).unwrap();
-        std::os::unix::fs::symlink("/var/lib/lazaret/etc", root.path().join("etc/lazaret"))
-            .unwrap();
+        std::os::unix::fs::symlink(
+            "/var/lib/lazaret-config/etc",
+            root.path().join("etc/lazaret"),
+        )
+        .unwrap();
         (root, places)
     }
 
@@ -533,9 +544,40 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn nothing_is_imported_where_others_can_exchange_it() {
+        let (_root, places) = site();
+        take(&places, BASE).unwrap();
+        let parent = places.config().parent().unwrap().to_owned();
+        let set = |mode| fs::set_permissions(&parent, fs::Permissions::from_mode(mode)).unwrap();
+        set(0o770);
+        let refused = take(&places, &full()).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "cannot trust the folder of the configuration"
+        );
+        assert!(finish(&places).is_err());
+        set(0o750);
+        finish(&places).unwrap();
+        // A note that others could have written, or a link to one, becomes no password.
+        let note = places.config().join(PASSWORD);
+        let odd: [&dyn Fn(); 2] = [&|| write_new(&note, b"x", 0o622).unwrap(), &|| {
+            std::os::unix::fs::symlink(places.config().join(MAIN), &note).unwrap()
+        }];
+        for make in odd {
+            make();
+            assert!(finish(&places).is_err() && !places.admin().exists());
+            fs::remove_file(&note).unwrap();
+        }
+        // One that the gateway's group was let in to read does.
+        write_new(&note, b"x", 0o640).unwrap();
+        finish(&places).unwrap();
+        assert!(places.admin().exists() && !note.exists());
+    }
+
+    #[test]
     fn two_imports_do_not_meet() {
         let (root, places) = site();
-        let parent = root.path().join("var/lib/lazaret");
+        let parent = root.path().join("var/lib/lazaret-config");
         fs::create_dir_all(&parent).unwrap();
         let lock = fs::File::open(parent).unwrap();
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();

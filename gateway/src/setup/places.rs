@@ -146,9 +146,15 @@ mod tests {
         );
         assert!(!places.is_running() && !places.provisioned());
         fs::create_dir(root.path().join("etc")).unwrap();
-        std::os::unix::fs::symlink("/var/lib/lazaret/etc", root.path().join("etc/lazaret"))
-            .unwrap();
-        assert_eq!(places.config(), root.path().join("var/lib/lazaret/etc"));
+        std::os::unix::fs::symlink(
+            "/var/lib/lazaret-config/etc",
+            root.path().join("etc/lazaret"),
+        )
+        .unwrap();
+        assert_eq!(
+            places.config(),
+            root.path().join("var/lib/lazaret-config/etc")
+        );
         replace(&places.config().join(MAIN), b"x", 0o600).unwrap();
         assert!(places.provisioned());
         assert!(Places::new(Path::new("/"), Path::new("/etc/lazaret")).is_running());

@@ -28,7 +28,7 @@ pub fn render(appliance: Option<&Appliance>, resolved: bool) -> Machine {
     let mut files = BTreeMap::new();
     let hostname = appliance.map_or("lazaret", |appliance| appliance.hostname.as_str());
     let timezone = appliance.map_or("UTC", |appliance| appliance.timezone.as_str());
-    files.insert("/run/lazaret/hostname".into(), format!("{hostname}\n"));
+    files.insert(HOSTNAME.into(), format!("{hostname}\n"));
     let mut renames = false;
     if let Some(appliance) = appliance {
         for (name, interface) in &appliance.interfaces {
@@ -131,6 +131,8 @@ fn resolv_conf(appliance: &Appliance) -> String {
 
 const HEAD: &str =
     "# Made by `lazaret setup boot` at every start; changes belong in lazaret.toml.\n";
+/// The name of the host; of root alone, as everything in that folder.
+pub const HOSTNAME: &str = "/run/lazaret-appliance/hostname";
 const NETWORK: &str = "/run/systemd/network";
 const TIMESYNCD: &str = "/run/systemd/timesyncd.conf.d/lazaret.conf";
 const RESOLVED: &str = "/run/systemd/resolved.conf.d/lazaret.conf";

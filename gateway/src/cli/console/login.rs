@@ -10,15 +10,11 @@ use super::wizard;
 use crate::cli::CliError;
 use crate::control::message::{Request, Response};
 use crate::own;
-use crate::setup::{self, Places, import, network, places, secret};
+use crate::setup::{self, Places, import, network, places, render, secret};
 
 /// What is shown before anybody has said who they are: nothing that is not known to who can see the machine.
 pub(super) fn banner(places: &Places, runtime: &std::path::Path) -> String {
-    let host = fs::read_to_string(places.at("/run/lazaret/hostname")).unwrap_or_default();
-    let host = match host.trim() {
-        "" => "lazaret",
-        name => name,
-    };
+    let host = host(places);
     let mut text = format!("\nLazaret {} on {host}\n", env!("CARGO_PKG_VERSION"));
     for (name, link) in network::links(places) {
         let addresses = match link.addresses.as_slice() {
@@ -41,6 +37,19 @@ pub(super) fn banner(places: &Places, runtime: &std::path::Path) -> String {
         text.push_str(&format!("  PROBLEM {problem}\n"));
     }
     text
+}
+
+/// The name of this machine, as far as it is one: what is shown here can tell a terminal nothing.
+fn host(places: &Places) -> String {
+    let read = own::read_shown(&places.at(render::HOSTNAME), LONGEST_NAME).unwrap_or_default();
+    let read = String::from_utf8_lossy(&read);
+    let name: String = (read.trim().chars())
+        .filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-'))
+        .collect();
+    if name.is_empty() {
+        return "lazaret".to_owned();
+    }
+    name
 }
 
 /// MiB of memory in use and in all, as the kernel counts them.
@@ -120,11 +129,37 @@ fn count(places: &Places, failures: u32) -> io::Result<()> {
     places::replace(&places.at(FAILURES), failures.to_string().as_bytes(), 0o600)
 }
 
+/// Longest name of a host, in bytes. //= C7
+const LONGEST_NAME: u64 = 64;
 const FAILURES: &str = "/run/lazaret-setup/console-failures";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_the_machine_cannot_speak_to_the_terminal() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::new(root.path(), &root.path().join("etc"));
+        assert_eq!(host(&places), "lazaret");
+        let path = places.at(render::HOSTNAME);
+        for (written, shown) in [
+            ("nord-1.example\n", "nord-1.example"),
+            ("nord\u{1b}[2J\u{1b}]0;x\u{7}\n", "nord2J0x"),
+            ("n\u{f6}rd\r\n  PROBLEM", "nrdPROBLEM"),
+            ("\n\n", "lazaret"),
+        ] {
+            places::replace(&path, written.as_bytes(), 0o644).unwrap();
+            assert_eq!(host(&places), shown);
+        }
+        places::replace(&path, "a".repeat(10_000).as_bytes(), 0o644).unwrap();
+        assert_eq!(host(&places).len(), 64);
+        let other = root.path().join("other");
+        places::replace(&other, b"other", 0o644).unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert_eq!(host(&places), "lazaret");
+    }
 
     #[test]
     fn memory_is_what_cannot_be_given_away() {

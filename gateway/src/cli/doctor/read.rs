@@ -117,6 +117,7 @@ impl Host {
         let folders = [
             (self.config_dir.clone(), Role::Deciding, true),
             (self.config_dir.join("conf.d"), Role::Deciding, true),
+            (PathBuf::from(own::CONFIGURATION), Role::Deciding, false),
             (PathBuf::from(STATE), Role::Secret, true),
             (Path::new(STATE).join("audit"), Role::Secret, false),
             (PathBuf::from(own::FOLDER), Role::Secret, true),

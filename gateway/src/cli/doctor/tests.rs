@@ -41,7 +41,7 @@ impl Tree {
             "dev/vda6",
             &luks(r#"{"tokens":{"0":{"type":"systemd-tpm2"}}}"#),
         );
-        tree.mode("var/lib/lazaret/etc/wireguard.key", 0o600);
+        tree.mode("var/lib/lazaret-config/etc/wireguard.key", 0o600);
         tree.mode("var/lib/lazaret-appliance/admin", 0o600);
         tree.mode("var/lib/lazaret/audit/00000001.jsonl", 0o600);
         for secret in [
@@ -70,7 +70,7 @@ impl Tree {
     fn facts(&self) -> Facts {
         let mut out = Vec::new();
         let context = Context {
-            config_dir: "/var/lib/lazaret/etc".into(),
+            config_dir: "/var/lib/lazaret-config/etc".into(),
             json: false,
             colour: false,
             out: &mut out,
@@ -206,8 +206,8 @@ fn a_bad_appliance() {
     }
     tree.write(&efi("SecureBoot"), &[6, 0, 0, 0, 0]);
     tree.write("dev/vda6", &luks(r#"{"tokens":{}}"#));
-    tree.mode("var/lib/lazaret/etc/wireguard.key", 0o644);
-    tree.mode("var/lib/lazaret/etc/lazaret.toml", 0o664);
+    tree.mode("var/lib/lazaret-config/etc/wireguard.key", 0o644);
+    tree.mode("var/lib/lazaret-config/etc/lazaret.toml", 0o664);
     let mut facts = running(tree.facts());
     facts.gateway = Seen::Known(Box::new(Status {
         table: TableStatus::Drifted("chain input is missing".to_owned()),
@@ -353,7 +353,7 @@ fn odd_files_break_nothing() {
         for path in doctor::facts::wanted() {
             tree.write(path.trim_start_matches('/'), bytes);
         }
-        for path in ["dev/vda6", "var/lib/lazaret/etc/lazaret.toml"] {
+        for path in ["dev/vda6", "var/lib/lazaret-config/etc/lazaret.toml"] {
             tree.write(path, bytes);
         }
         let report = doctor::judge(&tree.facts());
@@ -503,12 +503,12 @@ const GOOD: &[(&str, &str)] = &[
         "$argon2id$v=19$m=65536,t=3,p=1$c2FsdA$aGFzaA\n",
     ),
     ("var/lib/lazaret/audit/00000001.jsonl", "{}\n"),
-    ("var/lib/lazaret/etc/lazaret.toml", "[gateway]\n"),
+    ("var/lib/lazaret-config/etc/lazaret.toml", "[gateway]\n"),
     (
-        "var/lib/lazaret/etc/hospital-root.pem",
+        "var/lib/lazaret-config/etc/hospital-root.pem",
         "-----BEGIN CERTIFICATE-----\n",
     ),
-    ("var/lib/lazaret/etc/wireguard.key", "x\n"),
+    ("var/lib/lazaret-config/etc/wireguard.key", "x\n"),
     ("proc/sys/kernel/core_pattern", "|/bin/false\n"),
     ("proc/sys/kernel/kptr_restrict", "2\n"),
     ("proc/sys/kernel/dmesg_restrict", "1\n"),
