@@ -5,6 +5,18 @@
 use std::io;
 use std::process::{Command, Stdio};
 
+/// How `systemctl` is told to end this start of the machine, before the target.
+///
+/// Not `systemctl reboot`: that asks the bus of the system first, which the image does not have, and says so.
+pub const END: [&str; 4] = [
+    "start",
+    "--quiet",
+    "--no-block",
+    "--job-mode=replace-irreversibly",
+];
+/// The target of a restart.
+pub const REBOOT: &str = "reboot.target";
+
 /// Asks systemd, which says in its log why not.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::setup::Root;
 use super::{CliError, Exit, console};
 use crate::setup::{Places, places};
+use crate::systemd::REBOOT;
 
 /// Arguments of `factory-reset`.
 #[derive(Debug, Args)]
@@ -27,7 +28,7 @@ impl FactoryReset {
         reset(&places, answer.trim())?;
         context.print("the data is erased by the next start\n")?;
         context.out.flush()?;
-        console::systemctl(&places, "reboot")
+        console::end(&places, REBOOT)
     }
 }
 

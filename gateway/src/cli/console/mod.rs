@@ -5,6 +5,7 @@
 mod complete;
 mod login;
 mod prompt;
+mod recovery;
 pub(super) mod screen;
 mod support;
 pub(super) mod wizard;
@@ -21,6 +22,7 @@ use super::context::Context;
 use super::setup::Root;
 use super::{CliError, Exit, factory_reset};
 use crate::setup::{Places, network};
+use crate::systemd::{self, REBOOT};
 use prompt::Prompt;
 use screen::{Screen, Terminal};
 use words::Word;
@@ -73,15 +75,18 @@ fn session(
         let runtime = lazaret_config::runtime_dir(&places.config());
         screen.print(&login::banner(places, &runtime))?;
         if !places.provisioned() {
+            // There is no password yet, and nothing that it would keep.
+            recovery::show(places, screen)?;
             if wizard::run(places, screen)? {
                 screen.print("The machine starts again now.\n")?;
-                return systemctl(places, "reboot");
+                return end(places, REBOOT);
             }
             return Ok(Exit::Ok);
         }
         if !login::login(places, screen)? {
             return Ok(Exit::Ok);
         }
+        recovery::show(places, screen)?;
     }
     screen.print("`help` lists what there is.\n")?;
     let mut prompt = Prompt::new(&context.config_dir, screen.idle())?;
@@ -121,12 +126,12 @@ fn obey(
         Word::ConfigImport => Ok(screen.print(&super::setup::from_stick(places)?)?),
         Word::ConfigExport => Ok(screen.print(&support::export(places)?)?),
         Word::Log(unit) => log(unit.as_deref()),
-        Word::Reboot => systemctl(places, "reboot").map(|_| ()),
-        Word::PowerOff => systemctl(places, "poweroff").map(|_| ()),
+        Word::Reboot => end(places, REBOOT).map(|_| ()),
+        Word::PowerOff => end(places, "poweroff.target").map(|_| ()),
         Word::FactoryReset => {
             let answer = screen.line(factory_reset::WARNING)?.unwrap_or_default();
             factory_reset::reset(places, answer.trim())?;
-            systemctl(places, "reboot").map(|_| ())
+            end(places, REBOOT).map(|_| ())
         }
         Word::SupportBundle => {
             Ok(screen.print(&support::onto_stick(places, &context.config_dir)?)?)
@@ -197,17 +202,14 @@ fn network_now(places: &Places) -> String {
 }
 
 /// Asks systemd for a restart or an end of the machine.
-pub(super) fn systemctl(places: &Places, verb: &str) -> Result<Exit, CliError> {
+pub(super) fn end(places: &Places, target: &str) -> Result<Exit, CliError> {
     if !places.is_running() {
         return Ok(Exit::Ok);
     }
-    let status = child("systemctl").arg(verb).status()?;
+    let status = child("systemctl").args(systemd::END).arg(target).status()?;
     match status.success() {
         true => Ok(Exit::Ok),
-        false => Err(CliError::new(
-            Exit::Failure,
-            format!("systemctl {verb}: {status}"),
-        )),
+        false => Err(CliError::new(Exit::Failure, format!("{target}: {status}"))),
     }
 }
 
