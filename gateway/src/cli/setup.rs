@@ -181,7 +181,7 @@ fn told(imported: &Imported, problem: Option<&str>) -> String {
     if let Some(problem) = problem {
         let _ = writeln!(text, "THE SECRETS ARE STILL ON THE STICK: {problem}");
     }
-    text.push_str("it is in force after the next start of the machine\n");
+    text.push_str("the gateway works by it from its next start on, the machine (name, network, time) from its own: `reboot` does both\n");
     text
 }
 

@@ -12,16 +12,16 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
-use super::Signed;
 use super::disk::{Disk, Knowledge};
 use super::identity::Identity;
 use super::keys::Keys;
 use super::manifest::{Manifest, Role};
 use super::record::Record;
 use super::refusal::Refusal;
-use super::slots::{Seen, exhausted_name};
+use super::slots::{Seen, Slots, exhausted_name, replaced_name};
 use super::store::{begins_with, is_whole};
 use super::version::Version;
+use super::{SIGNATURE_BYTES, Signed};
 use crate::own;
 
 /// Where everything is.
@@ -217,17 +217,17 @@ impl Places {
     /// # Errors
     /// When it is there but cannot be read, or somebody else could have written it.
     pub fn signed(&self) -> Result<Option<Signed>, MachineError> {
-        let kept = |name: &str| {
-            let path = self.state.join(name);
-            match own::read(&path, MOST_TEXT) {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(failed("believe", &path)(error)),
-            }
+        let path = self.state.join(INSTALLED);
+        let kept = match own::read(&path, MOST_SIGNED) {
+            Ok(kept) => kept,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("believe", &path)(error)),
         };
-        let (bytes, signature) = (kept(INSTALLED)?, kept(INSTALLED_SIG)?);
-        let signed = bytes.zip(signature);
-        Ok(signed.map(|(bytes, signature)| Signed { bytes, signature }))
+        let parts = kept.split_at_checked(SIGNATURE_BYTES);
+        Ok(parts.map(|(signature, bytes)| Signed {
+            bytes: bytes.to_vec(),
+            signature: signature.to_vec(),
+        }))
     }
 
     /// Keeps what was signed, to verify again what was installed.
@@ -235,14 +235,10 @@ impl Places {
     /// # Errors
     /// When it cannot be written.
     pub fn write_signed(&self, signed: &Signed) -> Result<(), MachineError> {
-        for (name, bytes) in [
-            (INSTALLED_SIG, &signed.signature),
-            (INSTALLED, &signed.bytes),
-        ] {
-            let path = self.state.join(name);
-            own::replace(&path, bytes).map_err(failed("write", &path))?;
-        }
-        Ok(())
+        // One file: neither is ever beside another's.
+        let path = self.state.join(INSTALLED);
+        let both = [signed.signature.as_slice(), &signed.bytes].concat();
+        own::replace(&path, &both).map_err(failed("write", &path))
     }
 
     /// Refuses what cannot fit: `download` bytes beside what is here, and a new entry on the ESP.
@@ -405,6 +401,19 @@ impl Places {
         self.sync_entries()
     }
 
+    /// Has the loader pass over whatever it could start besides what runs, because its slot is written now.
+    ///
+    /// # Errors
+    /// When an entry cannot be renamed.
+    pub fn leave_others(&self, seen: &Seen) -> Result<(), MachineError> {
+        for (version, entry) in Slots::others(seen) {
+            let path = self.entries.join(entry);
+            let new = self.entries.join(replaced_name(&version));
+            fs::rename(&path, new).map_err(failed("rename", &path))?;
+        }
+        self.sync_entries()
+    }
+
     fn sync_entries(&self) -> Result<(), MachineError> {
         let synced = || -> io::Result<()> {
             let folder = File::open(&self.entries)?;
@@ -448,11 +457,13 @@ fn free(path: &Path) -> Result<u64, MachineError> {
 const ESP: &str = "/efi";
 /// What the installer is to install, as its unit reads it.
 const WHICH: &str = "install.env";
-const INSTALLED: &str = "installed.json";
-const INSTALLED_SIG: &str = "installed.json.sig";
+/// The signature, then what it signs.
+const INSTALLED: &str = "installed.signed";
 const RECORD: &str = "state.json";
 //= C7
 const MOST_TEXT: u64 = 64 << 10;
+//= C7
+const MOST_SIGNED: u64 = MOST_TEXT + 64;
 //= C7
 const MOST_RECORD: u64 = 256 << 10;
 //= C7

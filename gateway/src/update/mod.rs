@@ -199,6 +199,8 @@ impl Updater {
         if !may_install() {
             return Err(Refusal::Window(manifest.version.clone()).into());
         }
+        // Whenever the power goes while its slot is half written, the loader does not start it.
+        self.places.leave_others(&self.places.seen(&identity)?)?;
         self.places.install(&manifest.version)?;
         self.places.wait_for_labels(&manifest.version)?;
         self.verify(manifest)?;
@@ -275,9 +277,7 @@ impl Updater {
                 .bad(&slot.version)
                 .is_some_and(|why| why == WENT_BACK)
         };
-        let returned = |slot: &&Slot| {
-            !slot.running && slot.trial.is_some_and(|trial| trial.left == 0) && !left(slot)
-        };
+        let returned = |slot: &&Slot| slot.is_exhausted() && !left(slot);
         let version = |slot: &Slot| slot.version.clone();
         Ok(Status {
             pending: slots.all().iter().find(waits).map(version),

@@ -55,8 +55,9 @@ impl Slot {
     }
 
     /// Whether it was tried as often as it may be, and never came up healthy.
-    fn is_exhausted(&self) -> bool {
-        !self.running && self.trial.is_some_and(|trial| trial.left == 0)
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        !self.running && (self.trial).is_some_and(|trial| trial.left == 0 && trial.done > 0)
     }
 }
 
@@ -105,6 +106,18 @@ impl Slots {
     #[must_use]
     pub fn all(&self) -> &[Slot] {
         &self.0
+    }
+
+    /// What the loader could start besides what runs, whatever the names: what an installation is about to replace.
+    #[must_use]
+    pub fn others(seen: &Seen) -> Vec<(Version, &str)> {
+        let other = |name: &String| {
+            let (version, trial) = entry(name)?;
+            let startable = trial.is_none_or(|trial| trial.left > 0);
+            (version != seen.running && startable).then_some(version)
+        };
+        let named = |name| Some((other(name)?, name.as_str()));
+        seen.entries.iter().filter_map(named).collect()
     }
 
     /// What runs.
@@ -244,6 +257,12 @@ pub fn exhausted_name(version: &Version, done: u32) -> String {
     format!("{PRODUCT}_{version}+0-{}.efi", done.max(1))
 }
 
+/// The name by which the loader passes over a version that did nothing wrong: its slot is written for another.
+#[must_use]
+pub fn replaced_name(version: &Version) -> String {
+    format!("{PRODUCT}_{version}+0-0.efi")
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -363,6 +382,10 @@ pub(super) mod tests {
         assert_eq!(admit(&failed, &BOTH, &["2"], "2"), Err("marked-bad"));
         assert_eq!(admit(&failed, &BOTH, &[], "0.9"), Err("older"));
         assert_eq!(admit(&alone, &BOTH, &[], "2"), Ok(Admitted::New));
+        // One that was to be replaced, when power went before it was.
+        let replaced = ["lazaret_1.efi", "lazaret_3+0-0.efi"];
+        assert_eq!(admit(&replaced, &BOTH, &[], "3"), Ok(Admitted::New));
+        assert_eq!(admit(&replaced, &BOTH, &[], "2"), Ok(Admitted::New));
         // A remnant of a power cut, and one that failed.
         assert_eq!(admit(&alone, &BOTH, &[], "3"), Ok(Admitted::New));
         assert_eq!(admit(&failed, &BOTH, &[], "3"), Err("marked-bad"));

@@ -22,6 +22,7 @@ use super::{CliError, Exit};
 use crate::control::message::{Request, UpdateAction};
 use crate::daemon::SystemClock;
 use crate::flow::Clock;
+use crate::systemd::{END, REBOOT};
 use crate::update::https::{Https, Patience};
 use crate::update::machine::Places;
 use crate::update::refusal::Refusal;
@@ -224,11 +225,15 @@ impl Apply {
     }
 }
 
-/// What a schedule meets nearly every time: there is nothing to do.
+/// What a schedule may meet each quarter of an hour: there is nothing to do, or not yet.
 fn is_usual(refusal: &Refusal) -> bool {
     matches!(
         refusal,
-        Refusal::NotNewer(_) | Refusal::Older { .. } | Refusal::Window(_)
+        Refusal::NotNewer(_)
+            | Refusal::Older { .. }
+            | Refusal::Bad { .. }
+            | Refusal::OnTrial(_)
+            | Refusal::Window(_)
     )
 }
 
@@ -267,8 +272,8 @@ impl Restart {
         };
         said(context, &format!("{what}; {left}; restarting"), Exit::Ok)?;
         context.out.flush()?;
-        let restarted =
-            restarting().and_then(|()| Ok(Command::new(SYSTEMCTL).arg("reboot").status()?));
+        let restarted = restarting()
+            .and_then(|()| Ok(Command::new(SYSTEMCTL).args(END).arg(REBOOT).status()?));
         let why = match restarted {
             Ok(status) if status.success() => return Ok(Exit::Ok),
             Ok(status) => status.to_string(),
@@ -427,7 +432,7 @@ fn state(slot: &Slot, bad: &[(String, String)]) -> &'static str {
         (true, false, _) => "runs",
         (false, true, true) => "waits for its trial",
         (false, false, true) => "can be started",
-        (false, true, false) if slot.partitions => "failed its trials",
+        (false, true, false) if slot.is_exhausted() && slot.partitions => "failed its trials",
         (false, _, false) => "incomplete",
     }
 }
@@ -502,7 +507,18 @@ mod tests {
         assert!(over.contains("next"), "{over}");
         assert!(no_restart(None, false).unwrap().contains("tries again"));
         let two: crate::update::version::Version = "2".parse().unwrap();
-        assert!(is_usual(&Refusal::NotNewer(two.clone())) && is_usual(&Refusal::Window(two)));
+        let bad = Refusal::Bad {
+            version: two.clone(),
+            why: String::new(),
+        };
+        for usual in [
+            Refusal::NotNewer(two.clone()),
+            Refusal::OnTrial(two.clone()),
+            Refusal::Window(two),
+            bad,
+        ] {
+            assert!(is_usual(&usual), "{usual}");
+        }
         assert!(!is_usual(&Refusal::Signature));
     }
 

@@ -281,31 +281,67 @@ fn what_waits_is_verified_again_before_it_is_started() {
     }
 }
 
+/// The slot of what could be started besides is written: whenever the power goes meanwhile, the loader passes over it.
+#[test]
+fn what_is_replaced_is_not_started_while_its_slot_is_written() {
+    for (other, replaced) in [
+        ("lazaret_1.efi", "lazaret_1+0-0.efi"),
+        ("lazaret_1+2-1.efi", "lazaret_1+0-0.efi"),
+        ("lazaret_1+0-3.efi", "lazaret_1+0-3.efi"),
+    ] {
+        let world = World::new();
+        world.apply(&mut world.release("2").source()).unwrap();
+        world.runs("2");
+        world.rename_entry("lazaret_2+3-0.efi", "lazaret_2.efi");
+        world.rename_entry("lazaret_1.efi", other);
+        // Before that nothing is changed.
+        let late = |world: &World| {
+            let release = world.release("3");
+            (world.updater).apply(&mut release.source(), |_, _, _| {}, || false)
+        };
+        assert_eq!(code(late(&world)), "outside-window");
+        assert_eq!(world.entries(), [other, "lazaret_2.efi"]);
+        world.installer(&Installer::DiesAfter(0));
+        assert_eq!(
+            code(world.apply(&mut world.release("3").source())),
+            "machine"
+        );
+        assert_eq!(world.entries(), [replaced, "lazaret_2.efi"]);
+        let status = world.updater.status().unwrap();
+        let failed = other.ends_with("+0-3.efi");
+        assert_eq!(status.bad.len(), usize::from(failed), "{other}");
+        assert_eq!(status.came_back_from.is_some(), failed, "{other}");
+        world.installer(&Installer::Good);
+        assert_eq!(code(world.apply(&mut world.release("3").source())), "taken");
+    }
+}
+
 /// The server is gone when the next window opens: what was installed can still be verified and started.
 #[test]
 fn what_waits_is_verified_without_its_source() {
-    for spoil in ["nothing", "root", "signature", "other", "none"] {
+    for spoil in ["nothing", "root", "signature", "cut", "other", "none"] {
         let world = World::new();
         assert!(world.updater.waiting().unwrap().is_none());
         let release = world.release("2");
         world.apply(&mut release.source()).unwrap();
         fs::remove_dir_all(&release.folder).unwrap();
-        let state = world.places().state.clone();
+        let kept = world.places().state.join("installed.signed");
         match spoil {
             "root" => fs::write(world.machine.dev("vda5"), "something else").unwrap(),
-            "signature" => own::replace(&state.join("installed.json.sig"), &[7; 64]).unwrap(),
+            "signature" => {
+                let mut both = fs::read(&kept).unwrap();
+                both[0] ^= 1;
+                own::replace(&kept, &both).unwrap();
+            }
+            "cut" => own::replace(&kept, &[7; 63]).unwrap(),
             "other" => {
                 // Signed, and of a version that is not there.
                 let other = world.release("3").folder;
-                for (from, to) in [
-                    ("manifest.json", "installed.json"),
-                    ("manifest.json.sig", "installed.json.sig"),
-                ] {
-                    let bytes = fs::read(other.join(from)).unwrap();
-                    own::replace(&state.join(to), &bytes).unwrap();
-                }
+                let read = |name| fs::read(other.join(name)).unwrap();
+                let both = [read("manifest.json.sig"), read("manifest.json")].concat();
+                own::replace(&kept, &both).unwrap();
             }
-            "none" => fs::remove_file(state.join("installed.json")).unwrap(),
+            "none" => fs::remove_file(&kept).unwrap(),
             _ => {}
         }
         let said = match world.updater.waiting() {
