@@ -157,7 +157,7 @@ const ED25519: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
 const ED25519_LENGTH: usize = 44;
-const UNITS: [Unit; 6] = [
+const UNITS: [Unit; 7] = [
     Unit {
         name: "lazaret-closed.service",
         active: true,
@@ -170,6 +170,11 @@ const UNITS: [Unit; 6] = [
     },
     Unit {
         name: "lazaret-data.service",
+        active: false,
+        server: false,
+    },
+    Unit {
+        name: "lazaret-clock.service",
         active: false,
         server: false,
     },
