@@ -38,7 +38,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
         "cli",
         &[
             "flow", "own", "channel", "tunnel", "segment", "inspect", "forward", "audit",
-            "registry", "pki", "control", "daemon", "setup", "update", "doctor",
+            "registry", "pki", "control", "daemon", "setup", "update", "doctor", "systemd",
         ],
     ),
     ("lib", &[]),
