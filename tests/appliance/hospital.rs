@@ -105,6 +105,16 @@ pub(crate) fn in_service(appliance: &mut Appliance<'_>, version: &str) {
     assert!(line.contains(&format!("version {version} ")), "{line}");
 }
 
+/// Logs in where the key of the data was sealed: the first login shows it, until it is said to be written down.
+pub(crate) fn first_log_in(appliance: &mut Appliance<'_>) {
+    appliance.type_line("");
+    let _ = appliance.wait_for("assword");
+    appliance.type_line(PASSWORD);
+    let _ = appliance.wait_for("type `written`");
+    appliance.type_line("written");
+    let _ = appliance.wait_for("not shown any more");
+}
+
 /// Serves a folder over HTTPS at the address of the HIS.
 pub(crate) struct UpdateServer {
     folder: PathBuf,

@@ -2,7 +2,7 @@
 
 use e2e::{Appliance, Lab};
 
-use crate::hospital::{Hospital, PASSWORD, image, in_service};
+use crate::hospital::{Hospital, PASSWORD, first_log_in, image, in_service};
 
 #[test]
 #[ignore = "slow: images/test-long"]
@@ -17,13 +17,7 @@ fn data_are_sealed_to_the_machine_and_gone_after_a_factory_reset() {
         println!("{said}");
         in_service(&mut appliance, "1");
         hospital.work();
-        // The first login shows the key again; once it is written down no login does.
-        appliance.type_line("");
-        let _ = appliance.wait_for("assword");
-        appliance.type_line(PASSWORD);
-        let _ = appliance.wait_for("type `written`");
-        appliance.type_line("written");
-        let _ = appliance.wait_for("not shown any more");
+        first_log_in(&mut appliance);
         let said = appliance.lazaret("doctor --all");
         assert!(said.contains("TPM"), "{said}");
         appliance.cut_power();
