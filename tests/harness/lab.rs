@@ -54,7 +54,14 @@ impl Lab {
             return;
         }
         let name = test_name();
-        let arguments = ["--exact", &name, "--nocapture", "--test-threads=1"];
+        // Whoever asked for an ignored one has said so outside: inside it must not pass unseen.
+        let arguments = [
+            "--exact",
+            &name,
+            "--nocapture",
+            "--test-threads=1",
+            "--include-ignored",
+        ];
         let status = Self::enter(&arguments, |_| ());
         assert!(
             status.success(),
