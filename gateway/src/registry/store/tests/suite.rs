@@ -21,7 +21,7 @@ async fn on_postgresql() {
     }
 }
 
-const CASES: [&str; 10] = [
+const CASES: [&str; 12] = [
     "round trip",
     "all or none",
     "one key one device",
@@ -30,6 +30,8 @@ const CASES: [&str; 10] = [
     "rotation",
     "identity",
     "adoption",
+    "adoption of an older copy",
+    "adoption with a serial number that went on",
     "handshakes",
     "extension",
 ];
@@ -45,6 +47,8 @@ async fn run(case: &str, place: &Place) {
         "rotation" => rotation(&store).await,
         "identity" => identity(&store, place).await,
         "adoption" => adoption(&store, place).await,
+        "adoption of an older copy" => adoption_of_an_older_copy(&store, place).await,
+        "adoption with a serial number that went on" => serial_that_went_on(&store, place).await,
         "handshakes" => handshakes(&store).await,
         "extension" => extension(&store).await,
         other => panic!("no case {other}"),
@@ -342,5 +346,71 @@ async fn adoption(store: &Store, place: &Place) {
     assert_eq!(standing("ecg-1"), Standing::Quarantined);
     assert_eq!(standing("ecg-2"), Standing::Revoked);
     assert_eq!(loaded.devices.get(&name("ecg-3")), Some(&lost));
+    adopted.close().await;
+}
+
+/// What was withdrawn since the copy was made stays withdrawn: keys, and the time of a device.
+//= C5
+async fn adoption_of_an_older_copy(store: &Store, place: &Place) {
+    add(store, &[newcomer("ecg-1", 1), newcomer("ecg-2", 2)])
+        .await
+        .unwrap();
+    let mut rotated = device(store, "ecg-1").await;
+    rotated.keys[0].until = Some(at(50));
+    rotated.keys.insert(
+        0,
+        DeviceKey {
+            wireguard: key(11),
+            until: None,
+        },
+    );
+    rotated.expires = Some(at(500));
+    // The twin: what the copy withdrew and the gateway did not is not given back either.
+    let mut milder = device(store, "ecg-2").await;
+    milder.expires = None;
+    let known = [(name("ecg-1"), rotated.clone()), (name("ecg-2"), milder)];
+    for _ in 0..2 {
+        let adopted = Store::adopt(place, 43, &known).await.unwrap();
+        let loaded = adopted.load().await.unwrap();
+        assert_eq!(loaded.devices.get(&name("ecg-1")), Some(&rotated));
+        let other = loaded.devices.get(&name("ecg-2")).unwrap();
+        assert_eq!(other.expires, Some(at(1_000_000)));
+        adopted.close().await;
+    }
+    // Both gave it another key: only the gateway's is taken.
+    let mut other = rotated.clone();
+    other.keys[0].wireguard = key(12);
+    let adopted = Store::adopt(place, 43, &[(name("ecg-1"), other)]).await;
+    let adopted = adopted.unwrap();
+    let known = device(&adopted, "ecg-1").await;
+    let endless = known.keys.iter().filter(|key| key.until.is_none());
+    assert_eq!(endless.count(), 1);
+    assert_eq!(known.keys[0].wireguard, key(12));
+    adopted.close().await;
+}
+
+/// In the copy a device has the number that its successor has by now.
+async fn serial_that_went_on(store: &Store, place: &Place) {
+    add(store, &[newcomer("z-old", 1)]).await.unwrap();
+    let mut old = device(store, "z-old").await;
+    old.standing = Standing::Revoked;
+    let mut next = newcomer("a-next", 2).known;
+    next.serial.clone_from(&old.serial);
+    next.addresses = vec!["10.64.1.50".parse().unwrap()];
+    // Somebody whose key and address the database gave to another.
+    let mut clash = newcomer("clash", 1).known;
+    clash.addresses.clone_from(&old.addresses);
+    let known = [
+        (name("a-next"), next.clone()),
+        (name("clash"), clash),
+        (name("z-old"), old),
+    ];
+    let adopted = Store::adopt(place, 43, &known).await.unwrap();
+    let loaded = adopted.load().await.unwrap();
+    assert_eq!(loaded.devices.get(&name("a-next")), Some(&next));
+    let standing = |device: &str| loaded.devices.get(&name(device)).unwrap().standing;
+    assert_eq!(standing("z-old"), Standing::Revoked);
+    let clash = loaded.devices.get(&name("clash")).unwrap();
+    assert!(clash.keys.is_empty() && clash.addresses.is_empty() && clash.serial.is_none());
     adopted.close().await;
 }
