@@ -23,6 +23,8 @@ pub struct Enrolled {
     pub origin: &'static str,
     /// Its WireGuard key.
     pub public_key: [u8; 32],
+    /// Its keys before, which are taken too while the key is changed.
+    pub older_keys: Vec<[u8; 32]>,
     /// Its tunnel addresses.
     pub addresses: Vec<IpAddr>,
     /// Its roles.
@@ -201,6 +203,10 @@ impl Config {
 }
 
 impl Enrolled {
+    fn keys(&self) -> impl Iterator<Item = &[u8; 32]> {
+        [&self.public_key].into_iter().chain(&self.older_keys)
+    }
+
     fn into_model(self) -> Device {
         Device {
             origin: Origin {
@@ -209,6 +215,7 @@ impl Enrolled {
             },
             identity: Identity::WireGuard {
                 public_key: self.public_key,
+                older_keys: self.older_keys,
                 preshared_key_file: None,
                 keepalive: 0,
                 endpoint: None,
@@ -265,8 +272,10 @@ impl<'c> Admission<'c> {
         if self.names.contains(name) {
             return Err(Contradiction::Name);
         }
-        if let Some(other) = self.keys.get(&device.public_key) {
-            return Err(Contradiction::Key(other.clone()));
+        for key in device.keys() {
+            if let Some(other) = self.keys.get(key) {
+                return Err(Contradiction::Key(other.clone()));
+            }
         }
         let of_one = |v4: bool| {
             device
@@ -285,7 +294,9 @@ impl<'c> Admission<'c> {
             self.config.admits_address(*address)?;
         }
         self.names.insert(name.clone());
-        self.keys.insert(device.public_key, name.clone());
+        for key in device.keys() {
+            self.keys.insert(*key, name.clone());
+        }
         for address in &device.addresses {
             self.addresses.insert(*address, name.clone());
         }
@@ -323,11 +334,21 @@ mod tests {
         Enrolled {
             origin: "enrolled",
             public_key: [key; 32],
+            older_keys: Vec::new(),
             addresses: vec![address.parse().unwrap()],
             roles: ["ecg".parse().unwrap(), "new".parse().unwrap()].into(),
             hl7_sender: Some(("ECG".to_owned(), "HOME".to_owned())),
             ae_title: Some("NEW".to_owned()),
             patients: vec![format!("hmac:{}", "5f".repeat(32))],
+        }
+    }
+
+    /// With a key before this one.
+    fn older(key: u8, before: [u8; 32], address: &str) -> Enrolled {
+        let older_keys = vec![before];
+        Enrolled {
+            older_keys,
+            ..device(key, address)
         }
     }
 
@@ -370,9 +391,13 @@ mod tests {
             (name("h"), device(8, "10.64.1.9")),
             (name("i"), device(8, "10.64.1.10")),
             (name("j"), device(9, "10.64.1.9")),
+            (name("k"), older(10, public_key, "10.64.1.11")),
+            (name("l"), older(11, [8; 32], "10.64.1.12")),
+            (name("m"), older(12, [13; 32], "10.64.1.13")),
+            (name("n"), device(13, "10.64.1.14")),
         ];
         let (merged, out) = config.with_enrolled(all.iter().map(|(n, d)| (n, d.clone())));
-        assert_eq!(merged.devices.len(), config.devices.len() + 1);
+        assert_eq!(merged.devices.len(), config.devices.len() + 2);
         let told: Vec<String> = out.iter().map(|(n, why)| format!("{n}: {why}")).collect();
         assert_eq!(
             told,
@@ -386,6 +411,9 @@ mod tests {
                 "g: a device has at most one address of each family",
                 "i: device h has the same key",
                 "j: device h has the address 10.64.1.9",
+                "k: device ecg-1 has the same key",
+                "l: device h has the same key",
+                "n: device m has the same key",
             ]
         );
     }

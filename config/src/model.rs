@@ -248,6 +248,8 @@ pub enum Identity {
     WireGuard {
         /// The static public key.
         public_key: [u8; 32],
+        /// Keys before it, which are taken too while it is changed; none of a device of the files.
+        older_keys: Vec<[u8; 32]>,
         /// File with the preshared key, if any; resolved, 0600.
         preshared_key_file: Option<PathBuf>,
         /// Seconds between keepalives of the gateway; 0 is off, which is right for the hospital end.

@@ -160,6 +160,7 @@ impl RawDevice {
         let identity = match (self.wireguard, self.via) {
             (Some(key), None) => Identity::WireGuard {
                 public_key: key.value.0,
+                older_keys: Vec::new(),
                 preshared_key_file: self.preshared_key_file.map(|at| dir.join(at.value.0)),
                 keepalive: self.keepalive,
                 endpoint: self.endpoint,

@@ -78,7 +78,7 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         Self {
             config: config(),
-            registry: Registry::open(directory.path(), Timestamp::UNIX_EPOCH).unwrap(),
+            registry: Registry::open(directory.path(), Timestamp::UNIX_EPOCH, false).unwrap(),
             connections: Connections::default(),
         }
     }

@@ -65,14 +65,23 @@ impl Supervisor {
         }
         let before = self.registry.standing(device);
         let told = before.as_str();
+        let known = self.registry.entry(device);
+        let approved = known.is_none_or(|known| known.approved);
         let refused = match (before, standing) {
             (_, Standing::Pending | Standing::Expired) => {
                 Some("nobody is made to wait or expire by hand".to_owned())
             }
-            (Standing::Pending, Standing::Active) if !approve => Some(format!(
-                "device {device} waits to be approved: lazaret device approve {device}"
+            (_, Standing::Active) if self.registry.is_awaited() => {
+                Some("nobody is let in before the registry's database was asked".to_owned())
+            }
+            (_, Standing::Active) if self.registry.barred(device).is_some() => Some(format!(
+                "the key of device {device} was taken from another: give it a new one in the files"
             )),
-            (before, Standing::Active) if approve && before != Standing::Pending => Some(format!(
+            // Whatever became of it meanwhile.
+            (_, Standing::Active) if !approve && !approved => Some(format!(
+                "device {device} was never approved: lazaret device approve {device}"
+            )),
+            (_, Standing::Active) if approve && approved => Some(format!(
                 "device {device} does not wait to be approved, it is {told}"
             )),
             (Standing::Expired, Standing::Active) => Some(format!(
@@ -111,11 +120,7 @@ impl Supervisor {
         let by = who(uid);
         match self.work(&request, &by) {
             Ok(work) => {
-                let waiting = Waiting {
-                    stream,
-                    request,
-                    by,
-                };
+                let waiting = Waiting::new(stream, request, by);
                 if let Err(waiting) = self.give_work(work, waiting) {
                     let why = "the registry has too much to do: try again";
                     answer(waiting.stream, failed(Failure::Internal, why));
@@ -234,7 +239,7 @@ impl Supervisor {
             return Err(usage(&format!("device {device} is revoked")));
         }
         let mut files = lazaret_config::Admission::new(&self.files);
-        let taken = known.enrolled().map(|mut enrolled| {
+        let taken = known.enrolled(self.now()).map(|mut enrolled| {
             enrolled.public_key = key.0;
             files.admit(device, &enrolled)
         });
@@ -283,6 +288,7 @@ impl Supervisor {
             stream,
             request,
             by,
+            ..
         }) = self.records.waiting.remove(&ticket)
         else {
             return;
@@ -365,7 +371,7 @@ impl Supervisor {
         });
     }
 
-    fn record_request(&mut self, request: &Request, by: u32, response: &Response) {
+    pub(super) fn record_request(&mut self, request: &Request, by: u32, response: &Response) {
         if matches!(request, Request::Story { .. }) {
             return;
         }
@@ -469,7 +475,14 @@ impl Supervisor {
             expires_seconds: known
                 .expires
                 .map(|expires| u64::try_from(left(expires)).unwrap_or(0)),
-            contradiction: self.records.contradiction(name).map(str::to_owned),
+            contradiction: self
+                .records
+                .contradiction(name)
+                .map(str::to_owned)
+                .or_else(|| {
+                    let other = self.registry.barred(name)?;
+                    Some(format!("its key was taken from device {other}"))
+                }),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::flow::Standing;
 use crate::flow::{Clock, DeviceName, RuleName};
 use crate::forward::message::ToRelay;
 use crate::inspect::EndReason;
-use crate::registry::Registry;
+use crate::registry::{PublicKey, Registry};
 use crate::segment::changes::Cut;
 use crate::segment::plan::{Facts, Listeners, Plan};
 use crate::segment::readback::Drift;
@@ -76,9 +76,9 @@ pub(super) fn peers(config: &Config, registry: &Registry) -> Vec<Peer> {
     }
     let mut peers = Vec::with_capacity(config.devices.len());
     for (name, device) in &config.devices {
-        let older = registry.older_keys(name);
         let Identity::WireGuard {
             public_key,
+            older_keys,
             preshared_key_file,
             keepalive,
             endpoint,
@@ -114,11 +114,13 @@ pub(super) fn peers(config: &Config, registry: &Registry) -> Vec<Peer> {
             endpoint: *endpoint,
             keepalive: *keepalive,
         };
-        peers.extend(older.map(|key| Peer {
-            public_key: key.0,
+        // A key that ended is not taken any more even while a table cannot be changed.
+        let keys = older_keys.iter().chain([public_key]);
+        let keys = keys.filter(|key| registry.is_key_of(name, PublicKey(**key)));
+        peers.extend(keys.map(|key| Peer {
+            public_key: *key,
             ..peer.clone()
         }));
-        peers.push(peer);
     }
     peers
 }
@@ -295,9 +297,7 @@ impl Supervisor {
                 self.registry.hold(change);
             }
         }
-        if after == Standing::Revoked {
-            self.owe_revocation(device);
-        }
+        self.pay_revocations();
         self.save_changes();
         let (before, after) = (before.as_str().to_owned(), after.as_str().to_owned());
         self.record(Event::DeviceStanding {
@@ -307,10 +307,11 @@ impl Supervisor {
             by,
             why: why.to_owned(),
         });
-        let config = self.records.merge(&self.files, &self.registry);
+        let config = self.records.merge(&self.files, &mut self.registry);
         match self.enforce(config) {
             Ok(_) => written && self.uncut.is_empty(),
             Err(error) => {
+                self.records.is_behind(self.clock.now());
                 // The quarantine set stands before the old table; the other planes need not wait for a new one.
                 self.tell_planes();
                 error!(%device, error = super::events::chain(&error), "its standing is not fully in force");

@@ -4,18 +4,20 @@
 //! The database is never waited for: a decision is in force first, and is sent until the database has it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lazaret_config::Config;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::events::chain;
 use super::life::OURSELVES;
+use super::operator::{answer, failed};
 use super::supervisor::{DaemonError, Input, Supervisor};
 use crate::audit::event::Event;
-use crate::control::message::{RegistryStatus, Request};
+use crate::control::message::{Failure, RegistryStatus, Request};
 use crate::flow::{Clock, DeviceName, Standing};
 use crate::registry::Registry;
 use crate::registry::known::{By, Change, whole};
@@ -34,6 +36,10 @@ pub(super) struct Records {
     /// Operators that wait, by ticket.
     pub(super) waiting: BTreeMap<u64, Waiting>,
     last_ticket: u64,
+    /// What the registry says is not in force yet, and is tried again then.
+    behind: Option<Instant>,
+    /// When the thread was started last.
+    started: Option<Instant>,
 }
 
 /// An operator who waits for the database.
@@ -41,11 +47,29 @@ pub(super) struct Waiting {
     pub(super) stream: UnixStream,
     pub(super) request: Request,
     pub(super) by: By,
+    /// Nobody waits longer.
+    deadline: Option<Instant>,
+}
+
+impl Waiting {
+    pub(super) fn new(stream: UnixStream, request: Request, by: By) -> Self {
+        Self {
+            stream,
+            request,
+            by,
+            deadline: None,
+        }
+    }
 }
 
 impl Records {
     /// The files with those who are enrolled and let in. The files win; who contradicts them stays out, loudly.
-    pub(super) fn merge(&mut self, files: &Config, registry: &Registry) -> Config {
+    pub(super) fn merge(&mut self, files: &Config, registry: &mut Registry) -> Config {
+        let before: BTreeSet<DeviceName> = registry.all_barred().cloned().collect();
+        registry.follow_files(files);
+        for device in registry.all_barred().filter(|one| !before.contains(one)) {
+            error!(%device, "its key was taken from another device: it is not let in");
+        }
         let (config, out) = files.with_enrolled(registry.let_in());
         let out: BTreeMap<_, _> = out
             .into_iter()
@@ -58,6 +82,11 @@ impl Records {
         }
         self.contradicted = out;
         config
+    }
+
+    /// What the registry says has to be put into force again.
+    pub(super) fn is_behind(&mut self, now: Instant) {
+        self.behind = now.checked_add(AGAIN);
     }
 
     pub(super) fn contradiction(&self, device: &DeviceName) -> Option<&str> {
@@ -86,6 +115,7 @@ impl Supervisor {
             cause,
         })?;
         self.records.handle = Some(handle);
+        self.records.started = Some(self.clock.now());
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
             while let Some(message) = said.recv().await {
@@ -123,23 +153,18 @@ impl Supervisor {
         if known.is_none_or(|known| known.identity != loaded.version.identity) {
             info!(devices = loaded.devices.len(), "registry opened");
         }
-        match self.registry.take_over(loaded) {
-            Ok(false) => return,
-            Ok(true) => {}
-            Err(error) => {
-                warn!(
-                    error = chain(&error),
-                    "the registry cannot be kept for a restart without its database"
-                );
-            }
+        if self.registry.take_over(loaded) {
+            self.enforce_registry();
+            self.pay_revocations();
         }
-        self.enforce_registry();
     }
 
     /// Puts what the registry says now into force.
     fn enforce_registry(&mut self) {
-        let config = self.records.merge(&self.files, &self.registry);
+        let config = self.records.merge(&self.files, &mut self.registry);
+        self.records.behind = None;
         if let Err(error) = self.enforce(config) {
+            self.records.is_behind(self.clock.now());
             error!(
                 error = chain(&error),
                 "what the registry says is not in force yet"
@@ -153,7 +178,9 @@ impl Supervisor {
     /// Time goes on: some are not let in any more, some changes are sent again.
     pub(super) fn follow_registry(&mut self) {
         let before = self.registry.expired().clone();
-        if self.registry.follow_time(self.clock.wall()) {
+        let now = self.clock.now();
+        let again = self.records.behind.is_some_and(|at| at <= now);
+        if self.registry.follow_time(self.clock.wall(), now) || again {
             let now = self.registry.expired().clone();
             for device in now.difference(&before) {
                 info!(%device, "its time is over");
@@ -167,7 +194,40 @@ impl Supervisor {
             }
             self.enforce_registry();
         }
+        self.answer_late_registry(now);
+        self.revive_registry(now);
         self.save_changes();
+    }
+
+    /// Who waited too long hears that; what was asked may be done all the same.
+    fn answer_late_registry(&mut self, now: Instant) {
+        let late = |_: &u64, one: &mut Waiting| one.deadline.is_none_or(|at| at <= now);
+        let late: Vec<_> = self.records.waiting.extract_if(.., late).collect();
+        for (_, waiting) in late {
+            let why = "the registry's database does not answer; look with `lazaret device list` before you try again";
+            let response = failed(Failure::Internal, why);
+            self.record_request(&waiting.request, waiting.by.uid, &response);
+            answer(waiting.stream, response);
+        }
+    }
+
+    /// A thread that ended is noticed, told and started again.
+    fn revive_registry(&mut self, now: Instant) {
+        let ended = self.records.handle.as_ref().is_none_or(Handle::is_over);
+        let recently = |at: Instant| now.saturating_duration_since(at) < AGAIN;
+        if !ended || self.records.started.is_some_and(recently) {
+            return;
+        }
+        let why = "the registry's thread ended; it is started again".to_owned();
+        error!(why);
+        self.registry_said(FromTask::Trouble(Some(why)));
+        for waiting in self.records.waiting.values_mut() {
+            waiting.deadline = None;
+        }
+        if let Err(error) = self.start_registry() {
+            error!(error = chain(&error), "it cannot be started");
+            self.records.started = Some(now);
+        }
     }
 
     /// Sends what the database does not have. While it cannot be used, it stays here and in the snapshot.
@@ -195,6 +255,9 @@ impl Supervisor {
         why: &str,
         by: u32,
     ) -> Change {
+        // Never before what it undoes, whose time may be by the clock of another gateway.
+        let known = self.registry.entry(device);
+        let at = known.map_or(self.now(), |known| self.now().max(known.since));
         Change {
             mark: mark(),
             device: device.clone(),
@@ -202,7 +265,7 @@ impl Supervisor {
             after,
             why: why.to_owned(),
             by: who(by),
-            at: self.now(),
+            at,
         }
     }
 
@@ -212,7 +275,12 @@ impl Supervisor {
     }
 
     /// Gives work to the registry's thread; the operator waits. The stream comes back if the thread has too much to do.
-    pub(super) fn give_work(&mut self, work: Work, waiting: Waiting) -> Result<(), Box<Waiting>> {
+    pub(super) fn give_work(
+        &mut self,
+        work: Work,
+        mut waiting: Waiting,
+    ) -> Result<(), Box<Waiting>> {
+        waiting.deadline = self.clock.now().checked_add(PATIENCE);
         let ticket = self.records.last_ticket.wrapping_add(1);
         self.records.last_ticket = ticket;
         let room = self.records.waiting.len() < MAX_WAITING;
@@ -225,7 +293,10 @@ impl Supervisor {
 
     pub(super) fn registry_status(&self) -> RegistryStatus {
         RegistryStatus {
-            trouble: self.records.trouble.clone(),
+            trouble: self.records.trouble.clone().or_else(|| {
+                let awaited = self.registry.is_awaited();
+                awaited.then(|| AWAITED.to_owned())
+            }),
             unsaved: self.registry.unsaved().len(),
             contradicted: self.records.contradicted.len(),
         }
@@ -256,6 +327,11 @@ pub(super) fn who(uid: u32) -> By {
     }
 }
 
+const AWAITED: &str = "it was not asked yet who is revoked, and nothing is kept from before: nobody is let in until it answers";
+/// Until what failed is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// For the database, with what waits before; a list of 10,000 devices takes a few seconds.
+const PATIENCE: Duration = Duration::from_secs(90);
 const USERS: &str = "/etc/passwd";
 /// Between the registry's thread and the house.
 //= C7

@@ -18,7 +18,7 @@ use super::life::OURSELVES;
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;
 use crate::control::message::Failure;
-use crate::flow::Clock;
+use crate::flow::{Clock, DeviceName};
 
 /// A change on trial.
 pub(super) struct Unconfirmed {
@@ -39,6 +39,14 @@ pub enum ReloadError {
     /// It changes what cannot change in a running gateway.
     #[error("{0} cannot change while the gateway runs: restart it")]
     Restart(&'static str),
+    /// A device of the files has a key that was taken from somebody.
+    #[error("device {device} has a key that was taken from device {other}: make a new one")]
+    WithdrawnKey {
+        /// Who has it in the files.
+        device: DeviceName,
+        /// Whose it was.
+        other: DeviceName,
+    },
     /// A change is on trial.
     #[error("the last change is not confirmed yet: `lazaret confirm`, or wait until it is undone")]
     OnTrial,
@@ -58,7 +66,7 @@ impl ReloadError {
     #[must_use]
     pub fn failure(&self) -> Failure {
         match self {
-            Self::Configuration(_) => Failure::Configuration,
+            Self::Configuration(_) | Self::WithdrawnKey { .. } => Failure::Configuration,
             Self::PolicyTest(_) => Failure::PolicyTest,
             Self::Restart(_) | Self::OnTrial | Self::TooLong => Failure::Usage,
             Self::NothingOnTrial => Failure::Unknown,
@@ -152,7 +160,9 @@ impl Supervisor {
         }
         let deadline = deadline(trial, self.clock.now())?;
         let before = (self.sources.clone(), self.files.clone());
-        let result = check(&self.directory).and_then(|checked| self.put_into_force(checked, by));
+        let result = check(&self.directory)
+            .and_then(|checked| self.no_withdrawn_key(checked))
+            .and_then(|checked| self.put_into_force(checked, by));
         match &result {
             Ok(_) => {
                 self.unconfirmed = deadline.map(|deadline| Unconfirmed { deadline, before });
@@ -165,6 +175,14 @@ impl Supervisor {
         result
     }
 
+    //= C5
+    fn no_withdrawn_key(&self, checked: Checked) -> Result<Checked, ReloadError> {
+        match self.registry.withdrawn(&checked.config).pop_first() {
+            Some((device, other)) => Err(ReloadError::WithdrawnKey { device, other }),
+            None => Ok(checked),
+        }
+    }
+
     fn put_into_force(&mut self, checked: Checked, by: u32) -> Result<Vec<String>, ReloadError> {
         let Checked {
             sources, config, ..
@@ -174,8 +192,11 @@ impl Supervisor {
         }
         let machine = self.config.appliance != config.appliance;
         let pki = self.config.pki != config.pki;
-        let merged = self.records.merge(&config, &self.registry);
-        let mut changes = self.enforce(merged)?;
+        let merged = self.records.merge(&config, &mut self.registry);
+        let mut changes = self.enforce(merged).inspect_err(|_| {
+            // The old files hold, and with them those who are let in beside them.
+            self.records.is_behind(self.clock.now());
+        })?;
         self.files = config;
         if pki {
             self.follow_pki();

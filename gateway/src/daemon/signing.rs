@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use lazaret_config::Identity;
 use tokio::net::UnixStream;
 use tracing::{info, warn};
 
@@ -29,8 +30,8 @@ use crate::pki::{pem, store};
 pub(super) struct Signing {
     waiting: BTreeMap<u64, Waiting>,
     last: u64,
-    /// Revoked devices whose certificates may not be revoked yet.
-    owed: BTreeSet<DeviceName>,
+    /// Certificates of revoked devices are being revoked.
+    paying: bool,
     /// When the certificate of the authority that issues ends, or why nothing can be signed.
     end: Option<Result<Timestamp, Refusal>>,
 }
@@ -139,7 +140,7 @@ impl Supervisor {
                 Question::Issue {
                     request: Der(csr.clone().into_bytes()),
                     device: device.clone(),
-                    lifetime: None,
+                    lifetime: self.certificate_life(device),
                 }
             }
             PkiRequest::Server { listener, .. } => Question::Server {
@@ -176,12 +177,6 @@ impl Supervisor {
         match message {
             FromSigner::Ready => {
                 self.workers.set_ready(Kind::Signer);
-                // A revocation may have been lost with the signer or with the gateway before.
-                let revoked = self.config.devices.keys().filter(|device| {
-                    standing(&self.config, &self.registry, device) == Standing::Revoked
-                });
-                let revoked: BTreeSet<DeviceName> = revoked.cloned().collect();
-                self.signing.owed.extend(revoked);
                 self.pay_revocations();
                 self.ask_signer(Question::Status, Asker::Look);
             }
@@ -233,20 +228,16 @@ impl Supervisor {
         self.pay_revocations();
     }
 
-    /// The certificates of a revoked device are revoked with it, as soon as the signer can write that.
+    /// The certificates of a revoked device are revoked with it, as soon as the signer can write that: the registry
+    /// remembers them until then.
     //= C9
-    pub(super) fn owe_revocation(&mut self, device: &DeviceName) {
-        if self.config.pki.is_some() {
-            self.signing.owed.insert(device.clone());
-            self.pay_revocations();
-        }
-    }
-
-    fn pay_revocations(&mut self) {
-        if self.signing.owed.is_empty() || !self.workers.is_ready(Kind::Signer) {
+    pub(super) fn pay_revocations(&mut self) {
+        let owed = self.registry.owed();
+        if self.signing.paying || owed.is_empty() || !self.workers.is_ready(Kind::Signer) {
             return;
         }
-        let devices = std::mem::take(&mut self.signing.owed);
+        let devices: BTreeSet<DeviceName> = owed.iter().take(AT_ONCE).cloned().collect();
+        self.signing.paying = true;
         let question = Question::Revoke {
             which: Which::Devices(devices.iter().cloned().collect()),
             reason: Reason::PrivilegeWithdrawn,
@@ -277,9 +268,20 @@ impl Supervisor {
                 self.record_pki(&request, uid, response.refused());
                 answer(stream, response);
             }
-            Asker::Debt(devices) => match answered {
-                Ok(Answer::Revoked(serials)) if serials.is_empty() => {}
-                Ok(Answer::Revoked(serials)) => {
+            Asker::Debt(devices) => self.revocations_answered(&devices, answered),
+        }
+    }
+
+    fn revocations_answered(
+        &mut self,
+        devices: &BTreeSet<DeviceName>,
+        answered: Result<Answer, Refusal>,
+    ) {
+        self.signing.paying = false;
+        match answered {
+            Ok(Answer::Revoked(serials)) => {
+                self.registry.paid(devices);
+                if !serials.is_empty() {
                     info!(
                         certificates = serials.len(),
                         "certificates of revoked devices are revoked"
@@ -293,11 +295,25 @@ impl Supervisor {
                         result: "done".to_owned(),
                     });
                 }
-                // Without an authority there is nothing to revoke.
-                Ok(_) | Err(Refusal::NoAuthority) => {}
-                Err(_) => self.signing.owed.extend(devices),
-            },
+                self.pay_revocations();
+            }
+            // Without an authority there is nothing to revoke.
+            Err(Refusal::NoAuthority) => self.registry.paid(devices),
+            // The next tick asks again.
+            Ok(_) | Err(_) => {}
         }
+    }
+
+    /// How long a certificate of a device may hold: not longer than the device is let in.
+    pub(super) fn certificate_life(&self, device: &DeviceName) -> Option<Duration> {
+        let end = |device: &DeviceName| self.registry.entry(device)?.expires;
+        let router = match self.config.devices.get(device).map(|one| &one.identity) {
+            Some(Identity::Via(router)) => end(router),
+            Some(Identity::WireGuard { .. }) | None => None,
+        };
+        let end = [end(device), router].into_iter().flatten().min()?;
+        let left = end.duration_since(self.clock.wall());
+        Some(Duration::try_from(left).unwrap_or(Duration::ZERO))
     }
 
     //= C8
@@ -424,3 +440,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 //= C7
 const MAX_WAITING: usize = 64;
 const MAX_WHY: usize = 512;
+/// Devices whose certificates are revoked with one question.
+//= C7
+const AT_ONCE: usize = 200;

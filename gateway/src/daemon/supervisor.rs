@@ -40,6 +40,7 @@ use crate::control::server;
 use crate::flow::{Clock, ConnectionId, RuleName};
 use crate::forward::message::FromRelay;
 use crate::pki::message::FromSigner;
+use crate::registry::store::Place;
 use crate::registry::task::FromTask;
 use crate::registry::{Registry, RegistryError};
 use crate::segment::changes::Cut;
@@ -204,9 +205,11 @@ impl Supervisor {
             config,
         } = checked;
         let clock = SystemClock;
-        let registry = Registry::open(&config.gateway.state_dir, clock.wall())?;
+        let state = &config.gateway.state_dir;
+        let database = Place::new(&config.registry, state).may_exist();
+        let mut registry = Registry::open(state, clock.wall(), database)?;
         let (files, mut records) = (config, Records::default());
-        let config = records.merge(&files, &registry);
+        let config = records.merge(&files, &mut registry);
         let transactions =
             Transactions::open(&config.gateway.state_dir).map_err(|cause| DaemonError::System {
                 step: "remember outstanding transactions",

@@ -90,6 +90,8 @@ pub enum Question {
         certificate: Der,
         /// In DER or PEM.
         request: Der,
+        /// Not longer than the settings say, nor than the device is let in.
+        lifetime: Option<Duration>,
     },
     /// The certificate of a listener: the one that it has, or a new one with a new key if that is due.
     Server {

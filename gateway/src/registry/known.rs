@@ -23,6 +23,9 @@ pub struct Known {
     pub origin: Origin,
     /// How it stands.
     pub standing: Standing,
+    /// Whether it was ever approved, or did not need to be.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub approved: bool,
     /// Why it stands so, in the operator's words.
     pub why: String,
     /// Since when.
@@ -55,6 +58,49 @@ pub struct Known {
     /// When it stops being let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+impl Known {
+    /// As the configuration wants to know it at a time; `None` without a key.
+    #[must_use]
+    pub fn enrolled(&self, at: Timestamp) -> Option<Enrolled> {
+        let sender = self.hl7_sender.as_deref();
+        let newest = self.newest_key()?;
+        let older = self.keys_at(at).filter(|key| *key != newest);
+        Some(Enrolled {
+            origin: self.origin.as_str(),
+            public_key: newest.0,
+            older_keys: older.map(|key| key.0).collect(),
+            addresses: self.addresses.clone(),
+            roles: self.roles.clone(),
+            hl7_sender: sender.and_then(|sender| Enrolled::hl7_sender_of(sender).ok()),
+            ae_title: self.ae_title.clone(),
+            patients: self.patients.clone(),
+        })
+    }
+
+    /// The key that has no end.
+    #[must_use]
+    pub fn newest_key(&self) -> Option<PublicKey> {
+        let newest = self.keys.iter().find(|key| key.until.is_none());
+        newest.map(|key| key.wireguard)
+    }
+
+    /// All keys that are taken at a time.
+    pub fn keys_at(&self, at: Timestamp) -> impl Iterator<Item = PublicKey> {
+        let keys = self.keys.iter();
+        keys.filter(move |key| key.until.is_none_or(|until| until > at))
+            .map(|key| key.wireguard)
+    }
 }
 
 /// How a device came to be known.
@@ -160,6 +206,18 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether it holds over what somebody else decided meanwhile.
+    ///
+    /// The stricter decision holds, and so does a milder one of whoever knew what it undoes.
+    #[must_use]
+    pub fn holds_over(&self, standing: Standing, since: Timestamp) -> bool {
+        if self.after < standing {
+            self.before == standing && since <= self.at
+        } else {
+            self.after > standing || since <= self.at
+        }
+    }
+
     /// In one word.
     #[must_use]
     pub fn what(&self) -> &'static str {

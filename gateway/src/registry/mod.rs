@@ -7,6 +7,7 @@
 
 pub mod addresses;
 pub mod csv;
+mod floor;
 pub mod known;
 pub mod memory;
 mod old;
@@ -14,6 +15,7 @@ pub mod request;
 mod snapshot;
 pub mod store;
 pub mod task;
+mod writer;
 
 pub use known::{By, Change, Chapter, DeviceKey, Known, Newcomer, Origin, PublicKey};
 pub use memory::Registry;

@@ -101,6 +101,7 @@ fn newcomer(
         } else {
             Standing::Active
         },
+        approved: !device.pending,
         why: occasion.why.clone(),
         since: whole(occasion.at),
         roles: roles(&device.roles, files)?,
@@ -129,7 +130,9 @@ fn newcomer(
     if let Some(title) = &known.ae_title {
         Enrolled::ae_title_of(title).map_err(|e| format!("`ae_title`: {e}"))?;
     }
-    let enrolled = known.enrolled().ok_or("`wireguard` is missing")?;
+    let enrolled = known
+        .enrolled(occasion.at)
+        .ok_or("`wireguard` is missing")?;
     admission
         .admit(&name, &enrolled)
         .map_err(|e| e.to_string())?;

@@ -3,17 +3,18 @@
 //! `registry.snapshot.json` is replaced as a whole: after a crash it holds the old state or the new one.
 //! A file that cannot be understood is an error, not an empty registry, so that nobody is released by damage.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::known::{Change, Known};
 use super::store::Version;
-use crate::flow::DeviceName;
+use crate::flow::{DeviceName, Standing};
 
 /// Why the registry cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,10 @@ pub(super) struct Snapshot {
     pub(super) devices: BTreeMap<DeviceName, Known>,
     /// What is not in the database yet.
     pub(super) unsaved: VecDeque<Change>,
+    /// It was so late before, beyond doubt.
+    pub(super) floor: Option<Timestamp>,
+    /// Revoked devices whose certificates may not be revoked yet.
+    pub(super) owed: BTreeSet<DeviceName>,
 }
 
 /// The snapshot in a directory, if there is one.
@@ -69,8 +74,16 @@ pub(super) fn read(directory: &Path) -> Result<Option<Snapshot>, RegistryError> 
         return Ok(None);
     };
     let stored: Stored = parse(&path, &json)?;
+    let revoked = || {
+        let devices = stored.devices.iter();
+        let revoked = devices.filter(|(_, known)| known.standing == Standing::Revoked);
+        revoked.map(|(name, _)| name.clone()).collect()
+    };
     Ok(Some(Snapshot {
         database: stored.database,
+        floor: stored.floor,
+        // Whoever wrote this did not say what is owed: once more does no harm.
+        owed: stored.owed.unwrap_or_else(revoked),
         devices: stored.devices,
         unsaved: stored.unsaved,
     }))
@@ -120,6 +133,8 @@ pub(super) fn write(directory: &Path, snapshot: &Snapshot) -> Result<(), Registr
         database: snapshot.database,
         devices: &snapshot.devices,
         unsaved: &snapshot.unsaved,
+        floor: snapshot.floor,
+        owed: &snapshot.owed,
     };
     let mut json = serde_json::to_vec(&stored).map_err(|e| failed(e.into()))?;
     json.push(b'\n');
@@ -167,6 +182,10 @@ struct Stored {
     database: Option<Version>,
     devices: BTreeMap<DeviceName, Known>,
     unsaved: VecDeque<Change>,
+    #[serde(default)]
+    floor: Option<Timestamp>,
+    #[serde(default)]
+    owed: Option<BTreeSet<DeviceName>>,
 }
 
 #[derive(Serialize)]
@@ -175,6 +194,9 @@ struct StoredRef<'a> {
     database: Option<Version>,
     devices: &'a BTreeMap<DeviceName, Known>,
     unsaved: &'a VecDeque<Change>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    floor: Option<Timestamp>,
+    owed: &'a BTreeSet<DeviceName>,
 }
 
 pub(super) const FILE: &str = "registry.snapshot.json";

@@ -115,6 +115,12 @@ impl Handle {
         Ok(Self { queue })
     }
 
+    /// Whether the thread ended, which it does not by itself.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// Asks for something; gives it back if the thread has too much to do.
     ///
     /// # Errors

@@ -145,6 +145,7 @@ pub(crate) fn device(config: &mut Config, name: &str, addresses: &[&str], roles:
         origin: origin(),
         identity: Identity::WireGuard {
             public_key: [0; 32],
+            older_keys: Vec::new(),
             preshared_key_file: None,
             keepalive: 0,
             endpoint: None,

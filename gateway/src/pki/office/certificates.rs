@@ -31,6 +31,7 @@ impl Office {
         &mut self,
         certificate: &[u8],
         request: &[u8],
+        lifetime: Option<Duration>,
         now: Timestamp,
     ) -> Result<Answer, Refusal> {
         let facts = Facts::of(certificate).map_err(|_| Refusal::Unknown)?;
@@ -55,7 +56,7 @@ impl Office {
         if key.fingerprint() == facts.fingerprint {
             return Err(Refusal::SameKey);
         }
-        self.give(&device, &key, None, now)
+        self.give(&device, &key, lifetime, now)
     }
 
     fn give(

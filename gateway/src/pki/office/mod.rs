@@ -114,7 +114,8 @@ impl Office {
             Question::Renew {
                 certificate,
                 request,
-            } => self.renew(&certificate.0, &request.0, now),
+                lifetime,
+            } => self.renew(&certificate.0, &request.0, lifetime, now),
             Question::Server { listener, renew } => self.server(listener, renew, now),
             Question::Revoke { which, reason } => self.revoke(&which, reason, now),
             Question::Lists => self.lists(now).map(Answer::Lists),

@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) office: Option<Office>,
     pub(super) settings: Settings,
     pub(super) now: Timestamp,
+    /// Certificates of devices hold no longer.
+    bound: Option<Duration>,
     _folder: tempfile::TempDir,
 }
 
@@ -53,6 +55,7 @@ impl World {
             office: Some(Office::open(settings.clone()).unwrap()),
             settings,
             now: at("2026-03-01T12:00:00Z"),
+            bound: None,
             _folder: folder,
         }
     }
@@ -112,7 +115,7 @@ impl World {
         let question = Question::Issue {
             request: Der(request),
             device: device.parse().unwrap(),
-            lifetime: None,
+            lifetime: self.bound,
         };
         self.ask(question).map(certificate)
     }
@@ -125,6 +128,7 @@ impl World {
         let question = Question::Renew {
             certificate: old.certificate.clone(),
             request: Der(request),
+            lifetime: self.bound,
         };
         self.ask(question).map(certificate)
     }
@@ -177,6 +181,24 @@ fn of(pair: &KeyPair) -> Vec<u8> {
 
 fn new_key() -> KeyPair {
     key(&rcgen::PKCS_ECDSA_P256_SHA256)
+}
+
+/// Neither the first certificate of a device nor the next ones hold longer than it is let in.
+#[test]
+fn a_certificate_ends_with_its_device() {
+    let mut world = World::new();
+    let free = world.issue("ecg", new_request()).unwrap();
+    world.bound = Some(days(3));
+    let end = at("2026-03-04T12:00:00Z");
+    let first = world.issue("ecg", new_request()).unwrap();
+    let next = world.renew(&free, new_request()).unwrap();
+    assert_eq!(
+        [first.validity.not_after, next.validity.not_after],
+        [end; 2]
+    );
+    world.bound = Some(days(300));
+    let longest = world.renew(&free, new_request()).unwrap();
+    assert_eq!(longest.validity.not_after, at("2026-03-31T12:00:00Z"));
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl Store {
 
     /// Writes another standing down, once however often it is called with the same mark.
     ///
-    /// What somebody else decided later stays, unless this is stricter.
+    /// What somebody else decided stays, unless this is stricter or its author knew of it.
     ///
     /// # Errors
     /// When the database does not take it.
@@ -103,8 +103,10 @@ impl Store {
             }
             let now: Option<(String, i64)> =
                 sqlx::query_as(STANDING).bind(name).fetch_optional(&mut *tx).await?;
-            let later = now.as_ref().is_some_and(|(standing, since)| {
-                *since > at && Standing::from_word(standing) >= Some(change.after)
+            let holds = now.as_ref().is_none_or(|(standing, since)| {
+                let since = Timestamp::from_millisecond(*since).unwrap_or(Timestamp::MAX);
+                Standing::from_word(standing)
+                    .is_some_and(|standing| change.holds_over(standing, since))
             });
             if now.is_none() {
                 sqlx::query(INSERT_FILE)
@@ -126,7 +128,7 @@ impl Store {
                 .bind(&change.why)
                 .execute(&mut *tx)
                 .await?;
-            if !later {
+            if holds {
                 sqlx::query(SET_STANDING)
                     .bind(change.after.as_str())
                     .bind(&change.why)
@@ -190,8 +192,8 @@ impl Store {
     pub async fn rotate(&self, rotation: &Rotation) -> Result<(), StoreError> {
         let (name, key) = (rotation.device.as_str(), rotation.key.to_string());
         let at = rotation.at.as_millisecond();
-        // A key that is not to be taken any more ended now.
-        let until = rotation.overlap_until.map_or(at, Timestamp::as_millisecond);
+        // A key that is not to be taken any more ended, whatever the clock says.
+        let until = rotation.overlap_until.map_or(0, Timestamp::as_millisecond);
         on!(self, pool => {
             let mut tx = pool.begin().await?;
             let (revision,): (i64,) = sqlx::query_as(COUNT).bind(1_i64).fetch_one(&mut *tx).await?;
@@ -347,7 +349,7 @@ fn owner_of(owners: &mut HashMap<String, String>, what: String, name: &str) -> O
 const COUNT: &str = "UPDATE meta SET value = value + $1 WHERE name = 'revision' RETURNING value";
 const SEEN: &str = "SELECT revision FROM device_event WHERE mark = $1";
 const STANDING: &str = "SELECT standing, since FROM device WHERE name = $1";
-const SET_STANDING: &str = "UPDATE device SET standing = $1, why = $2, since = $3 WHERE name = $4";
+const SET_STANDING: &str = "UPDATE device SET standing = $1, why = $2, since = $3, approved = CASE WHEN $1 = 'active' THEN 1 ELSE approved END WHERE name = $4";
 const EVENT: &str = "INSERT INTO device_event (revision, mark, device, at, uid, who, what, why) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const INSERT_FILE: &str = "INSERT INTO device (name, origin, standing, why, since, roles, patients, created, created_by) VALUES ($1, 'file', $2, '', $3, '', '', $3, $4)";
 const NAMES: &str = "SELECT name, serial, standing FROM device";

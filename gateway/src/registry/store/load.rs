@@ -33,6 +33,7 @@ type DeviceRow = (
     i64,
     String,
     Option<i64>,
+    i64,
 );
 
 impl Store {
@@ -159,6 +160,7 @@ fn device(row: DeviceRow) -> Result<(String, Known), StoreError> {
         created,
         by,
         expires,
+        approved,
     ) = row;
     let words = |text: &str| {
         text.split_whitespace()
@@ -177,6 +179,7 @@ fn device(row: DeviceRow) -> Result<(String, Known), StoreError> {
             _ => return Err(strange("an origin")),
         },
         standing: Standing::from_word(&standing).ok_or_else(|| strange("a standing"))?,
+        approved: approved != 0,
         why,
         since: time(since)?,
         roles: all,
@@ -204,7 +207,7 @@ fn strange(what: &str) -> StoreError {
 /// Longest story that is told.
 //= C7
 const MAX_CHAPTERS: i64 = 1000;
-const DEVICES: &str = "SELECT name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires FROM device";
+const DEVICES: &str = "SELECT name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires, approved FROM device";
 const KEYS: &str = "SELECT device, value, until FROM device_key WHERE kind = 'wireguard' ORDER BY device, CASE WHEN until IS NULL THEN 0 ELSE 1 END, added DESC, value";
 const ADDRESSES: &str = "SELECT device, address FROM device_address";
 const HANDSHAKES: &str = "SELECT device, last FROM seen WHERE what = 'handshake'";

@@ -152,7 +152,10 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(steps.collect())
 }
 
-const STEPS: [(i64, &str, &str); 1] = [(1, "devices", include_str!("0001_devices.sql"))];
+const STEPS: [(i64, &str, &str); 2] = [
+    (1, "devices", include_str!("0001_devices.sql")),
+    (3, "approved", include_str!("0003_approved.sql")),
+];
 const IDENTIFY: &str =
     "INSERT INTO meta (name, value) VALUES ('identity', $1) ON CONFLICT (name) DO NOTHING";
 const SQLITE_TABLES: &str =

@@ -28,6 +28,17 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Whether there may be a database already, as far as this machine can tell.
+    #[must_use]
+    pub fn may_exist(&self) -> bool {
+        match self {
+            Self::File(path) => path.try_exists().unwrap_or(true),
+            Self::Server(_) => true,
+        }
+    }
+}
+
 /// Waits for other writers, holds what refers to each other together, and is on the disk when it says so.
 pub(super) fn sqlite(path: &Path, create: bool) -> SqliteConnectOptions {
     SqliteConnectOptions::new()

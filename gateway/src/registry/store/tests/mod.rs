@@ -46,6 +46,7 @@ fn newcomer(text: &str, number: u16) -> Newcomer {
         known: Known {
             origin: Origin::Enrolled,
             standing: Standing::Active,
+            approved: true,
             why: "trial".to_owned(),
             since: at(0),
             roles: BTreeSet::from(["ecg".parse().unwrap(), "home".parse().unwrap()]),

@@ -69,6 +69,7 @@ async fn round_trip(store: &Store) {
     let mut with_address = newcomer("ecg-2", 2);
     with_address.known.addresses = vec!["10.64.1.2".parse().unwrap(), "fd64::2".parse().unwrap()];
     with_address.known.standing = Standing::Pending;
+    with_address.known.approved = false;
     with_address.known.origin = Origin::Imported;
     (with_address.known.serial, with_address.known.expires) = (None, None);
     add(store, &[newcomer("ecg-1", 1), with_address.clone()])
@@ -179,6 +180,15 @@ async fn standings(store: &Store) {
         device(store, "of-the-files").await.standing,
         Standing::Revoked
     );
+    // A release by somebody who did not know of the revocation is history, however late it is.
+    let unknowing = change("of-the-files", Standing::Quarantined, Standing::Active, 10);
+    let mut unknowing = unknowing;
+    unknowing.mark = 77;
+    store.save(&unknowing).await.unwrap();
+    assert_eq!(
+        device(store, "of-the-files").await.standing,
+        Standing::Revoked
+    );
     let released = change("of-the-files", Standing::Revoked, Standing::Active, 11);
     store.save(&released).await.unwrap();
     assert_eq!(
@@ -187,7 +197,18 @@ async fn standings(store: &Store) {
     );
     let story = store.story(&name("of-the-files")).await.unwrap();
     let words: Vec<&str> = story.iter().map(|line| line.what.as_str()).collect();
-    assert_eq!(words, ["quarantined", "released", "revoked", "released"]);
+    let wanted = ["quarantined", "released", "revoked", "released", "released"];
+    assert_eq!(words, wanted);
+    // Who was never approved is remembered, until somebody does.
+    let mut pending = newcomer("new", 1);
+    (pending.known.standing, pending.known.approved) = (Standing::Pending, false);
+    add(store, &[pending]).await.unwrap();
+    let revoked = change("new", Standing::Pending, Standing::Revoked, 20);
+    store.save(&revoked).await.unwrap();
+    assert!(!device(store, "new").await.approved);
+    let approved = change("new", Standing::Revoked, Standing::Active, 21);
+    store.save(&approved).await.unwrap();
+    assert!(device(store, "new").await.approved);
 }
 
 async fn marks(store: &Store) {
@@ -230,8 +251,8 @@ async fn rotation(store: &Store) {
         keys(device(store, "ecg-1").await),
         [
             (key(4), None),
-            (key(3), Some(at(20))),
-            (key(1), Some(at(20)))
+            (key(3), Some(Timestamp::UNIX_EPOCH)),
+            (key(1), Some(Timestamp::UNIX_EPOCH))
         ]
     );
     // By a clock that went back since: the newest is the one without an end, whatever the times say.
