@@ -7,6 +7,7 @@ pub mod own;
 pub mod systemd;
 pub mod channel;
 pub mod tunnel;
+pub mod masque;
 pub mod segment;
 pub mod inspect;
 pub mod forward;

@@ -11,12 +11,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms (or words) a room may import. A new arrow is drawn here and in ARCHITECTURE.md in one commit.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("flow", &[]),
     ("own", &[]),
     ("systemd", &[]),
     ("channel", &[]),
     ("tunnel", &["flow", "channel"]),
+    ("masque", &[]),
     ("segment", &["flow", "channel"]),
     ("inspect", &["flow", "channel"]),
     ("forward", &["flow", "channel", "inspect"]),
