@@ -1,6 +1,10 @@
 //! Both ends against each other, and each against what it must refuse.
 
+mod capsule;
+mod client;
+mod packet;
 mod pair;
+mod server;
 
 use ipnet::IpNet;
 
