@@ -19,6 +19,7 @@ mod enrolled;
 mod dicom;
 mod profile;
 mod decide;
+mod client;
 mod inward;
 mod explain;
 mod secret;
@@ -34,6 +35,7 @@ pub use appliance::{
     Addressing, Appliance, ApplianceInterface, InterfaceMatch, TimeServer, Update,
 };
 pub use certificate::{CertificateError, certificates, read_certificates};
+pub use client::{Client, Forward, Gateway as ClientGateway};
 pub use dicom::{DicomLevel, DicomProfile, DicomQuery, OWN_TITLE, UserIdentity};
 pub use enrolled::{Admission, Contradiction, Enrolled, InvalidValue};
 pub use error::{ConfigError, ConfigErrors, Remark, Spot};
