@@ -1,6 +1,6 @@
 //! Where the registry of devices is kept, and which addresses it gives.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -43,9 +43,15 @@ pub enum DatabaseHost {
     Name(String),
 }
 
-/// `[enrol]`: what devices get that stand in no file.
+/// `[enrol]`: what devices get that stand in no file, and where they come to be enrolled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Enrol {
     /// Parts of the tunnel networks from which addresses are given. Empty: every device must bring its own.
     pub addresses: Vec<IpNet>,
+    /// Where the enrolment service listens, TCP, outside of the tunnel; `None` without one.
+    pub listen: Option<SocketAddr>,
+    /// Where devices find the tunnel, a name or an address with a port.
+    pub endpoint: Option<String>,
+    /// Connections to the enrolment service at a time.
+    pub connections: u16,
 }

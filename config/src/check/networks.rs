@@ -21,6 +21,7 @@ pub(super) fn check(document: &Document, problems: &Problems) {
     networks(wireguard, problems);
     own_addresses(wireguard, problems);
     enrolled(document, wireguard, problems);
+    enrolment(document, wireguard, problems);
     if let Some(listen) = &wireguard.listen
         && wireguard
             .networks
@@ -104,6 +105,24 @@ fn enrolled(document: &Document, wireguard: &RawWireGuard, problems: &Problems) 
             let problem = Fault::new("the networks overlap").at(part.place);
             problems.report(problem.also(other.place, "with this one"));
         }
+    }
+}
+
+/// The enrolment service has a certificate of the gateway's own authority, and is not inside of the tunnel.
+fn enrolment(document: &Document, wireguard: &RawWireGuard, problems: &Problems) {
+    let Some(listen) = &document.enrol.listen else {
+        return;
+    };
+    let named = (document.pki.as_ref()).is_some_and(|pki| !pki.server_names.is_empty());
+    if !named {
+        let help = "add a table [pki] with `server_names`: what devices call the gateway";
+        let fault = Fault::new("the enrolment service needs a certificate").help(help);
+        problems.report(fault.at(listen.place));
+    }
+    let inside = |network: &IpNet| network.contains(&listen.value.ip());
+    if wireguard.networks.iter().any(|at| inside(&at.value)) {
+        let fault = Fault::new("the enrolment service cannot listen inside of the tunnel networks");
+        problems.report(fault.at(listen.place));
     }
 }
 

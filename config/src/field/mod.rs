@@ -5,6 +5,7 @@ pub(crate) mod database;
 pub(crate) mod dicom;
 pub(crate) mod dicom_rule;
 pub(crate) mod document;
+pub(crate) mod enrol;
 pub(crate) mod hl7;
 pub(crate) mod hours;
 pub(crate) mod key;
