@@ -14,6 +14,7 @@ pub mod forward;
 pub mod audit;
 pub mod registry;
 pub mod pki;
+pub mod enrol;
 pub mod control;
 pub mod update;
 pub mod daemon;

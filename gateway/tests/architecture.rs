@@ -24,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("audit", &["flow", "channel"]),
     ("registry", &["flow", "channel", "control::message"]),
     ("pki", &["flow", "channel"]),
+    ("enrol", &["flow", "channel", "pki"]),
     ("control", &["flow", "channel", "pki::message"]),
     ("update", &["own", "systemd"]),
     ("doctor", &["control::message"]),
@@ -31,7 +32,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
         "daemon",
         &[
             "flow", "channel", "tunnel", "segment", "inspect", "forward", "audit", "registry",
-            "pki", "control",
+            "pki", "enrol", "control",
         ],
     ),
     ("setup", &["flow", "own", "systemd", "tunnel", "daemon"]),
@@ -39,15 +40,26 @@ const ARROWS: [(&str, &[&str]); 19] = [
         "cli",
         &[
             "flow", "own", "channel", "tunnel", "segment", "inspect", "forward", "audit",
-            "registry", "pki", "control", "daemon", "setup", "update", "doctor", "systemd",
+            "registry", "pki", "enrol", "control", "daemon", "setup", "update", "doctor", "systemd",
         ],
     ),
     ("lib", &[]),
 ];
 /// Words that only these folders or files may use.
-const PRIVATE: [(&str, &[&str]); 8] = [
-    ("ureq", &["gateway/src/update/https.rs"]),
-    ("rustls", &["gateway/src/update/", "gateway/src/pki/"]),
+const PRIVATE: [(&str, &[&str]); 9] = [
+    (
+        "ureq",
+        &["gateway/src/update/https.rs", "gateway/src/enrol/client.rs"],
+    ),
+    ("hyper", &["gateway/src/enrol/"]),
+    (
+        "rustls",
+        &[
+            "gateway/src/update/",
+            "gateway/src/pki/",
+            "gateway/src/enrol/",
+        ],
+    ),
     ("rcgen", &["gateway/src/pki/"]),
     ("x509_cert", &["gateway/src/pki/"]),
     ("rustables", &["gateway/src/segment/nft.rs"]),

@@ -76,13 +76,28 @@ pub enum Event {
     Device {
         /// Which.
         device: DeviceName,
-        /// `added`, `imported`, `rotated`, `extended`.
+        /// `added`, `imported`, `enrolled`, `rotated`, `extended`.
         what: String,
         /// User id of who asked.
         by: u32,
         /// Their name.
         who: String,
         /// In their words.
+        why: String,
+    },
+    /// Somebody made, used or took back a token, came with a wrong one, or renewed a certificate.
+    Enrolment {
+        /// `token-created`, `token-revoked`, `enrolled`, `again`, `renewed`, `refused`.
+        what: String,
+        /// Which token, by the beginning of its hash.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        /// Which device.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device: Option<DeviceName>,
+        /// Where it came from, or the user id and name of who asked.
+        from: String,
+        /// Why, or for what.
         why: String,
     },
     /// The database of the registry cannot be used; what is in force stays in force.

@@ -31,7 +31,7 @@ impl Supervisor {
         self.config.devices.keys().chain(names).collect()
     }
 
-    fn is_known(&self, device: &DeviceName) -> bool {
+    pub(super) fn is_known(&self, device: &DeviceName) -> bool {
         let known = self.registry.entry(device);
         self.config.devices.contains_key(device)
             || known.is_some_and(|known| known.origin != Origin::File)
@@ -178,6 +178,7 @@ impl Supervisor {
             | Request::Kill { .. }
             | Request::Denied
             | Request::Pki(_)
+            | Request::Enrol(_)
             | Request::Updated { .. }
             | Request::Probe
             | Request::Drain { .. } => Err(failed(
@@ -291,13 +292,15 @@ impl Supervisor {
             ..
         }) = self.records.waiting.remove(&ticket)
         else {
-            return;
+            return self.enrolment_done(ticket, result);
         };
         let response = match result {
             Ok(Outcome::Story(story)) => Response::Story {
                 story: story.into_iter().map(line).collect(),
             },
-            Ok(Outcome::Done) => self.did(&request, &by),
+            Ok(
+                Outcome::Done | Outcome::Kept | Outcome::Token(_) | Outcome::Tokens(_),
+            ) => self.did(&request, &by),
             Err(error) => refusal(&request, &error),
         };
         self.record_request(&request, by.uid, &response);
@@ -353,6 +356,7 @@ impl Supervisor {
             | Request::Kill { .. }
             | Request::Denied
             | Request::Pki(_)
+            | Request::Enrol(_)
             | Request::Updated { .. }
             | Request::Probe
             | Request::Drain { .. } => Response::Done {
@@ -521,8 +525,11 @@ fn line(chapter: Chapter) -> StoryLine {
 /// Why the database does not do it, in the words of the request.
 fn refusal(request: &Request, error: &StoreError) -> Response {
     let kind = match error {
-        StoreError::Refused(_) | StoreError::NotAFile | StoreError::Race(_) => Failure::Usage,
-        StoreError::Unknown(_) => Failure::Unknown,
+        StoreError::Refused(_)
+        | StoreError::NotAFile
+        | StoreError::Race(_)
+        | StoreError::TooManyTokens => Failure::Usage,
+        StoreError::Unknown(_) | StoreError::NoToken | StoreError::Spent => Failure::Unknown,
         StoreError::Gone(_)
         | StoreError::Empty
         | StoreError::Away(_)
@@ -574,7 +581,7 @@ fn lines(devices: &[NewDevice], wrong: &[(usize, String)]) -> String {
     text.join("\n")
 }
 
-fn bad_reason(why: &str) -> Option<Response> {
+pub(super) fn bad_reason(why: &str) -> Option<Response> {
     let bad = why.len() > MAX_WHY || why.chars().any(char::is_control);
     bad.then(|| {
         failed(

@@ -13,6 +13,7 @@ use super::worker::{Kind, Worker};
 use crate::audit::event::Event;
 use crate::audit::message::ToAudit;
 use crate::control::message::{Standing, WorkerStatus};
+use crate::enrol::message::ToEnrol;
 use crate::flow::{Clock, DeviceName, Inspected, Side};
 use crate::forward::message::ToRelay;
 use crate::pki::message::ToSigner;
@@ -25,6 +26,7 @@ pub(super) struct Workers {
     relays: BTreeMap<Kind, Worker<ToRelay>>,
     pub(super) audit: Option<Worker<ToAudit>>,
     pub(super) signer: Option<Worker<ToSigner>>,
+    pub(super) enrol: Option<Worker<ToEnrol>>,
     lives: BTreeMap<Kind, Life>,
     crashes: BTreeMap<DeviceName, Vec<Instant>>,
     /// All have been started.
@@ -58,9 +60,11 @@ impl Workers {
     }
 
     /// All workers were started at least once, see [`Supervisor::start_workers`], and are ready.
-    /// The gateway does its work without a signer.
+    /// The gateway does its work without a signer and without enrolment.
     pub(super) fn all_ready(&self) -> bool {
-        let mut needed = self.lives.iter().filter(|(kind, _)| **kind != Kind::Signer);
+        let optional = [Kind::Signer, Kind::Enrol];
+        let lives = self.lives.iter();
+        let mut needed = lives.filter(|(kind, _)| !optional.contains(kind));
         self.begun && needed.all(|(_, life)| life.ready)
     }
 
@@ -90,6 +94,7 @@ impl Workers {
             Kind::RelayHl7(_) | Kind::RelayDicom(_) => drop(self.relays.remove(&kind)),
             Kind::Audit => self.audit = None,
             Kind::Signer => self.signer = None,
+            Kind::Enrol => self.enrol = None,
         }
     }
 
@@ -112,6 +117,7 @@ impl Workers {
             Kind::RelayHl7(_) | Kind::RelayDicom(_) => self.relay(kind).map(|worker| worker.pid),
             Kind::Audit => self.audit.as_ref().map(|worker| worker.pid),
             Kind::Signer => self.signer.as_ref().map(|worker| worker.pid),
+            Kind::Enrol => self.enrol.as_ref().map(|worker| worker.pid),
         };
         let status = |(kind, life): (&Kind, &Life)| WorkerStatus {
             name: kind.name(),
@@ -171,6 +177,7 @@ impl Supervisor {
             Kind::RelayHl7(_) | Kind::RelayDicom(_) => self.start_relay(kind, generation),
             Kind::Audit => self.start_audit(generation),
             Kind::Signer => self.start_signer(generation),
+            Kind::Enrol => self.start_enrol(generation),
         };
         match begun {
             Ok(pid) => {
@@ -224,7 +231,11 @@ impl Supervisor {
         self.credit.begin(kind);
         let is_tight = match kind {
             Kind::RelayDicom(_) => self.transactions.forget_reminders(kind),
-            Kind::RelayHl7(_) | Kind::TunnelWireguard | Kind::Audit | Kind::Signer => false,
+            Kind::RelayHl7(_)
+            | Kind::TunnelWireguard
+            | Kind::Audit
+            | Kind::Signer
+            | Kind::Enrol => false,
         };
         let connections = usize::try_from(self.config.limits.connections).unwrap_or(usize::MAX);
         worker.send(
@@ -306,7 +317,8 @@ impl Supervisor {
             Kind::RelayHl7(_) | Kind::RelayDicom(_) => self.relay_died(kind, now),
             Kind::Audit => self.audit_died(),
             Kind::Signer => self.signer_died(),
-            Kind::TunnelWireguard => {}
+            // Its questions are answered to nobody.
+            Kind::TunnelWireguard | Kind::Enrol => {}
         }
     }
 

@@ -71,6 +71,7 @@ impl Supervisor {
                 answer(stream, response);
             }
             Request::Pki(request) => self.asked_pki(stream, request, uid),
+            Request::Enrol(request) => self.asked_enrol(stream, request, uid),
             Request::AddDevices { .. }
             | Request::Rotate { .. }
             | Request::Extend { .. }
@@ -140,6 +141,7 @@ impl Supervisor {
             | Request::Denied
             | Request::Updated { .. }
             | Request::Pki(_)
+            | Request::Enrol(_)
             | Request::AddDevices { .. }
             | Request::Rotate { .. }
             | Request::Extend { .. }
@@ -238,6 +240,7 @@ impl Supervisor {
             | Request::Kill { .. }
             | Request::Probe
             | Request::Pki(_)
+            | Request::Enrol(_)
             | Request::Drain { .. }
             | Request::Updated { .. }
             | Request::AddDevices { .. }
@@ -343,6 +346,7 @@ pub(super) fn name(request: &Request) -> (String, String) {
         Request::Denied => ("flow denied", String::new()),
         Request::Probe => ("probe", String::new()),
         Request::Pki(_) => ("pki", String::new()),
+        Request::Enrol(_) => ("enroll", String::new()),
         Request::Drain {
             timeout_seconds: Some(seconds),
         } => ("drain", format!("within {seconds} s")),

@@ -281,14 +281,20 @@ impl Supervisor {
         mut waiting: Waiting,
     ) -> Result<(), Box<Waiting>> {
         waiting.deadline = self.clock.now().checked_add(PATIENCE);
-        let ticket = self.records.last_ticket.wrapping_add(1);
-        self.records.last_ticket = ticket;
         let room = self.records.waiting.len() < MAX_WAITING;
-        if !room || !self.records.ask(ToTask::Do(ticket, work)) {
+        let ticket = room.then(|| self.ticket(work)).flatten();
+        let Some(ticket) = ticket else {
             return Err(Box::new(waiting));
-        }
+        };
         self.records.waiting.insert(ticket, waiting);
         Ok(())
+    }
+
+    /// Gives work to the registry's thread. `None` if it has too much to do.
+    pub(super) fn ticket(&mut self, work: Work) -> Option<u64> {
+        let ticket = self.records.last_ticket.wrapping_add(1);
+        self.records.last_ticket = ticket;
+        self.records.ask(ToTask::Do(ticket, work)).then_some(ticket)
     }
 
     pub(super) fn registry_status(&self) -> RegistryStatus {

@@ -192,6 +192,7 @@ impl Supervisor {
         }
         let machine = self.config.appliance != config.appliance;
         let pki = self.config.pki != config.pki;
+        let enrol = pki || self.files.enrol != config.enrol;
         let merged = self.records.merge(&config, &mut self.registry);
         let mut changes = self.enforce(merged).inspect_err(|_| {
             // The old files hold, and with them those who are let in beside them.
@@ -201,6 +202,10 @@ impl Supervisor {
         if pki {
             self.follow_pki();
             changes.push("the certification authority follows [pki]".to_owned());
+        }
+        if enrol && (self.wants_enrolment() || self.workers.enrol.is_some()) {
+            self.follow_enrol();
+            changes.push("the enrolment service follows [enrol]".to_owned());
         }
         if machine {
             changes.push("the machine follows [appliance] at its next start".to_owned());

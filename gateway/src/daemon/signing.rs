@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 use tracing::{info, warn};
 
 use super::connections::standing;
+use super::enrolment::Signed;
 use super::operator::{answer, failed};
 use super::supervisor::{Input, Supervisor};
 use super::worker::{Kind, Worker};
@@ -41,7 +42,9 @@ struct Waiting {
     deadline: Option<Instant>,
 }
 
-enum Asker {
+pub(super) enum Asker {
+    /// A device that enrols, or its listener.
+    Enrol(Signed),
     Operator {
         stream: UnixStream,
         uid: u32,
@@ -129,7 +132,7 @@ impl Supervisor {
             PkiRequest::Lists => Question::Lists,
             PkiRequest::Certificates => Question::Certificates,
             PkiRequest::Issue { device, csr, .. } => {
-                if !self.config.devices.contains_key(device) {
+                if !self.is_known(device) {
                     let text = format!("there is no device {device}");
                     return Err(failed(Failure::Unknown, &text));
                 }
@@ -154,7 +157,7 @@ impl Supervisor {
         })
     }
 
-    fn ask_signer(&mut self, question: Question, asker: Asker) {
+    pub(super) fn ask_signer(&mut self, question: Question, asker: Asker) {
         let full = self.signing.waiting.len() >= MAX_WAITING;
         let ready = self.workers.is_ready(Kind::Signer);
         let number = self.signing.last.saturating_add(1);
@@ -179,6 +182,7 @@ impl Supervisor {
                 self.workers.set_ready(Kind::Signer);
                 self.pay_revocations();
                 self.ask_signer(Question::Status, Asker::Look);
+                self.identity_changed();
             }
             FromSigner::Answer { request, answer } => {
                 if let Some(waiting) = self.signing.waiting.remove(&request) {
@@ -190,9 +194,15 @@ impl Supervisor {
 
     /// Whoever waits hears that there will be no answer; what was asked may have been done all the same.
     pub(super) fn signer_died(&mut self) {
+        self.signer_left();
         for (_, waiting) in std::mem::take(&mut self.signing.waiting) {
             self.signer_answered(waiting.asker, Err(Refusal::Unavailable));
         }
+    }
+
+    /// Whether an authority issues, as far as is known.
+    pub(super) fn can_sign(&self) -> bool {
+        matches!(self.ca_status(), Some(CaStatus::Issues { .. }))
     }
 
     /// For operators and the doctor.
@@ -253,6 +263,7 @@ impl Supervisor {
             self.signing.end = Some(end.ok_or(Refusal::NoAuthority));
         }
         match asker {
+            Asker::Enrol(signed) => self.enrol_signed(signed, answered),
             Asker::Look => {
                 if let Err(refusal) = answered {
                     warn!(%refusal, "nothing can be signed");
@@ -265,6 +276,9 @@ impl Supervisor {
                 request,
             } => {
                 let response = response(&request, answered, self.clock.wall());
+                if story(&request).is_some() {
+                    self.identity_changed();
+                }
                 self.record_pki(&request, uid, response.refused());
                 answer(stream, response);
             }
@@ -282,6 +296,7 @@ impl Supervisor {
             Ok(Answer::Revoked(serials)) => {
                 self.registry.paid(devices);
                 if !serials.is_empty() {
+                    self.identity_changed();
                     info!(
                         certificates = serials.len(),
                         "certificates of revoked devices are revoked"

@@ -20,6 +20,7 @@ use super::credit::Credit;
 use super::denied::{Allowance, Denied};
 use super::drain::Drain;
 use super::enforce::{self, EnforceError};
+use super::enrolment::Enrolment;
 use super::ground::Ground;
 use super::life::Workers;
 use super::notify;
@@ -37,6 +38,7 @@ use crate::audit::event::Event;
 use crate::audit::message::FromAudit;
 use crate::control::message::Request;
 use crate::control::server;
+use crate::enrol::message::FromEnrol;
 use crate::flow::{Clock, ConnectionId, RuleName};
 use crate::forward::message::FromRelay;
 use crate::pki::message::FromSigner;
@@ -57,6 +59,7 @@ pub(super) enum Input {
     Tunnel(FromTunnel),
     Audit(FromAudit),
     Signer(FromSigner),
+    Enrol(FromEnrol),
     WorkerEnded {
         kind: Kind,
         generation: u64,
@@ -109,6 +112,7 @@ pub(super) struct Supervisor {
     pub(super) questions: Questions,
     pub(super) probes: Probes,
     pub(super) signing: Signing,
+    pub(super) enrolment: Enrolment,
     pub(super) draining: Option<Drain>,
     pub(super) plan: Plan,
     pub(super) drift: Option<String>,
@@ -246,6 +250,7 @@ impl Supervisor {
             questions: Questions::default(),
             probes: Probes::default(),
             signing: Signing::default(),
+            enrolment: Enrolment::default(),
             draining: None,
             plan,
             drift: None,
@@ -269,6 +274,9 @@ impl Supervisor {
         supervisor.start_workers();
         if supervisor.config.pki.is_some() {
             supervisor.start_worker(Kind::Signer);
+        }
+        if supervisor.wants_enrolment() {
+            supervisor.start_worker(Kind::Enrol);
         }
         supervisor.record(Event::Listening {
             address: supervisor.config.wireguard.listen,
@@ -320,6 +328,7 @@ impl Supervisor {
             Input::Tunnel(message) => self.tunnel_said(message),
             Input::Audit(message) => self.audit_said(message),
             Input::Signer(message) => self.signer_said(message),
+            Input::Enrol(message) => self.enrol_said(message),
             Input::WorkerEnded {
                 kind,
                 generation,
@@ -349,6 +358,7 @@ impl Supervisor {
         self.answer_late_questions(now);
         self.end_late_probe(now);
         self.answer_late_signing(now);
+        self.follow_identity(now);
         self.cut_undrained(now);
         self.kill_deaf_relays(now);
         self.kill_stuck_audit(now);
@@ -414,7 +424,7 @@ impl Supervisor {
             tokio::select! {
                 Some(input) = queue.recv() => match input {
                     Input::Accepted(_) | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. }
-                    | Input::Registry(_) | Input::Signer(_) => {}
+                    | Input::Registry(_) | Input::Signer(_) | Input::Enrol(_) => {}
                     Input::WorkerEnded { kind, generation, .. } => if self.workers.is_current(kind, generation) {
                         self.ended_at_last(kind);
                     },
@@ -463,7 +473,7 @@ impl Supervisor {
                     }
                     Input::WorkerEnded { .. } | Input::Accepted(_) | Input::Relay(..) | Input::Tunnel(_)
                     | Input::Upstream { .. } | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. }
-                    | Input::Registry(_) | Input::Signer(_) => {}
+                    | Input::Registry(_) | Input::Signer(_) | Input::Enrol(_) => {}
                 },
                 () = &mut deadline => {
                     error!("the journal was not closed in time");

@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Audit,
     /// Holds the keys of the certification authority.
     Signer,
+    /// Takes those who come to be enrolled.
+    Enrol,
 }
 
 impl Kind {
@@ -51,7 +53,7 @@ impl Kind {
         match self {
             Self::RelayHl7(_) => Some(Inspected::Hl7),
             Self::RelayDicom(_) => Some(Inspected::Dicom),
-            Self::TunnelWireguard | Self::Audit | Self::Signer => None,
+            Self::TunnelWireguard | Self::Audit | Self::Signer | Self::Enrol => None,
         }
     }
 
@@ -68,6 +70,7 @@ impl Kind {
             Self::RelayDicom(number) => relay("dicom", number),
             Self::Audit => "audit".to_owned(),
             Self::Signer => "signer".to_owned(),
+            Self::Enrol => "enrol".to_owned(),
         }
     }
 
@@ -75,7 +78,7 @@ impl Kind {
     #[must_use]
     pub(super) fn from_name(name: &str) -> Option<Self> {
         let relays = (0..MOST_RELAYS).flat_map(|n| [Self::RelayHl7(n), Self::RelayDicom(n)]);
-        [Self::TunnelWireguard, Self::Audit, Self::Signer]
+        [Self::TunnelWireguard, Self::Audit, Self::Signer, Self::Enrol]
             .into_iter()
             .chain(relays)
             .find(|kind| kind.name() == name)
@@ -277,6 +280,9 @@ pub enum WorkerError {
     /// The signer ended.
     #[error("the signer ended")]
     Signer(#[from] crate::pki::worker::SignerError),
+    /// The enrolment service ended.
+    #[error("the enrolment service ended")]
+    Enrol(#[from] crate::enrol::worker::EnrolError),
     /// The journal ended.
     #[error("the audit worker ended")]
     Audit(#[from] crate::audit::worker::AuditError),
@@ -306,6 +312,11 @@ pub fn run(kind: &str) -> Result<(), WorkerError> {
                 let channel = Channel::new(socket)?;
                 privileges::filter_signer()?;
                 crate::pki::worker::run(channel, clock).await?;
+            }
+            Kind::Enrol => {
+                let channel = Channel::new(socket)?;
+                privileges::filter_enrol()?;
+                crate::enrol::worker::run(channel, clock).await?;
             }
             Kind::RelayHl7(_) | Kind::RelayDicom(_) => {
                 let channel = Channel::new(socket)?;
@@ -346,7 +357,7 @@ mod tests {
     #[test]
     fn every_worker_has_a_name_of_its_own() {
         let relays = (0..MOST_RELAYS).flat_map(|n| [Kind::RelayHl7(n), Kind::RelayDicom(n)]);
-        for kind in relays.chain([Kind::TunnelWireguard, Kind::Audit]) {
+        for kind in relays.chain([Kind::TunnelWireguard, Kind::Audit, Kind::Signer, Kind::Enrol]) {
             assert_eq!(Kind::from_name(&kind.name()), Some(kind));
         }
         assert_eq!(Kind::RelayHl7(0).name(), "relay-hl7");

@@ -8,6 +8,7 @@ pub mod key;
 pub mod pem;
 pub mod signature;
 pub mod certificate;
+pub mod bundle;
 pub mod request;
 pub mod validity;
 pub mod authority;

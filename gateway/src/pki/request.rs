@@ -26,6 +26,7 @@ use super::signature::{self, SignatureError};
 pub struct Request {
     key: PublicKey,
     names: Vec<String>,
+    serial: Option<String>,
 }
 
 /// Why a request is refused. Says where, never what the request said.
@@ -120,7 +121,8 @@ impl Request {
         if names.len() > MOST_PARTS {
             return Err(RequestRefusal::TooMany("names"));
         }
-        Ok(Self { key, names })
+        let serial = serial_number(&request.info.subject)?;
+        Ok(Self { key, names, serial })
     }
 
     /// The request as one of this device, whose names are the only ones that it may ask for.
@@ -137,6 +139,28 @@ impl Request {
         } else {
             Err(RequestRefusal::ForeignName("subject or alternative name"))
         }
+    }
+
+    /// The device that it asks for, if all of its names are one name of a device.
+    ///
+    /// # Errors
+    /// When it has several names, or one that no device can have.
+    pub fn device(&self) -> Result<Option<DeviceName>, RequestRefusal> {
+        let Some(first) = self.names.first() else {
+            return Ok(None);
+        };
+        let foreign = |_| RequestRefusal::ForeignName("subject or alternative name");
+        let own = first.strip_prefix(DEVICE_URI).unwrap_or(first);
+        let device: DeviceName = own.to_ascii_lowercase().parse().map_err(foreign)?;
+        self.clone().of(&device)?;
+        Ok(Some(device))
+    }
+
+    /// The serial number of the device, if the subject says one.
+    //= RFC 4519 2.31
+    #[must_use]
+    pub fn serial(&self) -> Option<&str> {
+        self.serial.as_deref()
     }
 
     /// The key that it is for.
@@ -198,6 +222,16 @@ fn subject(subject: &Name) -> Result<Vec<String>, RequestRefusal> {
         names.push(text.map_err(|_| RequestRefusal::Unreadable("subject"))?);
     }
     Ok(names)
+}
+
+/// The serial number in a subject.
+fn serial_number(subject: &Name) -> Result<Option<String>, RequestRefusal> {
+    let part = subject.iter().find(|part| part.oid == SERIAL_NUMBER);
+    let text = part.map(|part| part.value.decode_as::<PrintableStringRef<'_>>());
+    let text = text
+        .transpose()
+        .map_err(|_| RequestRefusal::Unreadable("serial number"))?;
+    Ok(text.map(|text| text.to_string()))
 }
 
 /// The names in requested extensions; refuses what a device cannot have.
@@ -287,6 +321,7 @@ const OLD_LABEL: &str = "NEW CERTIFICATE REQUEST";
 /// The first byte of a request in DER; no PEM begins with it, since it is the digit 0.
 const SEQUENCE: u8 = 0x30;
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.5");
 const USER_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.9.2342.19200300.100.1.1");
 const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");

@@ -74,6 +74,18 @@ impl Trust {
     /// # Errors
     /// When there is nobody to trust.
     pub fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TrustError> {
+        self.asking(true)
+    }
+
+    /// For a listener that also speaks with those who have no certificate yet. One that is shown must be believed.
+    ///
+    /// # Errors
+    /// When there is nobody to trust.
+    pub fn lenient_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TrustError> {
+        self.asking(false)
+    }
+
+    fn asking(&self, mandatory: bool) -> Result<Arc<dyn ClientCertVerifier>, TrustError> {
         if self.authorities.is_empty() {
             return Err(TrustError::NoAuthority);
         }
@@ -89,6 +101,7 @@ impl Trust {
         Ok(Arc::new(DeviceVerifier {
             inner,
             grace: self.grace,
+            mandatory,
         }))
     }
 }
@@ -112,9 +125,14 @@ pub fn judge(certificate: &[u8], now: Timestamp, grace: Duration) -> Result<Pres
 struct DeviceVerifier {
     inner: Arc<dyn ClientCertVerifier>,
     grace: Duration,
+    mandatory: bool,
 }
 
 impl ClientCertVerifier for DeviceVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.inner.root_hint_subjects()
     }

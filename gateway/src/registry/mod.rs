@@ -15,6 +15,7 @@ pub mod request;
 mod snapshot;
 pub mod store;
 pub mod task;
+pub mod token;
 mod writer;
 
 pub use known::{By, Change, Chapter, DeviceKey, Known, Newcomer, Origin, PublicKey};

@@ -17,6 +17,7 @@ use tracing::{error, info};
 use super::addresses::Addresses;
 use super::known::{Change, Chapter, Known, Newcomer};
 use super::store::{Extension, Loaded, Place, Rotation, Store, StoreError, Version};
+use super::token::{NewToken, Redemption, Token, TokenHash};
 use crate::flow::DeviceName;
 
 /// What the thread is to do.
@@ -44,6 +45,16 @@ pub enum Work {
     Rotate(Rotation),
     /// Give a device another end.
     Extend(Extension),
+    /// Keep a token.
+    KeepToken(Box<NewToken>),
+    /// Tell what is kept of a token.
+    Token(TokenHash),
+    /// Tell all tokens.
+    Tokens,
+    /// Take back the token of this id.
+    RevokeToken(String, Timestamp),
+    /// Use a token.
+    Redeem(Box<Redemption>, Addresses),
     /// Tell what became of a device.
     Story(DeviceName),
     /// Copy the database into a new file.
@@ -80,6 +91,12 @@ pub enum Outcome {
     Done,
     /// To [`Work::Story`].
     Story(Vec<Chapter>),
+    /// To [`Work::Token`].
+    Token(Option<Box<Token>>),
+    /// To [`Work::Tokens`].
+    Tokens(Vec<Token>),
+    /// To [`Work::KeepToken`] and [`Work::RevokeToken`]: nobody became known by it.
+    Kept,
 }
 
 /// The supervisor's end of the channel to the thread.
@@ -220,7 +237,9 @@ impl Task {
                 let result = self.work(work).await;
                 let mut on = true;
                 match &result {
-                    Ok(Outcome::Story(_)) => {}
+                    Ok(
+                        Outcome::Story(_) | Outcome::Token(_) | Outcome::Tokens(_) | Outcome::Kept,
+                    ) => {}
                     Ok(Outcome::Done) => on = self.load().await,
                     Err(error) if error.is_trouble() => on = self.failed(error).await,
                     Err(_) => {}
@@ -247,6 +266,22 @@ impl Task {
             Work::Extend(extension) => in_time(store.extend(&extension)).await?,
             Work::Story(device) => {
                 return Ok(Outcome::Story(in_time(store.story(&device)).await?));
+            }
+            Work::KeepToken(token) => {
+                in_time(store.keep_token(&token)).await?;
+                return Ok(Outcome::Kept);
+            }
+            Work::Token(hash) => {
+                let token = in_time(store.token(&hash)).await?;
+                return Ok(Outcome::Token(token.map(Box::new)));
+            }
+            Work::Tokens => return Ok(Outcome::Tokens(in_time(store.tokens()).await?)),
+            Work::RevokeToken(id, at) => {
+                in_time(store.revoke_token(&id, at)).await?;
+                return Ok(Outcome::Kept);
+            }
+            Work::Redeem(redemption, addresses) => {
+                in_time(store.redeem(&redemption, addresses)).await?;
             }
             Work::Backup(path) => in_time(store.backup(&path)).await?,
             Work::Adopt(_) => {}

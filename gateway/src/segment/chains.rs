@@ -27,6 +27,8 @@ pub(super) struct Frame {
     pub hospital: String,
     pub mode: HospitalMode,
     pub errands: Vec<Errand>,
+    /// Where the enrolment service listens.
+    pub enrol: Option<SocketAddr>,
 }
 
 /// The mark of connections that a relay opens with a device's address.
@@ -243,6 +245,7 @@ fn input(frame: &Frame, parts: &[Part], inward: &BTreeMap<Knock, Inward>, doors:
         Term::Port(Transport::Udp, frame.udp_port),
         Term::Accept,
     ]));
+    rules.extend(frame.enrol.map(|listen| comes_to(frame, listen)));
     for part in parts {
         //= C9: by role and mark, so that nobody can dial the listener and losing the role ends the flow.
         let ends: BTreeSet<(SocketAddr, u32)> = (part.steered.iter())
@@ -369,6 +372,7 @@ fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
         Term::SourcePort(Transport::Udp, frame.udp_port),
         Term::Accept,
     ]));
+    rules.extend(frame.enrol.map(|listen| goes_from(frame, listen)));
     rules.push(Rule(vec![
         Term::Towards(frame.hospital.clone()),
         Term::State(State::EstablishedRelated),
@@ -405,6 +409,26 @@ fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
     rules.extend(neighbours(&Term::NotTowards(frame.tunnel.clone()), &ND_OUT));
     rules.push(refuse(vec![], None));
     base("output", Kind::Filter, Hook::Output, 0, Policy::Drop, rules)
+}
+
+/// Whoever wants to be enrolled, from anywhere but the tunnel.
+//= C3
+fn comes_to(frame: &Frame, listen: SocketAddr) -> Rule {
+    let mut terms = vec![Term::NotFrom(frame.tunnel.clone())];
+    terms.extend((!listen.ip().is_unspecified()).then(|| Term::Destination(listen.ip())));
+    terms.push(Term::Port(Transport::Tcp, listen.port()));
+    terms.push(Term::Accept);
+    Rule(terms)
+}
+
+/// Answers of the enrolment service; it dials nobody.
+fn goes_from(frame: &Frame, listen: SocketAddr) -> Rule {
+    let mut terms = vec![Term::NotTowards(frame.tunnel.clone())];
+    terms.extend((!listen.ip().is_unspecified()).then(|| Term::Source(listen.ip())));
+    terms.push(Term::SourcePort(Transport::Tcp, listen.port()));
+    terms.push(Term::State(State::EstablishedRelated));
+    terms.push(Term::Accept);
+    Rule(terms)
 }
 
 /// Devices appear in the hospital with the gateway's address.
@@ -515,3 +539,39 @@ const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 const ND_IN: [u8; 4] = [130, 134, 135, 136];
 /// Router solicitation, neighbour solicitation and advertisement, listener report version 2.
 const ND_OUT: [u8; 4] = [133, 135, 136, 143];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use lazaret_config::HospitalMode;
+
+    use crate::segment::fixture::small;
+    use crate::segment::plan::{Facts, Listeners, Plan};
+
+    //= C3
+    #[test]
+    fn the_port_of_enrolment_is_open_where_it_is_wanted_and_nothing_else() {
+        let mut config = small(HospitalMode::Snat);
+        let facts = Facts {
+            now: "2026-11-24T11:00:00Z".parse().unwrap(),
+            standing: BTreeMap::new(),
+            listeners: Listeners::default(),
+            udp_port: 51820,
+            held: BTreeSet::new(),
+        };
+        let table = |config: &lazaret_config::Config| Plan::new(config, &facts).table().to_string();
+        let without = table(&config);
+        let added = |with: &str| -> Vec<String> {
+            let lines = with.lines().filter(|line| line.contains("8443"));
+            assert_eq!(with.lines().count(), without.lines().count() + lines.clone().count());
+            lines.map(|line| line.trim().to_owned()).collect()
+        };
+        let mut texts = Vec::new();
+        for listen in ["[::]:8443", "192.0.2.1:8443"] {
+            config.enrol.listen = Some(listen.parse().unwrap());
+            texts.extend(added(&table(&config)));
+        }
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+}

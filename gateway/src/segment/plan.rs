@@ -149,6 +149,7 @@ impl Plan {
             hospital: config.hospital.interface.clone(),
             mode: config.hospital.mode,
             errands: errands::of(&config.registry, config.appliance.as_ref()),
+            enrol: config.enrol.listen,
         };
         Self {
             table: chains::build(&frame, &devices, &grants, &inward),

@@ -1,6 +1,7 @@
 //! What the command and the daemon say to each other. Version 1 of the JSON that `--json` prints.
 
 mod device;
+mod enrol;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::pki::{PkiRequest, PkiResponse};
+pub use enrol::{EnrolRequest, EnrolResponse, NewToken, TokenStatus};
 pub use device::{Added, KeyStatus, KnownStatus, NewDevice, RegistryStatus, StoryLine};
 
 pub use crate::flow::Standing;
@@ -100,6 +102,8 @@ pub enum Request {
     Probe,
     /// Something of the certification authority.
     Pki(PkiRequest),
+    /// Something of enrolment.
+    Enrol(EnrolRequest),
     /// Take no new connections and let the inspected ones end between two exchanges.
     Drain {
         /// End what is left after so many seconds; `None` takes it back.
@@ -183,6 +187,8 @@ pub enum Response {
     },
     /// To [`Request::Pki`].
     Pki(PkiResponse),
+    /// To [`Request::Enrol`].
+    Enrol(EnrolResponse),
     /// Done.
     Done {
         /// What was done, in words.
@@ -212,6 +218,7 @@ impl Response {
             | Self::Story { .. }
             | Self::Probed { .. }
             | Self::Pki(_)
+            | Self::Enrol(_)
             | Self::Done { .. } => None,
         }
     }

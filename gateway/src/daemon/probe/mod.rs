@@ -237,9 +237,11 @@ impl Supervisor {
             let ends = Ends { device, hospital };
             let result = match relay {
                 Kind::RelayDicom(_) => ends.dicom(wanted).await,
-                Kind::RelayHl7(_) | Kind::TunnelWireguard | Kind::Audit | Kind::Signer => {
-                    ends.hl7(number, wanted).await
-                }
+                Kind::RelayHl7(_)
+                | Kind::TunnelWireguard
+                | Kind::Audit
+                | Kind::Signer
+                | Kind::Enrol => ends.hl7(number, wanted).await,
             };
             let probed = Input::Probed {
                 round: round_number,

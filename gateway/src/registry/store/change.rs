@@ -266,14 +266,14 @@ impl Store {
 }
 
 /// Whose is what already.
-struct There {
-    names: Vec<(String, Option<String>, String)>,
-    keys: Vec<(String, String)>,
-    addresses: Vec<(String, String)>,
+pub(super) struct There {
+    pub(super) names: Vec<(String, Option<String>, String)>,
+    pub(super) keys: Vec<(String, String)>,
+    pub(super) addresses: Vec<(String, String)>,
 }
 
 /// Gives addresses, and says all that cannot be.
-fn complete<'n>(
+pub(super) fn complete<'n>(
     newcomers: &'n [Newcomer],
     there: There,
     addresses: &mut Addresses,
@@ -346,15 +346,15 @@ fn owner_of(owners: &mut HashMap<String, String>, what: String, name: &str) -> O
     }
 }
 
-const COUNT: &str = "UPDATE meta SET value = value + $1 WHERE name = 'revision' RETURNING value";
+pub(super) const COUNT: &str = "UPDATE meta SET value = value + $1 WHERE name = 'revision' RETURNING value";
 const SEEN: &str = "SELECT revision FROM device_event WHERE mark = $1";
 const STANDING: &str = "SELECT standing, since FROM device WHERE name = $1";
 const SET_STANDING: &str = "UPDATE device SET standing = $1, why = $2, since = $3, approved = CASE WHEN $1 = 'active' THEN 1 ELSE approved END WHERE name = $4";
-const EVENT: &str = "INSERT INTO device_event (revision, mark, device, at, uid, who, what, why) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+pub(super) const EVENT: &str = "INSERT INTO device_event (revision, mark, device, at, uid, who, what, why) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const INSERT_FILE: &str = "INSERT INTO device (name, origin, standing, why, since, roles, patients, created, created_by) VALUES ($1, 'file', $2, '', $3, '', '', $3, $4)";
-const NAMES: &str = "SELECT name, serial, standing FROM device";
-const ALL_KEYS: &str = "SELECT value, device FROM device_key WHERE kind = 'wireguard'";
-const ALL_ADDRESSES: &str = "SELECT address, device FROM device_address";
+pub(super) const NAMES: &str = "SELECT name, serial, standing FROM device";
+pub(super) const ALL_KEYS: &str = "SELECT value, device FROM device_key WHERE kind = 'wireguard'";
+pub(super) const ALL_ADDRESSES: &str = "SELECT address, device FROM device_address";
 const ENROLLED: &str =
     "SELECT since FROM device WHERE name = $1 AND origin <> 'file' AND standing <> 'revoked'";
 const SET_EXPIRES: &str =

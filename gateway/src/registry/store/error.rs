@@ -55,6 +55,15 @@ pub enum StoreError {
     /// Nobody has the name.
     #[error("there is no enrolled device {0}")]
     Unknown(DeviceName),
+    /// It was used, taken back or ended.
+    #[error("the token is not good any more")]
+    Spent,
+    /// Nobody made it, or it cannot be used any more.
+    #[error("there is no token of this id that could still be used")]
+    NoToken,
+    /// As many as there may be.
+    #[error("too many tokens wait to be used: revoke some")]
+    TooManyTokens,
     /// Somebody else was there at the same moment.
     #[error("it was changed by somebody else at the same moment: try again")]
     Race(#[source] sqlx::Error),
@@ -106,6 +115,9 @@ impl StoreError {
             Self::Refused(_)
             | Self::Unknown(_)
             | Self::Race(_)
+            | Self::Spent
+            | Self::NoToken
+            | Self::TooManyTokens
             | Self::Backup { .. }
             | Self::Unusable(_)
             | Self::NotAFile => false,

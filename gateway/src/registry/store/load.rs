@@ -196,11 +196,11 @@ fn device(row: DeviceRow) -> Result<(String, Known), StoreError> {
     Ok((name, known))
 }
 
-fn time(milliseconds: i64) -> Result<Timestamp, StoreError> {
+pub(super) fn time(milliseconds: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_millisecond(milliseconds).map_err(|_| strange("a time"))
 }
 
-fn strange(what: &str) -> StoreError {
+pub(super) fn strange(what: &str) -> StoreError {
     StoreError::Damaged(format!("{what} cannot be understood"))
 }
 

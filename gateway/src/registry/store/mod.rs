@@ -11,6 +11,7 @@ mod load;
 mod open;
 mod place;
 mod seen;
+mod token;
 #[cfg(test)]
 pub(in crate::registry) mod tests;
 

@@ -152,8 +152,9 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(steps.collect())
 }
 
-const STEPS: [(i64, &str, &str); 2] = [
+const STEPS: [(i64, &str, &str); 3] = [
     (1, "devices", include_str!("0001_devices.sql")),
+    (2, "tokens", include_str!("0002_tokens.sql")),
     (3, "approved", include_str!("0003_approved.sql")),
 ];
 const IDENTIFY: &str =

@@ -3,6 +3,7 @@
 pub(in crate::registry) mod cluster;
 mod file;
 mod suite;
+mod token;
 
 use std::collections::BTreeSet;
 

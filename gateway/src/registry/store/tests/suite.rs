@@ -21,7 +21,7 @@ async fn on_postgresql() {
     }
 }
 
-const CASES: [&str; 12] = [
+const CASES: [&str; 16] = [
     "round trip",
     "all or none",
     "one key one device",
@@ -34,6 +34,10 @@ const CASES: [&str; 12] = [
     "adoption with a serial number that went on",
     "handshakes",
     "extension",
+    "token used once",
+    "token refused",
+    "token for certificates",
+    "token races",
 ];
 
 async fn run(case: &str, place: &Place) {
@@ -51,16 +55,20 @@ async fn run(case: &str, place: &Place) {
         "adoption with a serial number that went on" => serial_that_went_on(&store, place).await,
         "handshakes" => handshakes(&store).await,
         "extension" => extension(&store).await,
+        "token used once" => token::used_once(&store).await,
+        "token refused" => token::late_revoked_and_foreign(&store).await,
+        "token for certificates" => token::one_certificate_key_one_device(&store).await,
+        "token races" => token::races(&store, place).await,
         other => panic!("no case {other}"),
     }
     store.close().await;
 }
 
-async fn add(store: &Store, newcomers: &[Newcomer]) -> Result<(), StoreError> {
+pub(super) async fn add(store: &Store, newcomers: &[Newcomer]) -> Result<(), StoreError> {
     store.add(newcomers, pool()).await
 }
 
-async fn device(store: &Store, device: &str) -> Known {
+pub(super) async fn device(store: &Store, device: &str) -> Known {
     let loaded = store.load().await.unwrap();
     loaded.devices.get(&name(device)).unwrap().clone()
 }

@@ -1,0 +1,116 @@
+//! Answers of the enrolment service, as HTTP has them.
+//!
+//! In: what was granted, or why not. Out: a response. Pure.
+//! Who is refused hears one sentence; what is wrong with a token is for the journal alone.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::message::{Granted, Place, Refused};
+use super::wireguard;
+use crate::pki::bundle;
+
+/// An answer.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Something in the base64 of EST.
+//= RFC 7030 4.2.3
+pub(super) fn est(kind: &'static str, der: &[u8]) -> Answer {
+    let letters = STANDARD.encode(der).into_bytes();
+    let mut text = Vec::with_capacity(letters.len() + letters.len() / 64 + 1);
+    for line in letters.chunks(76) {
+        text.extend_from_slice(line);
+        text.extend_from_slice(b"\r\n");
+    }
+    let mut answer = answer(StatusCode::OK, kind, text);
+    let encoding = HeaderName::from_static("content-transfer-encoding");
+    answer
+        .headers_mut()
+        .insert(encoding, HeaderValue::from_static("base64"));
+    answer
+}
+
+/// Certificates alone.
+pub(super) fn certificates(all: &[Vec<u8>]) -> Answer {
+    match bundle::write(all) {
+        Ok(message) => est(CERTIFICATES, &message),
+        Err(_) => refusal(&Refused::Unavailable("the certificates cannot be sent".to_owned())),
+    }
+}
+
+/// What a device gets.
+pub(super) fn granted(granted: &Granted, as_text: bool) -> Answer {
+    match granted {
+        // The device has those above it from `/cacerts`.
+        Granted::Certificate { certificate, .. } => certificates(&[certificate.0.clone()]),
+        Granted::Wireguard(place) if as_text => {
+            let text = wireguard::configuration(place, None);
+            answer(StatusCode::OK, TEXT, text.into_bytes())
+        }
+        Granted::Wireguard(place) => {
+            let whole = WithText {
+                v: 1,
+                place,
+                wg_quick: wireguard::configuration(place, None),
+            };
+            let text = serde_json::to_vec(&whole).unwrap_or_default();
+            answer(StatusCode::OK, JSON, text)
+        }
+    }
+}
+
+/// Why a device gets nothing.
+pub(super) fn refusal(refused: &Refused) -> Answer {
+    let status = match refused {
+        Refused::Token => StatusCode::UNAUTHORIZED,
+        Refused::Request(_) => StatusCode::BAD_REQUEST,
+        Refused::Taken(_) => StatusCode::CONFLICT,
+        Refused::Forbidden(_) => StatusCode::FORBIDDEN,
+        Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    sentence(status, &refused.to_string())
+}
+
+/// A sentence.
+pub(super) fn sentence(status: StatusCode, text: &str) -> Answer {
+    let mut answer = answer(status, TEXT, format!("{text}\n").into_bytes());
+    let headers = answer.headers_mut();
+    if status == StatusCode::UNAUTHORIZED {
+        let basic = HeaderValue::from_static("Basic realm=\"lazaret enrolment\"");
+        headers.insert(WWW_AUTHENTICATE, basic);
+    }
+    if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
+    }
+    answer
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+#[derive(Serialize)]
+struct WithText<'a> {
+    v: u32,
+    #[serde(flatten)]
+    place: &'a Place,
+    wg_quick: String,
+}
+
+const CERTIFICATES: &str = "application/pkcs7-mime; smime-type=certs-only";
+/// Of `/csrattrs`.
+pub(super) const ATTRIBUTES: &str = "application/csrattrs";
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
