@@ -11,7 +11,8 @@ use crate::section::Text;
 pub(crate) struct HostPort(pub(crate) String);
 
 impl Text for HostPort {
-    const WHAT: &'static str = "a name or an address with a port like \"gateway.example.org:51820\"";
+    const WHAT: &'static str =
+        "a name or an address with a port like \"gateway.example.org:51820\"";
     fn parse(text: &str) -> Result<Self, Fault> {
         let named = || {
             let (host, port) = text.rsplit_once(':')?;

@@ -16,6 +16,7 @@ mod device;
 mod diff;
 mod drain;
 mod doctor;
+mod enroll;
 mod exit;
 mod explain;
 mod factory_reset;
@@ -98,6 +99,9 @@ enum Command {
     /// Show, give and revoke certificates
     #[command(subcommand)]
     Cert(cert::Cert),
+    /// Let devices enrol themselves, or enrol this machine
+    #[command(subcommand)]
+    Enroll(enroll::Enroll),
     /// Look after the database of devices
     #[command(subcommand)]
     Registry(registry::Registry),
@@ -202,6 +206,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Device(device) => device.run(context),
         Command::Ca(ca) => ca.run(context),
         Command::Cert(cert) => cert.run(context),
+        Command::Enroll(enroll) => enroll.run(context),
         Command::Registry(registry) => registry.run(context),
         Command::Explain(explain) => explain.run(context),
         Command::Session(session) => session.run(context),

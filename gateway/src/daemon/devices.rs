@@ -298,9 +298,9 @@ impl Supervisor {
             Ok(Outcome::Story(story)) => Response::Story {
                 story: story.into_iter().map(line).collect(),
             },
-            Ok(
-                Outcome::Done | Outcome::Kept | Outcome::Token(_) | Outcome::Tokens(_),
-            ) => self.did(&request, &by),
+            Ok(Outcome::Done | Outcome::Kept | Outcome::Token(_) | Outcome::Tokens(_)) => {
+                self.did(&request, &by)
+            }
             Err(error) => refusal(&request, &error),
         };
         self.record_request(&request, by.uid, &response);

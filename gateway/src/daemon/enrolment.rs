@@ -568,9 +568,7 @@ fn unavailable(why: &str) -> Refused {
 fn refused(taken: Taken) -> Refused {
     match taken {
         Taken::Key(_) => Refused::Taken(token::KEY_TAKEN.to_owned()),
-        Taken::Serial(_) => {
-            Refused::Taken("another device has the same serial number".to_owned())
-        }
+        Taken::Serial(_) => Refused::Taken("another device has the same serial number".to_owned()),
         Taken::Name(name) => Refused::Taken(format!("there is a device {name} already")),
         Taken::Address(_) => unavailable("the address is taken: try again"),
         Taken::Exhausted(exhausted) => unavailable(&exhausted.to_string()),

@@ -94,7 +94,9 @@ impl Supervisor {
         if let Some(refused) = bad_reason(&why) {
             return Err(Box::new(refused));
         }
-        let digits = id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let digits = id
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if id.len() != ID || !digits {
             let text = format!("a token is called by {ID} digits: lazaret enroll token list");
             return Err(Box::new(failed(Failure::Usage, &text)));
@@ -154,9 +156,8 @@ impl Supervisor {
             ae_title: new.ae_title.clone(),
             approve: new.approve,
         };
-        let plain = |text: &String| {
-            (1..=64).contains(&text.len()) && !text.chars().any(char::is_control)
-        };
+        let plain =
+            |text: &String| (1..=64).contains(&text.len()) && !text.chars().any(char::is_control);
         if !terms.serial.iter().all(plain) {
             return Err("`serial` is 1 to 64 bytes in one line".to_owned());
         }
@@ -233,11 +234,12 @@ impl Supervisor {
     fn enrol_url(&self) -> Option<String> {
         let listen = self.files.enrol.listen?;
         let name = self.files.pki.as_ref()?.server_names.first()?;
-        let host = match name {
-            lazaret_config::ServerName::Address(std::net::IpAddr::V6(v6)) => format!("[{v6}]"),
-            name @ (lazaret_config::ServerName::Dns(_)
-            | lazaret_config::ServerName::Address(_)) => name.to_string(),
-        };
+        let host =
+            match name {
+                lazaret_config::ServerName::Address(std::net::IpAddr::V6(v6)) => format!("[{v6}]"),
+                name @ (lazaret_config::ServerName::Dns(_)
+                | lazaret_config::ServerName::Address(_)) => name.to_string(),
+            };
         Some(format!("https://{host}:{}", listen.port()))
     }
 }

@@ -78,10 +78,15 @@ impl Kind {
     #[must_use]
     pub(super) fn from_name(name: &str) -> Option<Self> {
         let relays = (0..MOST_RELAYS).flat_map(|n| [Self::RelayHl7(n), Self::RelayDicom(n)]);
-        [Self::TunnelWireguard, Self::Audit, Self::Signer, Self::Enrol]
-            .into_iter()
-            .chain(relays)
-            .find(|kind| kind.name() == name)
+        [
+            Self::TunnelWireguard,
+            Self::Audit,
+            Self::Signer,
+            Self::Enrol,
+        ]
+        .into_iter()
+        .chain(relays)
+        .find(|kind| kind.name() == name)
     }
 }
 
@@ -357,7 +362,12 @@ mod tests {
     #[test]
     fn every_worker_has_a_name_of_its_own() {
         let relays = (0..MOST_RELAYS).flat_map(|n| [Kind::RelayHl7(n), Kind::RelayDicom(n)]);
-        for kind in relays.chain([Kind::TunnelWireguard, Kind::Audit, Kind::Signer, Kind::Enrol]) {
+        for kind in relays.chain([
+            Kind::TunnelWireguard,
+            Kind::Audit,
+            Kind::Signer,
+            Kind::Enrol,
+        ]) {
             assert_eq!(Kind::from_name(&kind.name()), Some(kind));
         }
         assert_eq!(Kind::RelayHl7(0).name(), "relay-hl7");

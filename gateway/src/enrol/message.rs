@@ -203,4 +203,3 @@ impl Wire for FromEnrol {
         Ok(Self(serde_json::from_slice(bytes)?))
     }
 }
-

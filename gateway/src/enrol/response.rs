@@ -41,7 +41,9 @@ pub(super) fn est(kind: &'static str, der: &[u8]) -> Answer {
 pub(super) fn certificates(all: &[Vec<u8>]) -> Answer {
     match bundle::write(all) {
         Ok(message) => est(CERTIFICATES, &message),
-        Err(_) => refusal(&Refused::Unavailable("the certificates cannot be sent".to_owned())),
+        Err(_) => refusal(&Refused::Unavailable(
+            "the certificates cannot be sent".to_owned(),
+        )),
     }
 }
 
@@ -86,7 +88,12 @@ pub(super) fn sentence(status: StatusCode, text: &str) -> Answer {
         let basic = HeaderValue::from_static("Basic realm=\"lazaret enrolment\"");
         headers.insert(WWW_AUTHENTICATE, basic);
     }
-    if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
+    if [
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::TOO_MANY_REQUESTS,
+    ]
+    .contains(&status)
+    {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
     }
     answer

@@ -18,8 +18,8 @@ use super::token::Token;
 use super::worker::{Asking, Peer};
 use crate::flow::DeviceName;
 use crate::pki::message::Der;
-use crate::pki::{request, trust};
 use crate::pki::validity::Verdict;
+use crate::pki::{request, trust};
 
 /// Answers one request.
 pub(super) async fn answer<B>(asking: &Asking, peer: &Peer, request: Request<B>) -> Answer
@@ -161,7 +161,8 @@ fn password(headers: &HeaderMap) -> Option<String> {
         return None;
     }
     let text = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
-    text.split_once(':').map(|(_, password)| password.to_owned())
+    text.split_once(':')
+        .map(|(_, password)| password.to_owned())
 }
 
 fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
@@ -238,8 +239,8 @@ struct Tunnel {
 }
 
 fn tunnel(token: [u8; 32], body: &[u8]) -> Result<Wanted, String> {
-    let tunnel: Tunnel =
-        serde_json::from_slice(body).map_err(|error| format!("the request is not right: {error}"))?;
+    let tunnel: Tunnel = serde_json::from_slice(body)
+        .map_err(|error| format!("the request is not right: {error}"))?;
     let key = lazaret_config::Enrolled::public_key_of(&tunnel.public_key)
         .map_err(|error| format!("`public_key`: {error}"))?;
     let name = tunnel.name.map(|name| name.parse::<DeviceName>());

@@ -187,12 +187,22 @@ mod tests {
                     assert!(wrong.parse::<Token>().is_err(), "{wrong}");
                 }
                 let shorter = &text[..text.len() - 1];
-                for wrong in [shorter, &text[1..], &format!("{text}0"), &text.to_uppercase()] {
+                for wrong in [
+                    shorter,
+                    &text[1..],
+                    &format!("{text}0"),
+                    &text.to_uppercase(),
+                ] {
                     assert!(wrong.parse::<Token>().is_err(), "{wrong}");
                 }
             }
         }
-        for wrong in ["", "lzt_", "lzt_\u{e9}", &format!("lzt_{}", "0".repeat(10_000))] {
+        for wrong in [
+            "",
+            "lzt_",
+            "lzt_\u{e9}",
+            &format!("lzt_{}", "0".repeat(10_000)),
+        ] {
             assert!(wrong.parse::<Token>().is_err());
         }
     }

@@ -11,7 +11,10 @@ use super::message::Place;
 #[must_use]
 pub fn configuration(place: &Place, private_key: Option<&str>) -> String {
     let key = private_key.map_or_else(
-        || "# PrivateKey = the private key of this device, which the gateway does not know".to_owned(),
+        || {
+            "# PrivateKey = the private key of this device, which the gateway does not know"
+                .to_owned()
+        },
         |key| format!("PrivateKey = {}", key.trim_end()),
     );
     let addresses: Vec<String> = place.addresses.iter().map(host).collect();

@@ -25,9 +25,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use super::message::{
-    Away, FromEnrol, Granted, Identity, Refused, Said, ToEnrol, Wanted,
-};
+use super::message::{Away, FromEnrol, Granted, Identity, Refused, Said, ToEnrol, Wanted};
 use super::pace::Pace;
 use super::service;
 use crate::channel::{Channel, ChannelError};

@@ -82,9 +82,7 @@ fn inside(any: &Any, tag: Tag) -> Result<Vec<u8>, x509_cert::der::Error> {
 
 fn wrap(tag: Tag, content: &[u8]) -> Result<Vec<u8>, NotABundle> {
     let length = Length::try_from(content.len()).map_err(|_| NotABundle)?;
-    let mut bytes = Header::new(tag, length)
-        .to_der()
-        .map_err(|_| NotABundle)?;
+    let mut bytes = Header::new(tag, length).to_der().map_err(|_| NotABundle)?;
     bytes.extend_from_slice(content);
     Ok(bytes)
 }

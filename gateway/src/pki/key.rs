@@ -204,6 +204,13 @@ impl Serial {
         &self.0
     }
 
+    /// Chance that everybody knows who sees the certificate: the signer and the device renew at the same time by it.
+    #[must_use]
+    pub fn chance(&self) -> u32 {
+        let last = self.0.last_chunk().copied().unwrap_or_default();
+        u32::from_be_bytes(last)
+    }
+
     /// From the INTEGER of a certificate that one of our authorities issued.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {

@@ -19,6 +19,7 @@ pub mod store;
 pub mod steady;
 pub mod office;
 pub mod door;
+pub mod own;
 pub mod worker;
 
 #[cfg(test)]

@@ -219,7 +219,11 @@ impl Terms {
         if self.roles.is_empty() {
             return Err("`role` is missing: without a role a device reaches nothing".to_owned());
         }
-        if let Some(role) = self.roles.iter().find(|role| !files.roles.contains_key(*role)) {
+        if let Some(role) = self
+            .roles
+            .iter()
+            .find(|role| !files.roles.contains_key(*role))
+        {
             return Err(format!("there is no role `{role}` in the files"));
         }
         if let Some(device) = &self.device
@@ -240,7 +244,9 @@ impl Terms {
         let name = self.device.clone().map_or_else(|| "nobody".parse(), Ok);
         let name = name.map_err(|_| "there is no name for the device")?;
         let enrolled = self.enrolled([0; 32]);
-        files.binds(&name, &enrolled).map_err(|error| error.to_string())
+        files
+            .binds(&name, &enrolled)
+            .map_err(|error| error.to_string())
     }
 
     fn enrolled(&self, public_key: [u8; 32]) -> Enrolled {
@@ -414,10 +420,7 @@ mod tests {
             at: at(1),
         });
         assert_eq!(judged(&used, &right, 1, 2), Verdict::Again(device));
-        assert_eq!(
-            judged(&used, &right, 2, 2),
-            Verdict::Refused(Refused::Used)
-        );
+        assert_eq!(judged(&used, &right, 2, 2), Verdict::Refused(Refused::Used));
         assert_eq!(
             judged(&used, &right, 1, 900),
             Verdict::Refused(Refused::Late)

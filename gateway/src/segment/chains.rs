@@ -564,7 +564,10 @@ mod tests {
         let without = table(&config);
         let added = |with: &str| -> Vec<String> {
             let lines = with.lines().filter(|line| line.contains("8443"));
-            assert_eq!(with.lines().count(), without.lines().count() + lines.clone().count());
+            assert_eq!(
+                with.lines().count(),
+                without.lines().count() + lines.clone().count()
+            );
             lines.map(|line| line.trim().to_owned()).collect()
         };
         let mut texts = Vec::new();

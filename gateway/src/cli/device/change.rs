@@ -40,14 +40,21 @@ pub(in crate::cli) struct Why {
 /// A device to be made known.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Add {
+    #[command(flatten)]
+    device: Described,
+    /// Its WireGuard public key
+    #[arg(long, value_name = "KEY")]
+    wireguard: String,
+}
+
+/// What is said of a device beside its key.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Described {
     /// Its name
     name: DeviceName,
     /// Its role; may be given several times
     #[arg(long = "role", value_name = "NAME", required = true)]
     roles: Vec<String>,
-    /// Its WireGuard public key
-    #[arg(long, value_name = "KEY")]
-    wireguard: String,
     /// Its tunnel address, one of each family; without it the gateway gives one
     #[arg(long = "address", value_name = "ADDRESS")]
     addresses: Vec<String>,
@@ -134,13 +141,14 @@ impl Change {
     }
 }
 
-impl Add {
-    pub(super) fn run(self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+impl Described {
+    /// With this key, asked of the daemon.
+    pub(in crate::cli) fn request(self, wireguard: String) -> Request {
         let device = NewDevice {
             line: None,
             name: self.name.to_string(),
             roles: self.roles,
-            wireguard: self.wireguard,
+            wireguard,
             addresses: self.addresses,
             serial: self.serial,
             patients: self.patients,
@@ -149,11 +157,17 @@ impl Add {
             expires: self.expires,
             pending: self.pending,
         };
-        let response = context.ask(&Request::AddDevices {
+        Request::AddDevices {
             devices: vec![device],
             imported: false,
             why: self.why.why,
-        })?;
+        }
+    }
+}
+
+impl Add {
+    pub(super) fn run(self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        let response = context.ask(&self.device.request(self.wireguard))?;
         added(context, &response)
     }
 }

@@ -3,6 +3,8 @@
 mod change;
 mod list;
 
+pub(in crate::cli) use change::{Described, Why};
+
 use clap::Subcommand;
 
 use super::context::{Context, strange};

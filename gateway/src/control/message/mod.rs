@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::pki::{PkiRequest, PkiResponse};
-pub use enrol::{EnrolRequest, EnrolResponse, NewToken, TokenStatus};
 pub use device::{Added, KeyStatus, KnownStatus, NewDevice, RegistryStatus, StoryLine};
+pub use enrol::{EnrolRequest, EnrolResponse, NewToken, TokenStatus};
 
 pub use crate::flow::Standing;
 use crate::flow::{ConnectionId, DeviceName, Flow, Inspected, ServiceName};

@@ -304,8 +304,7 @@ impl Office {
 
 /// When a certificate is renewed depends on its number, so that the signer and the device agree.
 fn chance(serial: Serial) -> u32 {
-    let last = serial.as_bytes().last_chunk().copied().unwrap_or_default();
-    u32::from_be_bytes(last)
+    serial.chance()
 }
 
 //= RFC 5280 4.1.2.2

@@ -346,7 +346,8 @@ fn owner_of(owners: &mut HashMap<String, String>, what: String, name: &str) -> O
     }
 }
 
-pub(super) const COUNT: &str = "UPDATE meta SET value = value + $1 WHERE name = 'revision' RETURNING value";
+pub(super) const COUNT: &str =
+    "UPDATE meta SET value = value + $1 WHERE name = 'revision' RETURNING value";
 const SEEN: &str = "SELECT revision FROM device_event WHERE mark = $1";
 const STANDING: &str = "SELECT standing, since FROM device WHERE name = $1";
 const SET_STANDING: &str = "UPDATE device SET standing = $1, why = $2, since = $3, approved = CASE WHEN $1 = 'active' THEN 1 ELSE approved END WHERE name = $4";

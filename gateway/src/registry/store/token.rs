@@ -251,7 +251,8 @@ const OPEN: &str =
     "SELECT COUNT(*) FROM token WHERE expires > $1 AND uses_left > 0 AND revoked IS NULL";
 const ONE: &str = "SELECT hash, role, device, serial, patients, hl7_sender, ae_title, approve, why, created, created_by, expires, used_by, used_key, used_at, revoked FROM token WHERE hash = $1";
 const ALL: &str = "SELECT hash, role, device, serial, patients, hl7_sender, ae_title, approve, why, created, created_by, expires, used_by, used_key, used_at, revoked FROM token ORDER BY created DESC, hash LIMIT $1";
-const REVOKE: &str = "UPDATE token SET revoked = $1 WHERE hash LIKE $2 AND uses_left > 0 AND revoked IS NULL";
+const REVOKE: &str =
+    "UPDATE token SET revoked = $1 WHERE hash LIKE $2 AND uses_left > 0 AND revoked IS NULL";
 const REDEEM: &str = "UPDATE token SET uses_left = uses_left - 1, used_by = $1, used_key = $2, used_at = $3 WHERE hash = $4 AND uses_left > 0 AND revoked IS NULL AND expires > $3";
 const CERTIFICATE_OWNER: &str =
     "SELECT device FROM device_key WHERE kind = 'certificate' AND value = $1";

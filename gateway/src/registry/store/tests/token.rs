@@ -47,8 +47,14 @@ pub(super) async fn used_once(store: &Store) {
     assert_eq!(store.token(&hash(1)).await.unwrap(), None);
     store.keep_token(&new(1)).await.unwrap();
     let kept = store.token(&hash(1)).await.unwrap().unwrap();
-    assert_eq!((&kept.terms, kept.id.as_str()), (&new(1).terms, "010101010101"));
-    assert_eq!((kept.used.clone(), kept.revoked, kept.expires), (None, None, at(900)));
+    assert_eq!(
+        (&kept.terms, kept.id.as_str()),
+        (&new(1).terms, "010101010101")
+    );
+    assert_eq!(
+        (kept.used.clone(), kept.revoked, kept.expires),
+        (None, None, at(900))
+    );
     // A device that cannot be leaves the token as it was.
     add(store, &[newcomer("ecg-7", 7)]).await.unwrap();
     let mut taken = redemption(1, 8, 10);
@@ -87,7 +93,10 @@ pub(super) async fn late_revoked_and_foreign(store: &Store) {
         assert!(matches!(again, Err(StoreError::NoToken)), "{id}");
     }
     let all = store.tokens().await.unwrap();
-    let all: Vec<_> = all.iter().map(|one| (one.used.is_some(), one.revoked)).collect();
+    let all: Vec<_> = all
+        .iter()
+        .map(|one| (one.used.is_some(), one.revoked))
+        .collect();
     assert_eq!(all, [(true, None), (false, Some(at(5)))]);
     // What ended long ago is forgotten.
     let mut last = new(4);
@@ -144,7 +153,10 @@ pub(super) async fn races(store: &Store, place: &Place) {
         let results = futures_util::future::join_all(racing).await;
         let won = results.iter().filter(|result| result.is_ok()).count();
         let spent = |result: &&Result<(), StoreError>| matches!(result, Err(StoreError::Spent));
-        assert_eq!((won, results.iter().filter(spent).count()), (1, usize::from(RACERS) - 1));
+        assert_eq!(
+            (won, results.iter().filter(spent).count()),
+            (1, usize::from(RACERS) - 1)
+        );
         winners += won;
     }
     assert_eq!(store.load().await.unwrap().devices.len(), winners);
