@@ -22,14 +22,15 @@ use crate::table::device::RawDevice;
 use crate::table::enrol::RawEnrol;
 use crate::table::hospital::RawHospital;
 use crate::table::profile::RawProfile;
+use crate::table::quic::RawQuic;
 use crate::table::registry::RawRegistry;
 use crate::table::rule::RawRule;
 use crate::table::service::RawService;
 use crate::table::test::RawTest;
 use crate::table::wireguard::RawWireGuard;
 use crate::table::{
-    appliance, audit, device, enrol, gateway, hospital, limits, pki, profile, registry, role, rule,
-    service, test, wireguard,
+    appliance, audit, device, enrol, gateway, hospital, limits, pki, profile, quic, registry, role,
+    rule, service, test, wireguard,
 };
 
 /// All tables of all files.
@@ -42,6 +43,7 @@ pub(crate) struct Document {
     /// Whether `patient_key_file` is there, right or wrong.
     pub(crate) has_patient_key: bool,
     pub(crate) wireguard: Option<RawWireGuard>,
+    pub(crate) quic: Option<RawQuic>,
     pub(crate) hospital: Option<RawHospital>,
     pub(crate) services: BTreeMap<ServiceName, RawService>,
     pub(crate) devices: BTreeMap<DeviceName, RawDevice>,
@@ -85,8 +87,8 @@ pub(crate) const MAIN: Keys = Keys {
 /// `[tunnel]`, which only holds other tables.
 pub(crate) const TUNNEL: Keys = Keys {
     table: "[tunnel]",
-    known: &["wireguard"],
-    later: &[("quic", "devices come through `[tunnel.wireguard]`")],
+    known: &["wireguard", "quic"],
+    later: &[],
 };
 
 /// A file of `conf.d` as a whole.
@@ -198,10 +200,14 @@ impl Document {
                 self.has_patient_key = section.has("patient_key_file");
                 gateway::read(&section)
             });
-        self.wireguard = main
-            .table("tunnel", "[tunnel]", &TUNNEL)
-            .and_then(|tunnel| tunnel.table("wireguard", "[tunnel.wireguard]", &wireguard::KEYS))
-            .map(|section| wireguard::read(&section));
+        if let Some(tunnel) = main.table("tunnel", "[tunnel]", &TUNNEL) {
+            self.wireguard = tunnel
+                .table("wireguard", "[tunnel.wireguard]", &wireguard::KEYS)
+                .map(|section| wireguard::read(&section));
+            self.quic = tunnel
+                .optional_table("quic", "[tunnel.quic]", &quic::KEYS)
+                .map(|section| quic::read(&section));
+        }
         self.hospital = main
             .table("hospital", "[hospital]", &hospital::KEYS)
             .map(|section| hospital::read(&section));
@@ -455,6 +461,7 @@ pub(crate) const TABLES: &[&Keys] = &[
     &TUNNEL,
     &gateway::KEYS,
     &wireguard::KEYS,
+    &quic::KEYS,
     &hospital::KEYS,
     &service::KEYS,
     &device::KEYS,

@@ -14,6 +14,7 @@ mod name;
 mod model;
 mod appliance;
 mod pki;
+mod quic;
 mod registry;
 mod enrolled;
 mod dicom;
@@ -52,6 +53,7 @@ pub use profile::{
     ContentLevel, Decimal, FieldPath, MessageProfile, Observation, ProfileChoice, Severity,
     SiteProfile, profile_from_file,
 };
+pub use quic::{PostQuantum, Quic};
 pub use secret::{Hidden, Key, KeyFileError, read_key, read_password};
 pub use source::{Source, patient_key_file, runtime_dir, sources};
 pub use word::Word;

@@ -62,6 +62,10 @@ fn build(
     let gateway = document.gateway?;
     let mut config = Config {
         wireguard: document.wireguard?.into_model(dir)?,
+        quic: match document.quic {
+            Some(quic) => Some(quic.into_model()?),
+            None => None,
+        },
         hospital: document.hospital?.into_model()?,
         audit: document.audit.into_model(&gateway.state_dir),
         pki: document.pki,

@@ -14,6 +14,7 @@ use crate::dicom::{DicomQuery, UserIdentity};
 use crate::name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
 use crate::pki::Pki;
 use crate::profile::{ProfileChoice, SiteProfile};
+use crate::quic::Quic;
 pub use crate::registry::{Database, DatabaseHost, Enrol, Server};
 use crate::secret::Key;
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub patient_key: Option<PatientKey>,
     /// `[tunnel.wireguard]`.
     pub wireguard: WireGuard,
+    /// `[tunnel.quic]`; `None` without a tunnel for certificates.
+    pub quic: Option<Quic>,
     /// `[hospital]`.
     pub hospital: Hospital,
     /// `[service.NAME]`.
@@ -257,6 +260,8 @@ pub enum Identity {
         /// Where the peer is, if known beforehand.
         endpoint: Option<SocketAddr>,
     },
+    /// By a certificate that the gateway's own authority issued to its name; it comes through the QUIC tunnel.
+    Certificate,
     /// By its address only, behind a router.
     Via(DeviceName),
 }

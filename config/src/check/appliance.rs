@@ -9,7 +9,7 @@ use crate::document::Document;
 use crate::problem::{Fault, Place, Problems};
 use crate::table::appliance::{RawAppliance, RawInterface};
 
-use super::networks::overlap;
+use super::networks::{overlap, tunnels};
 
 pub(super) fn check(document: &Document, dir: &Path, problems: &Problems) {
     let Some(appliance) = &document.appliance else {
@@ -78,7 +78,8 @@ fn same_hardware(appliance: &RawAppliance, problems: &Problems) {
 
 /// No network twice, and none of the tunnel's.
 fn networks(appliance: &RawAppliance, document: &Document, problems: &Problems) {
-    let tunnel = document.wireguard.iter().flat_map(|wg| &wg.networks);
+    let tunnels = tunnels(document);
+    let tunnel = tunnels.iter().flat_map(|tunnel| tunnel.networks);
     let mut seen: Vec<(Place, ipnet::IpNet, &str)> = Vec::new();
     for (name, interface) in &appliance.interfaces {
         for (place, network) in interface.networks() {
@@ -100,15 +101,12 @@ fn networks(appliance: &RawAppliance, document: &Document, problems: &Problems) 
 
 /// The hospital is at an interface of the machine, and the tunnel makes its own.
 fn names(appliance: &RawAppliance, document: &Document, problems: &Problems) {
-    let tunnel = document
-        .wireguard
-        .as_ref()
-        .and_then(|wireguard| wireguard.interface.as_ref());
-    if let Some(tunnel) = tunnel
-        && let Some(interface) = appliance.interfaces.get(&tunnel.value.0)
-    {
-        let problem = Fault::new("the tunnel makes this interface").at(interface.header);
-        problems.report(problem.also(tunnel.place, "for itself"));
+    let made = tunnels(document);
+    for tunnel in made.iter().filter_map(|tunnel| tunnel.interface) {
+        if let Some(interface) = appliance.interfaces.get(&tunnel.value.0) {
+            let problem = Fault::new("the tunnel makes this interface").at(interface.header);
+            problems.report(problem.also(tunnel.place, "for itself"));
+        }
     }
     let hospital = document
         .hospital

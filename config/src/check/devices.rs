@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::networks::{is_reserved, overlap};
+use super::networks::{Tunnel, is_reserved, overlap, tunnels};
 use crate::document::Document;
 use crate::name::DeviceName;
 use crate::problem::{At, Fault, Place, Problems};
@@ -23,16 +23,13 @@ impl<'d> Routers<'d> {
 }
 
 pub(super) fn check<'d>(document: &'d Document, problems: &Problems) -> Routers<'d> {
-    let tunnel: Vec<IpNet> = document
-        .wireguard
-        .iter()
-        .flat_map(|wireguard| wireguard.networks.iter().map(|at| at.value))
-        .collect();
-    let own: Vec<IpAddr> = document
-        .wireguard
-        .iter()
-        .flat_map(|wireguard| wireguard.own_addresses())
-        .collect();
+    let tunnels = tunnels(document);
+    let of = |tunnel: Option<&Tunnel<'_>>| {
+        let networks = tunnel.into_iter().flat_map(|tunnel| tunnel.networks);
+        networks.map(|at| at.value).collect::<Vec<_>>()
+    };
+    let (by_key, by_certificate) = (of(tunnels.first()), of(tunnels.get(1)));
+    let own: Vec<IpAddr> = tunnels.iter().flat_map(Tunnel::own_addresses).collect();
     let routers = routers(document, &own, problems);
     let mut keys = HashMap::new();
     let mut taken = HashMap::new();
@@ -54,8 +51,13 @@ pub(super) fn check<'d>(document: &'d Document, problems: &Problems) -> Routers<
             if own.contains(&at.value) {
                 problems.report(Fault::new("this is the gateway's own address").at(at.place));
             }
-            if device.wireguard.is_some() && device.via.is_none() {
-                in_tunnel(at, &tunnel, problems);
+            if device.via.is_none() {
+                let networks = match (&device.wireguard, device.certificate) {
+                    (Some(_), None) => &by_key,
+                    (None, Some(_)) => &by_certificate,
+                    (Some(_), Some(_)) | (None, None) => continue,
+                };
+                in_tunnel(at, networks, problems);
                 not_behind(at, name, &routers, problems);
             }
         }

@@ -1,49 +1,126 @@
-//! The tunnel's own networks and addresses.
+//! The tunnels' own networks and addresses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
 use crate::document::Document;
-use crate::problem::{Fault, Problems};
-use crate::table::wireguard::RawWireGuard;
+use crate::field::net::Interface;
+use crate::problem::{At, Fault, Problems};
+use crate::table::wireguard::{RawWireGuard, own_addresses};
 
-/// Whether an address is in a network of the tunnel.
+/// What both kinds of tunnels have.
+pub(super) struct Tunnel<'d> {
+    pub(super) listen: Option<&'d At<SocketAddr>>,
+    pub(super) interface: Option<&'d At<Interface>>,
+    pub(super) networks: &'d [At<IpNet>],
+    addresses: &'d [At<IpAddr>],
+}
+
+impl Tunnel<'_> {
+    /// The gateway's own address in each network.
+    pub(super) fn own_addresses(&self) -> Vec<IpAddr> {
+        own_addresses(self.networks, self.addresses)
+    }
+}
+
+/// That of WireGuard first.
+pub(super) fn tunnels(document: &Document) -> Vec<Tunnel<'_>> {
+    let wireguard = document.wireguard.as_ref().map(|wireguard| Tunnel {
+        listen: wireguard.listen.as_ref(),
+        interface: wireguard.interface.as_ref(),
+        networks: &wireguard.networks,
+        addresses: &wireguard.addresses,
+    });
+    let quic = document.quic.as_ref().map(|quic| Tunnel {
+        listen: quic.listen.as_ref(),
+        interface: quic.interface.as_ref(),
+        networks: &quic.networks,
+        addresses: &quic.addresses,
+    });
+    wireguard.into_iter().chain(quic).collect()
+}
+
+/// Whether an address is in a network of a tunnel.
 pub(super) fn inside(document: &Document, address: IpAddr) -> bool {
-    let tunnel = document.wireguard.as_ref();
-    tunnel.is_some_and(|wg| wg.networks.iter().any(|at| at.value.contains(&address)))
+    let tunnels = tunnels(document);
+    let mut networks = tunnels.iter().flat_map(|tunnel| tunnel.networks);
+    networks.any(|at| at.value.contains(&address))
 }
 
 pub(super) fn check(document: &Document, problems: &Problems) {
-    let Some(wireguard) = &document.wireguard else {
+    let tunnels = tunnels(document);
+    networks(&tunnels, problems);
+    for tunnel in &tunnels {
+        own(tunnel, problems);
+        if let Some(listen) = tunnel.listen
+            && inside(document, listen.value.ip())
+        {
+            let fault = Fault::new("the tunnel cannot listen inside of its own networks");
+            problems.report(fault.at(listen.place));
+        }
+    }
+    if let Some(wireguard) = &document.wireguard {
+        enrolled(document, wireguard, problems);
+    }
+    enrolment(document, problems);
+    interfaces(document, &tunnels, problems);
+    if let [wireguard, quic] = tunnels.as_slice()
+        && let (Some(first), Some(second)) = (wireguard.listen, quic.listen)
+        && first.value.port() == second.value.port()
+    {
+        let fault = Fault::new("the tunnels have the same port");
+        problems.report(fault.at(second.place).also(first.place, "WireGuard"));
+    }
+    certified(document, problems);
+}
+
+/// The gateway proves who it is by a certificate of its own authority.
+fn certified(document: &Document, problems: &Problems) {
+    let Some(quic) = &document.quic else {
+        for device in document.devices.values() {
+            if let Some(place) = device.certificate {
+                let fault = Fault::new("a device with a certificate needs `[tunnel.quic]`");
+                problems.report(fault.at(place));
+            }
+        }
         return;
     };
-    networks(wireguard, problems);
-    own_addresses(wireguard, problems);
-    enrolled(document, wireguard, problems);
-    enrolment(document, wireguard, problems);
-    if let Some(listen) = &wireguard.listen
-        && wireguard
-            .networks
-            .iter()
-            .any(|at| at.value.contains(&listen.value.ip()))
+    let fault = match &document.pki {
+        None => Fault::new("`[tunnel.quic]` needs `[pki]`")
+            .help("its devices and the gateway are known by certificates of that authority"),
+        Some(pki) if pki.server_names.is_empty() => {
+            Fault::new("`[tunnel.quic]` needs `server_names` in [pki]")
+                .help("the names and addresses at which devices look for the gateway")
+        }
+        Some(_) => return,
+    };
+    problems.report(fault.at(quic.header));
+}
+
+fn interfaces(document: &Document, tunnels: &[Tunnel<'_>], problems: &Problems) {
+    let names: Vec<_> = tunnels.iter().filter_map(|one| one.interface).collect();
+    if let [first, second] = names.as_slice()
+        && first.value == second.value
     {
-        let fault = Fault::new("the tunnel cannot listen inside of its own networks");
-        problems.report(fault.at(listen.place));
+        let fault = Fault::new("the tunnels have the same interface");
+        problems.report(fault.at(second.place).also(first.place, "WireGuard"));
     }
     let hospital = document
         .hospital
         .as_ref()
         .and_then(|hospital| hospital.interface.as_ref());
-    if let (Some(tunnel), Some(hospital)) = (&wireguard.interface, hospital)
-        && tunnel.value == hospital.value
-    {
-        let fault = Fault::new("the tunnel and the hospital have the same interface");
-        problems.report(
-            fault
-                .at(hospital.place)
-                .also(tunnel.place, "the tunnel makes it"),
-        );
+    for tunnel in names {
+        if let Some(hospital) = hospital
+            && tunnel.value == hospital.value
+        {
+            let fault = Fault::new("the tunnel and the hospital have the same interface");
+            problems.report(
+                fault
+                    .at(hospital.place)
+                    .also(tunnel.place, "the tunnel makes it"),
+            );
+        }
     }
 }
 
@@ -58,18 +135,21 @@ pub(crate) fn is_reserved(network: &IpNet, address: IpAddr) -> bool {
     }
 }
 
-fn networks(wireguard: &RawWireGuard, problems: &Problems) {
-    if let Some(extra) = wireguard.networks.get(MAX_NETWORKS) {
-        let fault = Fault::new(format!("at most {MAX_NETWORKS} tunnel networks"));
-        problems.report(fault.at(extra.place));
+fn networks(tunnels: &[Tunnel<'_>], problems: &Problems) {
+    for tunnel in tunnels {
+        if let Some(extra) = tunnel.networks.get(MAX_NETWORKS) {
+            let fault = Fault::new(format!("at most {MAX_NETWORKS} tunnel networks"));
+            problems.report(fault.at(extra.place));
+        }
     }
-    for (number, at) in wireguard.networks.iter().enumerate() {
+    let networks = || tunnels.iter().flat_map(|tunnel| tunnel.networks);
+    for (number, at) in networks().enumerate() {
         let longest = if at.value.addr().is_ipv4() { 30 } else { 126 };
         if at.value.prefix_len() > longest {
             let fault = Fault::new("the network has no room for a device and the gateway");
             problems.report(fault.help(format!("at most /{longest}")).at(at.place));
         }
-        let earlier = wireguard.networks.iter().take(number);
+        let earlier = networks().take(number);
         for other in earlier.filter(|other| overlap(&other.value, &at.value)) {
             let problem = Fault::new("the tunnel networks overlap").at(at.place);
             problems.report(problem.also(other.place, "with this one"));
@@ -109,7 +189,7 @@ fn enrolled(document: &Document, wireguard: &RawWireGuard, problems: &Problems) 
 }
 
 /// The enrolment service has a certificate of the gateway's own authority, and is not inside of the tunnel.
-fn enrolment(document: &Document, wireguard: &RawWireGuard, problems: &Problems) {
+fn enrolment(document: &Document, problems: &Problems) {
     let Some(listen) = &document.enrol.listen else {
         return;
     };
@@ -119,15 +199,14 @@ fn enrolment(document: &Document, wireguard: &RawWireGuard, problems: &Problems)
         let fault = Fault::new("the enrolment service needs a certificate").help(help);
         problems.report(fault.at(listen.place));
     }
-    let inside = |network: &IpNet| network.contains(&listen.value.ip());
-    if wireguard.networks.iter().any(|at| inside(&at.value)) {
+    if inside(document, listen.value.ip()) {
         let fault = Fault::new("the enrolment service cannot listen inside of the tunnel networks");
         problems.report(fault.at(listen.place));
     }
 }
 
-fn own_addresses(wireguard: &RawWireGuard, problems: &Problems) {
-    let (addresses, networks) = (&wireguard.addresses, &wireguard.networks);
+fn own(tunnel: &Tunnel<'_>, problems: &Problems) {
+    let (addresses, networks) = (tunnel.addresses, tunnel.networks);
     let Some(first) = addresses.first() else {
         return;
     };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::devices::Routers;
+use super::networks::{Tunnel, tunnels};
 use crate::document::Document;
 use crate::name::ServiceName;
 use crate::problem::{Fault, Problems};
@@ -59,12 +60,10 @@ fn wrong_place(document: &Document, routers: &Routers<'_>, ip: IpAddr) -> Option
         let message = format!("the address is in {network} behind device `{router}`");
         return Some(Fault::new(message).help("a service is in the hospital"));
     }
-    let wireguard = document.wireguard.as_ref()?;
-    let listens = wireguard
-        .listen
-        .as_ref()
-        .is_some_and(|listen| listen.value.ip() == ip);
-    if listens || wireguard.own_addresses().contains(&ip) {
+    let tunnels = tunnels(document);
+    let listens = |tunnel: &Tunnel<'_>| tunnel.listen.is_some_and(|at| at.value.ip() == ip);
+    let own = |tunnel: &Tunnel<'_>| listens(tunnel) || tunnel.own_addresses().contains(&ip);
+    if tunnels.iter().any(own) {
         return Some(
             Fault::new("this is the gateway's own address").help("a service is in the hospital"),
         );
@@ -75,7 +74,8 @@ fn wrong_place(document: &Document, routers: &Routers<'_>, ip: IpAddr) -> Option
             Fault::new("this is the gateway's own address").help("a service is in the hospital"),
         );
     }
-    let inside = wireguard.networks.iter().find(|at| at.value.contains(&ip));
+    let mut networks = tunnels.iter().flat_map(|tunnel| tunnel.networks);
+    let inside = networks.find(|at| at.value.contains(&ip));
     inside.map(|network| {
         Fault::new(format!(
             "the address is in the tunnel network {}",

@@ -19,6 +19,7 @@ pub(crate) const KEYS: Keys = Keys {
     table: "[device.NAME]",
     known: &[
         "wireguard",
+        "certificate",
         "via",
         "addresses",
         "networks",
@@ -34,16 +35,17 @@ pub(crate) const KEYS: Keys = Keys {
         "device_ids",
         "default_charset",
     ],
-    later: &[
-        ("certificate", "devices are known by their WireGuard key"),
-        ("quic", "devices come through WireGuard"),
-    ],
+    later: &[(
+        "quic",
+        "devices with `certificate = true` come through QUIC",
+    )],
 };
 
 /// The table as it is written.
 pub(crate) struct RawDevice {
     pub(crate) header: Place,
     pub(crate) wireguard: Option<At<PublicKey>>,
+    pub(crate) certificate: Option<Place>,
     pub(crate) via: Option<At<DeviceName>>,
     pub(crate) preshared_key_file: Option<At<FilePath>>,
     pub(crate) addresses: Vec<At<IpAddr>>,
@@ -75,6 +77,7 @@ pub(crate) fn read(section: &Section<'_>) -> RawDevice {
     RawDevice {
         header: section.header,
         wireguard: section.optional("wireguard"),
+        certificate: certificate(section),
         via: section.optional("via"),
         preshared_key_file: section.optional("preshared_key_file"),
         addresses: one_of_each_family(section, section.required_list("addresses")),
@@ -112,34 +115,62 @@ fn hospital_port(section: &Section<'_>) -> Option<At<u16>> {
     Some(At { place, value })
 }
 
-/// A device is its key, or it is behind a router.
+/// Where `certificate = true` stands. `false` would say nothing.
+fn certificate(section: &Section<'_>) -> Option<Place> {
+    let said = section.optional::<bool>("certificate")?;
+    if !said.value {
+        let fault = Fault::new("`certificate` is true, or left out");
+        section.report("certificate", fault);
+    }
+    Some(said.place)
+}
+
+/// A device is its key or its certificate, or it is behind a router.
+//= C5
 fn identified_once(section: &Section<'_>) {
-    match (section.has("wireguard"), section.has("via")) {
-        (true, false) => {}
-        (true, true) => {
-            let place = section.place_of_key("via").unwrap_or(section.header);
-            let fault = Fault::new("a device has either `wireguard` or `via`")
-                .help("a device with its own key is not identified by its router");
-            section.problems().report(fault.at(place));
-        }
-        (false, true) => {
-            for key in ["preshared_key_file", "keepalive", "endpoint", "networks"] {
-                if let Some(place) = section.place_of_key(key) {
-                    let fault = Fault::new(format!("`{key}` needs `wireguard`"));
-                    let help = "a device behind a router has no tunnel of its own";
-                    section.problems().report(fault.help(help).at(place));
-                }
+    let (key, certificate, via) = (
+        section.has("wireguard"),
+        section.has("certificate"),
+        section.has("via"),
+    );
+    let needs_key = |keys: &[&str], help: &str| {
+        for key in keys {
+            if let Some(place) = section.place_of_key(key) {
+                let fault = Fault::new(format!("`{key}` needs `wireguard`"));
+                section.problems().report(fault.help(help).at(place));
             }
         }
-        (false, false) if !section.has("certificate") && !section.has("quic") => {
-            let fault = Fault::new(format!(
-                "neither `wireguard` nor `via` in {}",
-                section.title
-            ))
-            .help("a device is known by its key, or by its address behind a router");
-            section.problems().report(fault.at(section.header));
-        }
-        (false, false) => {}
+    };
+    if (key || certificate) && via {
+        let one = if key { "wireguard" } else { "certificate" };
+        let place = section.place_of_key("via").unwrap_or(section.header);
+        let fault = Fault::new(format!("a device has either `{one}` or `via`"))
+            .help("a device with its own key is not identified by its router");
+        section.problems().report(fault.at(place));
+    } else if key && certificate {
+        let place = section
+            .place_of_key("certificate")
+            .unwrap_or(section.header);
+        let fault = Fault::new("a device has either `wireguard` or `certificate`")
+            .help("its address is in one of the tunnels: who comes through both is two devices with the same roles");
+        section.problems().report(fault.at(place));
+    } else if via {
+        needs_key(
+            &["preshared_key_file", "keepalive", "endpoint", "networks"],
+            "a device behind a router has no tunnel of its own",
+        );
+    } else if certificate {
+        needs_key(
+            &["preshared_key_file", "keepalive", "endpoint", "networks"],
+            "a device with a certificate comes through QUIC, alone",
+        );
+    } else if !key && !section.has("quic") {
+        let fault = Fault::new(format!(
+            "neither `wireguard` nor `certificate` nor `via` in {}",
+            section.title
+        ))
+        .help("a device is known by its key or its certificate, or by its address behind a router");
+        section.problems().report(fault.at(section.header));
     }
 }
 
@@ -157,16 +188,17 @@ fn one_of_each_family(section: &Section<'_>, addresses: Vec<At<IpAddr>>) -> Vec<
 impl RawDevice {
     /// `None` only if a problem was reported.
     pub(crate) fn into_model(self, origin: Origin, dir: &Path) -> Option<Device> {
-        let identity = match (self.wireguard, self.via) {
-            (Some(key), None) => Identity::WireGuard {
+        let identity = match (self.wireguard, self.certificate, self.via) {
+            (Some(key), None, None) => Identity::WireGuard {
                 public_key: key.value.0,
                 older_keys: Vec::new(),
                 preshared_key_file: self.preshared_key_file.map(|at| dir.join(at.value.0)),
                 keepalive: self.keepalive,
                 endpoint: self.endpoint,
             },
-            (None, Some(router)) => Identity::Via(router.value),
-            (Some(_), Some(_)) | (None, None) => return None,
+            (None, Some(_), None) => Identity::Certificate,
+            (None, None, Some(router)) => Identity::Via(router.value),
+            _ => return None,
         };
         Some(Device {
             origin,

@@ -16,4 +16,5 @@ pub(crate) mod rule;
 pub(crate) mod secrets;
 pub(crate) mod service;
 pub(crate) mod test;
+pub(crate) mod quic;
 pub(crate) mod wireguard;

@@ -50,20 +50,10 @@ pub(crate) fn read(section: &Section<'_>) -> RawWireGuard {
 }
 
 impl RawWireGuard {
-    /// The gateway's own address in each network.
-    pub(crate) fn own_addresses(&self) -> Vec<IpAddr> {
-        if self.addresses.is_empty() {
-            let networks = self.networks.iter();
-            networks.map(|at| default_address(&at.value)).collect()
-        } else {
-            self.addresses.iter().map(|at| at.value).collect()
-        }
-    }
-
     /// `None` only if a problem was reported.
     pub(crate) fn into_model(self, dir: &Path) -> Option<WireGuard> {
         Some(WireGuard {
-            addresses: self.own_addresses(),
+            addresses: own_addresses(&self.networks, &self.addresses),
             listen: self.listen?.value,
             interface: self.interface?.value.0,
             private_key_file: dir.join(self.private_key_file?.value.0),
@@ -71,6 +61,16 @@ impl RawWireGuard {
             mtu: self.mtu,
             offload: self.offload,
         })
+    }
+}
+
+/// What is written, or the default.
+pub(crate) fn own_addresses(networks: &[At<IpNet>], written: &[At<IpAddr>]) -> Vec<IpAddr> {
+    if written.is_empty() {
+        let networks = networks.iter();
+        networks.map(|at| default_address(&at.value)).collect()
+    } else {
+        written.iter().map(|at| at.value).collect()
     }
 }
 

@@ -120,6 +120,7 @@ impl Difference {
                 old.gateway != new.gateway || old.patient_key != new.patient_key,
             ),
             ("tunnel.wireguard", old.wireguard != new.wireguard),
+            ("tunnel.quic", old.quic != new.quic),
             ("hospital", old.hospital != new.hospital),
             ("limits", old.limits != new.limits),
             ("audit", old.audit != new.audit),

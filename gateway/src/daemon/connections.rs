@@ -306,7 +306,10 @@ pub(super) fn standing(config: &Config, registry: &Registry, device: &DeviceName
     let own = registry.standing(device);
     match config.devices.get(device).map(|entry| &entry.identity) {
         Some(lazaret_config::Identity::Via(router)) => own.max(registry.standing(router)),
-        Some(lazaret_config::Identity::WireGuard { .. }) | None => own,
+        Some(
+            lazaret_config::Identity::WireGuard { .. } | lazaret_config::Identity::Certificate,
+        )
+        | None => own,
     }
 }
 

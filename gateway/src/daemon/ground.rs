@@ -76,8 +76,8 @@ impl Ground {
 fn listen(config: &Config) -> Result<(Vec<TcpListener>, Listeners), DaemonError> {
     let mut accepting = Vec::new();
     let mut listeners = Listeners::default();
-    for address in &config.wireguard.addresses {
-        let wanted = SocketAddr::new(*address, 0);
+    for address in config.tunnel_addresses() {
+        let wanted = SocketAddr::new(address, 0);
         let failed = |cause| DaemonError::Listen {
             what: format!("tcp {wanted}"),
             cause,

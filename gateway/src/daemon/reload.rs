@@ -285,6 +285,7 @@ impl Supervisor {
 fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
     let fixed = [
         (old.wireguard == new.wireguard, "[tunnel.wireguard]"),
+        (old.quic == new.quic, "[tunnel.quic]"),
         (old.gateway == new.gateway, "[gateway]"),
         (old.hospital == new.hospital, "[hospital]"),
         (old.audit == new.audit, "[audit]"),

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use ipnet::IpNet;
 use lazaret_config::{HospitalMode, Party, Transport};
 
 use super::doors::{self, Door};
 use super::errands::Errand;
+use super::tunnels::Tunnel;
 use crate::flow::DeviceName;
 use crate::flow::Standing;
 use crate::segment::plan::{Endpoint, Grants, Inward, Knock, Member, Treatment, party_name};
@@ -20,15 +20,42 @@ use crate::segment::table::{
 
 /// What surrounds the devices.
 pub(super) struct Frame {
-    pub tunnel: String,
+    pub tunnels: Vec<Tunnel>,
+    /// The gateway's own addresses inside.
     pub gateway: Vec<IpAddr>,
-    pub networks: BTreeSet<IpNet>,
-    pub udp_port: u16,
     pub hospital: String,
     pub mode: HospitalMode,
     pub errands: Vec<Errand>,
     /// Where the enrolment service listens.
     pub enrol: Option<SocketAddr>,
+}
+
+impl Frame {
+    /// One term for each tunnel.
+    pub(super) fn from(&self) -> impl Iterator<Item = Term> + use<> {
+        self.interfaces().into_iter().map(Term::From)
+    }
+
+    /// One term for each tunnel.
+    pub(super) fn towards(&self) -> impl Iterator<Item = Term> + use<> {
+        self.interfaces().into_iter().map(Term::Towards)
+    }
+
+    /// All of them together.
+    pub(super) fn not_from(&self) -> Vec<Term> {
+        self.interfaces().into_iter().map(Term::NotFrom).collect()
+    }
+
+    /// All of them together.
+    pub(super) fn not_towards(&self) -> Vec<Term> {
+        let interfaces = self.interfaces().into_iter();
+        interfaces.map(Term::NotTowards).collect()
+    }
+
+    fn interfaces(&self) -> Vec<String> {
+        let tunnels = self.tunnels.iter();
+        tunnels.map(|tunnel| tunnel.interface.clone()).collect()
+    }
 }
 
 /// The mark of connections that a relay opens with a device's address.
@@ -176,15 +203,18 @@ impl Part {
 /// Before everything: quarantine, and addresses that cannot be where they come from.
 fn guard(frame: &Frame) -> Chain {
     let mut rules = quarantined(&[Term::SourceIn, Term::DestinationIn]);
-    for net in &frame.networks {
-        rules.push(Rule(vec![
-            Term::NotFrom(frame.tunnel.clone()),
-            Term::NotFrom("lo".to_owned()),
-            Term::SourceNet(*net),
-            Term::Count,
-            Term::Log(Why::Spoofed),
-            Term::Drop,
-        ]));
+    //= C5: from the other tunnel, too.
+    for tunnel in &frame.tunnels {
+        for net in &tunnel.networks {
+            rules.push(Rule(vec![
+                Term::NotFrom(tunnel.interface.clone()),
+                Term::NotFrom("lo".to_owned()),
+                Term::SourceNet(*net),
+                Term::Count,
+                Term::Log(Why::Spoofed),
+                Term::Drop,
+            ]));
+        }
     }
     if frame.mode == HospitalMode::Routed {
         rules.push(Rule(vec![
@@ -193,17 +223,16 @@ fn guard(frame: &Frame) -> Chain {
             Term::SetMark(REPLY_MARK),
         ]));
     }
-    for family in FAMILIES {
-        rules.push(Rule(vec![
-            Term::From(frame.tunnel.clone()),
-            Term::SourceIn(family, active(family)),
-            Term::Accept,
-        ]));
+    for from in frame.from() {
+        for family in FAMILIES {
+            rules.push(Rule(vec![
+                from.clone(),
+                Term::SourceIn(family, active(family)),
+                Term::Accept,
+            ]));
+        }
+        rules.push(refuse(vec![from], Some(Why::Unknown)));
     }
-    rules.push(refuse(
-        vec![Term::From(frame.tunnel.clone())],
-        Some(Why::Unknown),
-    ));
     base(
         "guard",
         Kind::Filter,
@@ -218,12 +247,9 @@ fn guard(frame: &Frame) -> Chain {
 fn steer(frame: &Frame, parts: &[Part], inward: &BTreeMap<Knock, Inward>) -> Chain {
     let outward = (parts.iter())
         .filter(|part| !part.steered.is_empty())
-        .map(|part| {
-            Rule(vec![
-                Term::From(frame.tunnel.clone()),
-                part.source(),
-                Term::Jump(part.steer_name()),
-            ])
+        .flat_map(|part| {
+            (frame.from())
+                .map(|from| Rule(vec![from, part.source(), Term::Jump(part.steer_name())]))
         });
     let rules = outward.chain(doors::jumps(frame, inward)).collect();
     base(
@@ -240,11 +266,11 @@ fn steer(frame: &Frame, parts: &[Part], inward: &BTreeMap<Knock, Inward>) -> Cha
 fn input(frame: &Frame, parts: &[Part], inward: &BTreeMap<Knock, Inward>, doors: &[Door]) -> Chain {
     let mut rules = quarantined(&[Term::SourceIn]);
     rules.push(Rule(vec![Term::From("lo".to_owned()), Term::Accept]));
-    rules.push(Rule(vec![
-        Term::NotFrom(frame.tunnel.clone()),
-        Term::Port(Transport::Udp, frame.udp_port),
-        Term::Accept,
-    ]));
+    for tunnel in &frame.tunnels {
+        let mut terms = frame.not_from();
+        terms.extend([Term::Port(Transport::Udp, tunnel.udp_port), Term::Accept]);
+        rules.push(Rule(terms));
+    }
     rules.extend(frame.enrol.map(|listen| comes_to(frame, listen)));
     for part in parts {
         //= C9: by role and mark, so that nobody can dial the listener and losing the role ends the flow.
@@ -252,87 +278,101 @@ fn input(frame: &Frame, parts: &[Part], inward: &BTreeMap<Knock, Inward>, doors:
             .map(|(_, listener, mark)| (*listener, *mark))
             .collect();
         for (listener, mark) in ends {
-            rules.push(Rule(vec![
-                Term::From(frame.tunnel.clone()),
-                part.source(),
-                Term::Destination(listener.ip()),
-                Term::Port(Transport::Tcp, listener.port()),
-                Term::CtMark(mark),
-                Term::Accept,
-            ]));
+            rules.extend(frame.from().map(|from| {
+                Rule(vec![
+                    from,
+                    part.source(),
+                    Term::Destination(listener.ip()),
+                    Term::Port(Transport::Tcp, listener.port()),
+                    Term::CtMark(mark),
+                    Term::Accept,
+                ])
+            }));
         }
     }
     rules.extend(doors::accepted(frame, inward));
-    rules.extend(doors.iter().map(|door| door.answers(frame)));
-    for address in &frame.gateway {
-        let family = Family::of(*address);
-        rules.push(Rule(vec![
-            Term::From(frame.tunnel.clone()),
-            Term::SourceIn(family, active(family)),
-            Term::Destination(*address),
-            Term::IcmpType(family, echo_request(family)),
-            Term::Accept,
-        ]));
-    }
-    for family in FAMILIES {
-        rules.push(Rule(vec![
-            Term::From(frame.tunnel.clone()),
-            Term::SourceIn(family, active(family)),
-            Term::State(State::Related),
-            Term::Icmp(family),
-            Term::Accept,
-        ]));
-    }
-    rules.extend(neighbours(&Term::NotFrom(frame.tunnel.clone()), &ND_IN));
+    rules.extend(doors.iter().flat_map(|door| door.answers(frame)));
+    rules.extend(pings_and_errors(frame));
+    rules.extend(neighbours(&frame.not_from(), &ND_IN));
     rules.push(Rule(vec![
         Term::From(frame.hospital.clone()),
         Term::State(State::EstablishedRelated),
         Term::Accept,
     ]));
     for family in FAMILIES {
-        rules.push(Rule(vec![
-            Term::NotFrom(frame.tunnel.clone()),
+        let mut terms = frame.not_from();
+        terms.extend([
             Term::State(State::Related),
             Term::Icmp(family),
             Term::Accept,
-        ]));
+        ]);
+        rules.push(Rule(terms));
     }
+    let errands = frame.errands.iter();
+    rules.extend(errands.map(|errand| errand.hears(frame.not_from())));
     rules.extend(
         frame
-            .errands
-            .iter()
-            .map(|errand| errand.hears(&frame.tunnel)),
+            .from()
+            .map(|from| refuse(vec![from], Some(Why::Gateway))),
     );
-    let from_tunnel = vec![Term::From(frame.tunnel.clone())];
-    rules.push(refuse(from_tunnel, Some(Why::Gateway)));
     rules.extend(doors::told(frame, inward));
     rules.push(refuse(vec![], None));
     base("input", Kind::Filter, Hook::Input, 0, Policy::Drop, rules)
 }
 
+/// What active devices may send to the gateway itself.
+fn pings_and_errors(frame: &Frame) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for address in &frame.gateway {
+        let family = Family::of(*address);
+        rules.extend(frame.from().map(|from| {
+            Rule(vec![
+                from,
+                Term::SourceIn(family, active(family)),
+                Term::Destination(*address),
+                Term::IcmpType(family, echo_request(family)),
+                Term::Accept,
+            ])
+        }));
+    }
+    for family in FAMILIES {
+        rules.extend(frame.from().map(|from| {
+            Rule(vec![
+                from,
+                Term::SourceIn(family, active(family)),
+                Term::State(State::Related),
+                Term::Icmp(family),
+                Term::Accept,
+            ])
+        }));
+    }
+    rules
+}
+
 /// What may pass: answers to active devices, and packet by packet what a role allows.
 fn forward(frame: &Frame, parts: &[Part]) -> Chain {
-    let out = || {
-        vec![
-            Term::From(frame.tunnel.clone()),
-            Term::Towards(frame.hospital.clone()),
-        ]
+    // For each tunnel.
+    let out = |more: &[Term]| -> Vec<Rule> {
+        let hospital = Term::Towards(frame.hospital.clone());
+        let begin = frame.from().map(|from| vec![from, hospital.clone()]);
+        begin.map(|begin| Rule([&begin, more].concat())).collect()
     };
     let mut rules = quarantined(&[Term::SourceIn, Term::DestinationIn]);
     // A flow that was cut would otherwise still speak one way, without translation of its addresses.
     rules.push(refuse(vec![Term::State(State::Invalid)], None));
     for family in FAMILIES {
-        rules.push(Rule(vec![
-            Term::From(frame.hospital.clone()),
-            Term::Towards(frame.tunnel.clone()),
-            Term::DestinationIn(family, active(family)),
-            Term::State(State::EstablishedRelated),
-            Term::Accept,
-        ]));
+        rules.extend(frame.towards().map(|towards| {
+            Rule(vec![
+                Term::From(frame.hospital.clone()),
+                towards,
+                Term::DestinationIn(family, active(family)),
+                Term::State(State::EstablishedRelated),
+                Term::Accept,
+            ])
+        }));
     }
     for part in parts.iter().filter(|part| !part.forwarded.is_empty()) {
-        let jump = [part.source(), Term::Jump(part.forward_name())];
-        rules.push(Rule(out().into_iter().chain(jump).collect()));
+        rules.extend(out(&[part.source(), Term::Jump(part.forward_name())]));
     }
     for family in FAMILIES {
         let errors = [
@@ -341,7 +381,7 @@ fn forward(frame: &Frame, parts: &[Part]) -> Chain {
             Term::Icmp(family),
             Term::Accept,
         ];
-        rules.push(Rule(out().into_iter().chain(errors).collect()));
+        rules.extend(out(&errors));
     }
     rules.push(refuse(vec![], Some(Why::Denied)));
     base(
@@ -359,19 +399,22 @@ fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
     let mut rules = quarantined(&[Term::DestinationIn]);
     rules.push(Rule(vec![Term::Towards("lo".to_owned()), Term::Accept]));
     for family in FAMILIES {
-        rules.push(Rule(vec![
-            Term::Towards(frame.tunnel.clone()),
-            Term::DestinationIn(family, active(family)),
-            Term::State(State::EstablishedRelated),
-            Term::Accept,
-        ]));
+        rules.extend(frame.towards().map(|towards| {
+            Rule(vec![
+                towards,
+                Term::DestinationIn(family, active(family)),
+                Term::State(State::EstablishedRelated),
+                Term::Accept,
+            ])
+        }));
     }
-    rules.extend(doors.iter().map(|door| door.dials(frame)));
-    rules.push(Rule(vec![
-        Term::NotTowards(frame.tunnel.clone()),
-        Term::SourcePort(Transport::Udp, frame.udp_port),
-        Term::Accept,
-    ]));
+    rules.extend(doors.iter().flat_map(|door| door.dials(frame)));
+    for tunnel in &frame.tunnels {
+        let mut terms = frame.not_towards();
+        let port = Term::SourcePort(Transport::Udp, tunnel.udp_port);
+        terms.extend([port, Term::Accept]);
+        rules.push(Rule(terms));
+    }
     rules.extend(frame.enrol.map(|listen| goes_from(frame, listen)));
     rules.push(Rule(vec![
         Term::Towards(frame.hospital.clone()),
@@ -400,13 +443,9 @@ fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
         }
         rules.push(to(&[Term::Count, Term::Accept]));
     }
-    rules.extend(
-        frame
-            .errands
-            .iter()
-            .map(|errand| errand.asks(&frame.tunnel)),
-    );
-    rules.extend(neighbours(&Term::NotTowards(frame.tunnel.clone()), &ND_OUT));
+    let errands = frame.errands.iter();
+    rules.extend(errands.map(|errand| errand.asks(frame.not_towards())));
+    rules.extend(neighbours(&frame.not_towards(), &ND_OUT));
     rules.push(refuse(vec![], None));
     base("output", Kind::Filter, Hook::Output, 0, Policy::Drop, rules)
 }
@@ -414,7 +453,7 @@ fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
 /// Whoever wants to be enrolled, from anywhere but the tunnel.
 //= C3
 fn comes_to(frame: &Frame, listen: SocketAddr) -> Rule {
-    let mut terms = vec![Term::NotFrom(frame.tunnel.clone())];
+    let mut terms = frame.not_from();
     terms.extend((!listen.ip().is_unspecified()).then(|| Term::Destination(listen.ip())));
     terms.push(Term::Port(Transport::Tcp, listen.port()));
     terms.push(Term::Accept);
@@ -423,7 +462,7 @@ fn comes_to(frame: &Frame, listen: SocketAddr) -> Rule {
 
 /// Answers of the enrolment service; it dials nobody.
 fn goes_from(frame: &Frame, listen: SocketAddr) -> Rule {
-    let mut terms = vec![Term::NotTowards(frame.tunnel.clone())];
+    let mut terms = frame.not_towards();
     terms.extend((!listen.ip().is_unspecified()).then(|| Term::Source(listen.ip())));
     terms.push(Term::SourcePort(Transport::Tcp, listen.port()));
     terms.push(Term::State(State::EstablishedRelated));
@@ -464,14 +503,12 @@ fn quarantined(ends: &[fn(Family, String) -> Term]) -> Vec<Rule> {
 }
 
 /// Neighbour discovery, without which IPv6 does not live on a link.
-fn neighbours<'a>(link: &'a Term, types: &'a [u8]) -> impl Iterator<Item = Rule> + 'a {
-    (types.iter()).map(|kind| {
-        Rule(vec![
-            link.clone(),
-            Term::IcmpType(Family::V6, *kind),
-            Term::Accept,
-        ])
-    })
+fn neighbours(link: &[Term], types: &[u8]) -> Vec<Rule> {
+    let rule = |kind: &u8| {
+        let end = [Term::IcmpType(Family::V6, *kind), Term::Accept];
+        Rule([link, &end].concat())
+    };
+    types.iter().map(rule).collect()
 }
 
 pub(super) fn refuse(mut terms: Vec<Term>, why: Option<Why>) -> Rule {

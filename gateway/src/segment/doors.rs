@@ -44,29 +44,33 @@ impl Door {
     }
 
     /// The gateway dials.
-    pub(super) fn dials(&self, frame: &Frame) -> Rule {
-        Rule(vec![
-            Term::Towards(frame.tunnel.clone()),
-            Term::DestinationIn(self.family, self.set()),
-            Term::Port(Transport::Tcp, self.port),
-            Term::State(State::New),
-            Term::Count,
-            Term::SetCtMark(DIAL_CT_MARK),
-            Term::Accept,
-        ])
+    pub(super) fn dials(&self, frame: &Frame) -> impl Iterator<Item = Rule> {
+        frame.towards().map(|towards| {
+            Rule(vec![
+                towards,
+                Term::DestinationIn(self.family, self.set()),
+                Term::Port(Transport::Tcp, self.port),
+                Term::State(State::New),
+                Term::Count,
+                Term::SetCtMark(DIAL_CT_MARK),
+                Term::Accept,
+            ])
+        })
     }
 
     /// The device answers.
     //= C9: by set and mark, so that losing the rule ends the flow.
-    pub(super) fn answers(&self, frame: &Frame) -> Rule {
-        Rule(vec![
-            Term::From(frame.tunnel.clone()),
-            Term::SourceIn(self.family, self.set()),
-            Term::SourcePort(Transport::Tcp, self.port),
-            Term::CtMark(DIAL_CT_MARK),
-            Term::State(State::EstablishedRelated),
-            Term::Accept,
-        ])
+    pub(super) fn answers(&self, frame: &Frame) -> impl Iterator<Item = Rule> {
+        frame.from().map(|from| {
+            Rule(vec![
+                from,
+                Term::SourceIn(self.family, self.set()),
+                Term::SourcePort(Transport::Tcp, self.port),
+                Term::CtMark(DIAL_CT_MARK),
+                Term::State(State::EstablishedRelated),
+                Term::Accept,
+            ])
+        })
     }
 }
 

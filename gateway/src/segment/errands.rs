@@ -101,8 +101,8 @@ fn database(registry: &Database) -> Option<Errand> {
 
 impl Errand {
     /// Lets the question out.
-    pub(super) fn asks(&self, tunnel: &str) -> Rule {
-        let mut terms = vec![Term::NotTowards(tunnel.to_owned())];
+    pub(super) fn asks(&self, not_towards_a_tunnel: Vec<Term>) -> Rule {
+        let mut terms = not_towards_a_tunnel;
         match self {
             Self::Server {
                 to,
@@ -124,8 +124,8 @@ impl Errand {
     }
 
     /// Lets the answer in.
-    pub(super) fn hears(&self, tunnel: &str) -> Rule {
-        let mut terms = vec![Term::NotFrom(tunnel.to_owned())];
+    pub(super) fn hears(&self, not_from_a_tunnel: Vec<Term>) -> Rule {
+        let mut terms = not_from_a_tunnel;
         match self {
             Self::Server {
                 to,
@@ -270,7 +270,7 @@ mod tests {
             transport: Transport::Tcp,
             port: 8443,
         };
-        let Rule(asks) = update.asks("lz-wg");
+        let Rule(asks) = update.asks(vec![Term::NotTowards("lz-wg".to_owned())]);
         assert_eq!(
             asks,
             [
@@ -280,7 +280,7 @@ mod tests {
                 Term::Accept,
             ]
         );
-        let Rule(hears) = update.hears("lz-wg");
+        let Rule(hears) = update.hears(vec![Term::NotFrom("lz-wg".to_owned())]);
         assert!(hears.contains(&Term::Source([10, 20, 2, 10].into())));
         assert!(hears.contains(&Term::State(State::EstablishedRelated)));
     }
@@ -289,12 +289,18 @@ mod tests {
     fn rules(interfaces: &str) -> String {
         let appliance = crate::segment::fixture::appliance(interfaces);
         let errands = of(&Database::File, appliance.as_ref());
-        let out = errands
-            .iter()
-            .map(|errand| format!("out {}\n", errand.asks("lz0")));
-        let into = errands
-            .iter()
-            .map(|errand| format!("in {}\n", errand.hears("lz0")));
+        let out = errands.iter().map(|errand| {
+            format!(
+                "out {}\n",
+                errand.asks(vec![Term::NotTowards("lz0".to_owned())])
+            )
+        });
+        let into = errands.iter().map(|errand| {
+            format!(
+                "in {}\n",
+                errand.hears(vec![Term::NotFrom("lz0".to_owned())])
+            )
+        });
         out.chain(into).collect()
     }
 

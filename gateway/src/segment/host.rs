@@ -16,7 +16,7 @@ use rtnetlink::packet_route::rule::RuleAction;
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use crate::segment::chains::REPLY_MARK;
-use crate::segment::plan::networks;
+use crate::segment::tunnels::networks;
 
 /// Why the kernel cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -90,22 +90,23 @@ pub async fn prepare(config: &Config) -> Result<(), HostError> {
     done
 }
 
-/// Once the tunnel's interface is there, and again when the configuration changes: its own settings,
+/// Once the tunnels' interfaces are there, and again when the configuration changes: its own settings,
 /// and routes into it for the networks behind routers.
 ///
 /// # Errors
 /// See [`HostError`].
 pub async fn prepare_interface(config: &Config) -> Result<(), HostError> {
     let v6 = networks(config).iter().any(|net| net.addr().is_ipv6());
-    let interface = &config.wireguard.interface;
     let mut families = vec![("net/ipv4/conf", &INTERFACE[..])];
     if v6 {
         families.push(("net/ipv6/conf", &INTERFACE_V6[..]));
     }
     for (family, settings) in families {
         for (name, value) in settings {
-            let path = Path::new(ROOT).join(family).join(interface).join(name);
-            set(&path, value, "the tunnel's interface is not there")?;
+            for interface in config.tunnel_interfaces() {
+                let path = Path::new(ROOT).join(family).join(interface).join(name);
+                set(&path, value, "the tunnel's interface is not there")?;
+            }
         }
     }
     let (connection, handle, _) = rtnetlink::new_connection().map_err(HostError::Socket)?;

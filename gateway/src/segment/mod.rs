@@ -12,6 +12,7 @@ pub mod plan;
 mod chains;
 mod doors;
 mod errands;
+pub mod tunnels;
 pub mod changes;
 pub mod nft;
 pub mod readback;

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 use lazaret_config::{
     Config, Device, Direction, HospitalMode, Hours, Identity, Party, Rule, Service,
@@ -16,7 +15,7 @@ use lazaret_config::{
 use crate::flow::Standing;
 use crate::flow::{DeviceName, ServiceName};
 use crate::segment::table::{Family, Table};
-use crate::segment::{chains, errands};
+use crate::segment::{chains, errands, tunnels};
 
 /// What the table must be, and why. Two equal plans need no apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub struct Facts {
     pub standing: BTreeMap<DeviceName, Standing>,
     /// Where the supervisor accepts intercepted connections.
     pub listeners: Listeners,
-    /// The port of the tunnel.
+    /// The port of the WireGuard tunnel.
     pub udp_port: u16,
     /// Addresses that no device has for now, because another had them until this apply (see `changes::moved`).
     pub held: BTreeSet<IpAddr>,
@@ -142,10 +141,8 @@ impl Plan {
             .collect();
         let inward = inward(config, facts, &devices);
         let frame = chains::Frame {
-            tunnel: config.wireguard.interface.clone(),
-            gateway: config.wireguard.addresses.clone(),
-            networks: networks(config),
-            udp_port: facts.udp_port,
+            tunnels: tunnels::of(config, facts),
+            gateway: config.tunnel_addresses().collect(),
             hospital: config.hospital.interface.clone(),
             mode: config.hospital.mode,
             errands: errands::of(&config.registry, config.appliance.as_ref()),
@@ -174,16 +171,6 @@ impl Listeners {
             Family::V6 => self.v6.filter(SocketAddr::is_ipv6),
         }
     }
-}
-
-/// The networks in which only the tunnel may have sources: its own and those behind routers.
-#[must_use]
-pub fn networks(config: &Config) -> BTreeSet<IpNet> {
-    let behind = config.devices.values().flat_map(|device| &device.networks);
-    (config.wireguard.networks.iter())
-        .chain(behind)
-        .map(IpNet::trunc)
-        .collect()
 }
 
 /// What every party that a rule in force names may reach.

@@ -298,7 +298,7 @@ fn identified(config: &Config, party: &Party) -> Option<String> {
         return None;
     };
     match &config.devices.get(name)?.identity {
-        Identity::WireGuard { .. } => None,
+        Identity::WireGuard { .. } | Identity::Certificate => None,
         Identity::Via(router) => Some(format!("by address only, behind {router}")),
     }
 }
