@@ -8,6 +8,7 @@ pub mod systemd;
 pub mod channel;
 pub mod tunnel;
 pub mod masque;
+pub mod quic;
 pub mod segment;
 pub mod inspect;
 pub mod forward;

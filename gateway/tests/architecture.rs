@@ -11,13 +11,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms (or words) a room may import. A new arrow is drawn here and in ARCHITECTURE.md in one commit.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("flow", &[]),
     ("own", &[]),
     ("systemd", &[]),
     ("channel", &[]),
     ("tunnel", &["flow", "channel"]),
     ("masque", &[]),
+    ("quic", &["flow", "channel", "tunnel", "masque", "pki"]),
     ("segment", &["flow", "channel"]),
     ("inspect", &["flow", "channel"]),
     ("forward", &["flow", "channel", "inspect"]),
@@ -31,8 +32,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
     (
         "daemon",
         &[
-            "flow", "channel", "tunnel", "segment", "inspect", "forward", "audit", "registry",
-            "pki", "enrol", "control",
+            "flow", "channel", "tunnel", "quic", "segment", "inspect", "forward", "audit",
+            "registry", "pki", "enrol", "control",
         ],
     ),
     ("setup", &["flow", "own", "systemd", "tunnel", "daemon"]),
@@ -46,7 +47,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("lib", &[]),
 ];
 /// Words that only these folders or files may use.
-const PRIVATE: [(&str, &[&str]); 9] = [
+const PRIVATE: [(&str, &[&str]); 12] = [
     (
         "ureq",
         &["gateway/src/update/https.rs", "gateway/src/enrol/client.rs"],
@@ -58,8 +59,11 @@ const PRIVATE: [(&str, &[&str]); 9] = [
             "gateway/src/update/",
             "gateway/src/pki/",
             "gateway/src/enrol/",
+            "gateway/src/quic/tls.rs",
         ],
     ),
+    ("quinn", &["gateway/src/quic/"]),
+    ("quinn_proto", &["gateway/src/quic/tls.rs"]),
     ("rcgen", &["gateway/src/pki/"]),
     ("x509_cert", &["gateway/src/pki/"]),
     ("rustables", &["gateway/src/segment/nft.rs"]),

@@ -115,6 +115,41 @@ pub enum Event {
         /// Which.
         device: DeviceName,
     },
+    /// A device came in by its certificate.
+    SessionBegan {
+        /// Which.
+        device: DeviceName,
+        /// The number of its certificate, in hex.
+        certificate: String,
+        /// From where.
+        peer: SocketAddr,
+        /// The key exchange of its handshake: `X25519MLKEM768`, `X25519`, ….
+        key_exchange: String,
+    },
+    /// It is gone.
+    SessionEnded {
+        /// Which.
+        device: DeviceName,
+        /// How long it was there.
+        seconds: u64,
+        /// Bytes of packets from it.
+        received: u64,
+        /// Bytes of packets to it.
+        sent: u64,
+        /// Why.
+        why: String,
+    },
+    /// Somebody was not let in by a certificate.
+    SessionRefused {
+        /// Why.
+        why: String,
+        /// Which, if the certificate was of the gateway's authority.
+        device: Option<DeviceName>,
+        /// From where, the first time.
+        peer: SocketAddr,
+        /// How often.
+        times: u64,
+    },
     /// Inner packets with a foreign source were dropped.
     SourceSpoofed {
         /// Whose key carried them.

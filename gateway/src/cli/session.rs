@@ -5,15 +5,15 @@ use clap::Subcommand;
 use super::apply::done;
 use super::context::{Context, strange};
 use super::table::Table;
-use super::units::{count, period};
+use super::units::{bytes, count, period};
 use super::{CliError, Exit};
-use crate::control::message::{KillTarget, Request, Response, SessionStatus};
+use crate::control::message::{KillTarget, Request, Response, SessionStatus, TunnelSession};
 use crate::flow::{ConnectionId, DeviceName, Inspected};
 
 /// Subcommands of `session`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
-    /// The inspected connections
+    /// The inspected connections, and the devices that are in by a certificate
     List,
     /// End a connection, or everything of a device
     Kill {
@@ -28,13 +28,16 @@ impl Session {
         match self {
             Self::List => {
                 let response = context.ask(&Request::Sessions)?;
-                let Response::Sessions { sessions } = &response else {
+                let Response::Sessions { sessions, tunnels } = &response else {
                     return Err(strange());
                 };
                 if context.json {
                     context.print_json(&response)?;
                 } else {
                     context.print(&render(sessions))?;
+                    if !tunnels.is_empty() {
+                        context.print(&format!("\n{}", render_tunnels(tunnels)))?;
+                    }
                 }
                 Ok(Exit::Ok)
             }
@@ -89,6 +92,36 @@ fn render(sessions: &[SessionStatus]) -> String {
     table.render()
 }
 
+fn render_tunnels(tunnels: &[TunnelSession]) -> String {
+    let mut table = Table::new(&[
+        "DEVICE",
+        "FROM",
+        "KEY EXCHANGE",
+        "IN FOR",
+        "ROUND TRIP",
+        "RECEIVED",
+        "SENT",
+        "SPOOFED",
+        "CROWDED",
+    ])
+    .right(&[4, 5, 6, 7, 8]);
+    for tunnel in tunnels {
+        let micros = tunnel.rtt_micros;
+        table.row([
+            tunnel.device.to_string(),
+            tunnel.peer.to_string(),
+            tunnel.key_exchange.clone(),
+            period(tunnel.seconds),
+            format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
+            bytes(tunnel.received),
+            bytes(tunnel.sent),
+            count(tunnel.spoofed),
+            count(tunnel.crowded),
+        ]);
+    }
+    table.render()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,10 +143,27 @@ mod tests {
             ..session.clone()
         };
         let sessions = vec![session, other];
+        let tunnels = vec![TunnelSession {
+            device: "dr-moreau".parse().unwrap(),
+            peer: "192.0.2.7:51002".parse().unwrap(),
+            seconds: 3725,
+            key_exchange: "X25519MLKEM768".to_owned(),
+            received: 12_345,
+            sent: 67_890_123,
+            spoofed: 2,
+            crowded: 0,
+            rtt_micros: 23_456,
+        }];
         let json = serde_json::to_string(&Response::Sessions {
             sessions: sessions.clone(),
+            tunnels: tunnels.clone(),
         });
-        insta::assert_snapshot!(format!("{}\n{}", render(&sessions), json.unwrap()));
+        insta::assert_snapshot!(format!(
+            "{}\n{}\n{}",
+            render(&sessions),
+            render_tunnels(&tunnels),
+            json.unwrap()
+        ));
     }
 
     #[test]

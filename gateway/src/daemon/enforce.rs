@@ -233,6 +233,7 @@ impl Supervisor {
                 Vec::new(),
             );
         }
+        self.tell_quic_members();
         self.connections.keep_subjects(&self.config);
         let (now, wall) = (self.clock.now(), self.clock.wall());
         for (id, connection) in self.connections.iter_mut() {

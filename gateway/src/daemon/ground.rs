@@ -4,12 +4,13 @@
 //! The order is the promise: the rules stand before the first tunnel packet can come.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
-use lazaret_config::Config;
+use lazaret_config::{Config, Quic};
 use tokio::net::TcpListener;
 
 use super::enforce;
@@ -25,8 +26,15 @@ pub(super) struct Ground {
     pub(super) tun: TunDevice,
     pub(super) udp: Vec<OwnedFd>,
     pub(super) uapi: OwnedFd,
+    pub(super) quic: Option<QuicGround>,
     /// Where intercepted connections arrive.
     pub(super) listeners: Listeners,
+}
+
+/// Of the tunnel for certificates.
+pub(super) struct QuicGround {
+    pub(super) tun: TunDevice,
+    pub(super) udp: Vec<OwnedFd>,
 }
 
 impl Ground {
@@ -38,10 +46,6 @@ impl Ground {
         now: Timestamp,
     ) -> Result<(Self, Plan, Vec<TcpListener>), DaemonError> {
         let tunnel = &config.wireguard;
-        let networks = tunnel.addresses.iter().zip(&tunnel.networks);
-        let addresses: Vec<_> = networks
-            .map(|(address, network)| (*address, network.prefix_len()))
-            .collect();
         std::fs::create_dir_all(config.gateway.state_dir.join(SPOOLS)).map_err(|cause| {
             DaemonError::System {
                 step: "make the folder of spools",
@@ -49,7 +53,13 @@ impl Ground {
             }
         })?;
         host::prepare(config).await?;
-        let tun = device::open(&tunnel.interface, &addresses, tunnel.mtu, false)?;
+        let own = inside(&tunnel.addresses, &tunnel.networks);
+        let tun = device::open(&tunnel.interface, &own, tunnel.mtu, false)?;
+        let open = |quic: &Quic| {
+            let own = inside(&quic.addresses, &quic.networks);
+            device::open(&quic.interface, &own, quic.mtu, false)
+        };
+        let quic_tun = config.quic.as_ref().map(open).transpose()?;
         host::prepare_interface(config).await?;
         let (accepting, listeners) = listen(config)?;
         let facts = enforce::facts(config, registry, listeners, now);
@@ -60,8 +70,17 @@ impl Ground {
         let uapi = uapi::listen(Path::new(UAPI_DIRECTORY), &tunnel.interface).map_err(failed(
             format!("{UAPI_DIRECTORY}/{}.sock", tunnel.interface),
         ))?;
+        let quic = match (quic_tun, &config.quic) {
+            (Some(tun), Some(quic)) => {
+                let bound = udp::bind(quic.listen);
+                let udp = bound.map_err(failed(format!("udp {}", quic.listen)))?;
+                Some(QuicGround { tun, udp })
+            }
+            (Some(_), None) | (None, _) => None,
+        };
         Ok((
             Self {
+                quic,
                 tun,
                 udp,
                 uapi,
@@ -71,6 +90,13 @@ impl Ground {
             accepting,
         ))
     }
+}
+
+/// The gateway's own addresses, each with the length of its network.
+fn inside(addresses: &[IpAddr], networks: &[IpNet]) -> Vec<(IpAddr, u8)> {
+    let both = addresses.iter().zip(networks);
+    both.map(|(address, network)| (*address, network.prefix_len()))
+        .collect()
 }
 
 fn listen(config: &Config) -> Result<(Vec<TcpListener>, Listeners), DaemonError> {

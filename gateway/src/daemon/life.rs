@@ -17,12 +17,14 @@ use crate::enrol::message::ToEnrol;
 use crate::flow::{Clock, DeviceName, Inspected, Side};
 use crate::forward::message::ToRelay;
 use crate::pki::message::ToSigner;
+use crate::quic::message::ToQuic;
 use crate::tunnel::message::ToTunnel;
 
 /// The workers that live, and what is known of those that lived.
 #[derive(Default)]
 pub(super) struct Workers {
     pub(super) tunnel: Option<Worker<ToTunnel>>,
+    pub(super) quic: Option<Worker<ToQuic>>,
     relays: BTreeMap<Kind, Worker<ToRelay>>,
     pub(super) audit: Option<Worker<ToAudit>>,
     pub(super) signer: Option<Worker<ToSigner>>,
@@ -91,6 +93,7 @@ impl Workers {
     pub(super) fn forget(&mut self, kind: Kind) {
         match kind {
             Kind::TunnelWireguard => self.tunnel = None,
+            Kind::TunnelQuic => self.quic = None,
             Kind::RelayHl7(_) | Kind::RelayDicom(_) => drop(self.relays.remove(&kind)),
             Kind::Audit => self.audit = None,
             Kind::Signer => self.signer = None,
@@ -114,6 +117,7 @@ impl Workers {
     pub(super) fn list(&self) -> Vec<WorkerStatus> {
         let pid = |kind| match kind {
             Kind::TunnelWireguard => self.tunnel.as_ref().map(|worker| worker.pid),
+            Kind::TunnelQuic => self.quic.as_ref().map(|worker| worker.pid),
             Kind::RelayHl7(_) | Kind::RelayDicom(_) => self.relay(kind).map(|worker| worker.pid),
             Kind::Audit => self.audit.as_ref().map(|worker| worker.pid),
             Kind::Signer => self.signer.as_ref().map(|worker| worker.pid),
@@ -160,6 +164,9 @@ impl Supervisor {
             }
         }
         self.start_worker(Kind::TunnelWireguard);
+        if self.config.quic.is_some() {
+            self.start_worker(Kind::TunnelQuic);
+        }
         self.workers.begun = true;
     }
 
@@ -174,6 +181,7 @@ impl Supervisor {
         let generation = life.generation;
         let begun = match kind {
             Kind::TunnelWireguard => self.start_tunnel(generation),
+            Kind::TunnelQuic => self.start_quic(generation),
             Kind::RelayHl7(_) | Kind::RelayDicom(_) => self.start_relay(kind, generation),
             Kind::Audit => self.start_audit(generation),
             Kind::Signer => self.start_signer(generation),
@@ -233,6 +241,7 @@ impl Supervisor {
             Kind::RelayDicom(_) => self.transactions.forget_reminders(kind),
             Kind::RelayHl7(_)
             | Kind::TunnelWireguard
+            | Kind::TunnelQuic
             | Kind::Audit
             | Kind::Signer
             | Kind::Enrol => false,
@@ -317,6 +326,7 @@ impl Supervisor {
             Kind::RelayHl7(_) | Kind::RelayDicom(_) => self.relay_died(kind, now),
             Kind::Audit => self.audit_died(),
             Kind::Signer => self.signer_died(),
+            Kind::TunnelQuic => self.quic_died(),
             // Its questions are answered to nobody.
             Kind::TunnelWireguard | Kind::Enrol => {}
         }

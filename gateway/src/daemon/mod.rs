@@ -23,6 +23,7 @@ mod outbox;
 mod presence;
 mod privileges;
 mod probe;
+mod quic;
 mod registry;
 mod reload;
 mod sessions;

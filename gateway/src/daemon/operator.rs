@@ -20,6 +20,7 @@ use crate::flow::{Clock, ConnectionId, DeviceName};
 use crate::inspect::EndReason;
 use crate::segment::changes::Cut;
 use crate::segment::conntrack;
+use crate::quic::message::ToQuic;
 use crate::tunnel::message::{PeerStatus, ToTunnel};
 
 /// Questions that wait for the tunnel's figures.
@@ -50,7 +51,8 @@ impl Supervisor {
             Request::Status | Request::Devices { .. } => self.ask_tunnel(stream, request),
             Request::Sessions => {
                 let sessions = self.connections.list(self.clock.now());
-                answer(stream, Response::Sessions { sessions });
+                let tunnels = self.quic.tunnels(self.clock.now());
+                answer(stream, Response::Sessions { sessions, tunnels });
             }
             Request::Denied => answer(
                 stream,
@@ -167,6 +169,10 @@ impl Supervisor {
         if with.is_empty() {
             return failed(Failure::Unknown, &format!("there is no device {device}"));
         }
+        if let Some(quic) = &self.workers.quic {
+            let device = device.clone();
+            quic.send(ToQuic::End { device }, Vec::new());
+        }
         let addresses = with.values().flat_map(|entry| entry.addresses.iter());
         let cuts: Vec<Cut> = addresses
             .map(|address| Cut::Device { address: *address })
@@ -209,7 +215,13 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn tunnel_status(&mut self, request: u64, peers: Vec<PeerStatus>, _dropped: u64) {
+    pub(super) fn tunnel_status(
+        &mut self,
+        request: u64,
+        mut peers: Vec<PeerStatus>,
+        _dropped: u64,
+    ) {
+        peers.extend(self.quic.peers(self.clock.now()));
         if self.probe_tunnel_answered(request) || self.presence_answered(request, &peers) {
             return;
         }

@@ -54,6 +54,8 @@ pub(super) enum Asker {
     Debt(BTreeSet<DeviceName>),
     /// The supervisor, to know how the authority fares.
     Look,
+    /// The supervisor, for the QUIC tunnel.
+    Quic,
 }
 
 impl Supervisor {
@@ -155,6 +157,11 @@ impl Supervisor {
                 reason: *reason,
             },
         })
+    }
+
+    /// Asks for the tunnel.
+    pub(super) fn ask_for_quic(&mut self, question: Question) {
+        self.ask_signer(question, Asker::Quic);
     }
 
     pub(super) fn ask_signer(&mut self, question: Question, asker: Asker) {
@@ -264,6 +271,7 @@ impl Supervisor {
         }
         match asker {
             Asker::Enrol(signed) => self.enrol_signed(signed, answered),
+            Asker::Quic => self.identity_answered(answered),
             Asker::Look => {
                 if let Err(refusal) = answered {
                     warn!(%refusal, "nothing can be signed");

@@ -29,6 +29,7 @@ use super::outbox::Outbox;
 use super::presence::Presence;
 use super::privileges::{self, SealError};
 use super::probe::{Part, Probes};
+use super::quic::Sessions;
 use super::registry::Records;
 use super::reload::{self, Checked, Unconfirmed};
 use super::signing::Signing;
@@ -42,6 +43,7 @@ use crate::enrol::message::FromEnrol;
 use crate::flow::{Clock, ConnectionId, RuleName};
 use crate::forward::message::FromRelay;
 use crate::pki::message::FromSigner;
+use crate::quic::message::FromQuic;
 use crate::registry::store::Place;
 use crate::registry::task::FromTask;
 use crate::registry::{Registry, RegistryError};
@@ -57,6 +59,7 @@ pub(super) enum Input {
     Accepted(std::net::TcpStream),
     Relay(Kind, FromRelay),
     Tunnel(FromTunnel),
+    Quic(FromQuic),
     Audit(FromAudit),
     Signer(FromSigner),
     Enrol(FromEnrol),
@@ -113,6 +116,7 @@ pub(super) struct Supervisor {
     pub(super) probes: Probes,
     pub(super) signing: Signing,
     pub(super) enrolment: Enrolment,
+    pub(super) quic: Sessions,
     pub(super) draining: Option<Drain>,
     pub(super) plan: Plan,
     pub(super) drift: Option<String>,
@@ -251,6 +255,7 @@ impl Supervisor {
             probes: Probes::default(),
             signing: Signing::default(),
             enrolment: Enrolment::default(),
+            quic: Sessions::default(),
             draining: None,
             plan,
             drift: None,
@@ -278,9 +283,13 @@ impl Supervisor {
         if supervisor.wants_enrolment() {
             supervisor.start_worker(Kind::Enrol);
         }
-        supervisor.record(Event::Listening {
-            address: supervisor.config.wireguard.listen,
-        });
+        let quic = supervisor.config.quic.iter().map(|quic| quic.listen);
+        for address in std::iter::once(supervisor.config.wireguard.listen)
+            .chain(quic)
+            .collect::<Vec<_>>()
+        {
+            supervisor.record(Event::Listening { address });
+        }
         Ok((supervisor, accepting, control))
     }
 
@@ -326,6 +335,7 @@ impl Supervisor {
             Input::Accepted(stream) => self.accepted(stream),
             Input::Relay(kind, message) => self.relay_said(kind, message),
             Input::Tunnel(message) => self.tunnel_said(message),
+            Input::Quic(message) => self.quic_said(message),
             Input::Audit(message) => self.audit_said(message),
             Input::Signer(message) => self.signer_said(message),
             Input::Enrol(message) => self.enrol_said(message),
@@ -429,7 +439,7 @@ impl Supervisor {
                         self.ended_at_last(kind);
                     },
                     // Messages under way may still need their destination.
-                    message @ (Input::Relay(..) | Input::Tunnel(_) | Input::Audit(_) | Input::Upstream { .. }) => {
+                    message @ (Input::Relay(..) | Input::Tunnel(_) | Input::Quic(_) | Input::Audit(_) | Input::Upstream { .. }) => {
                         self.handle(message);
                     }
                 },
@@ -473,7 +483,7 @@ impl Supervisor {
                     }
                     Input::WorkerEnded { .. } | Input::Accepted(_) | Input::Relay(..) | Input::Tunnel(_)
                     | Input::Upstream { .. } | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. }
-                    | Input::Registry(_) | Input::Signer(_) | Input::Enrol(_) => {}
+                    | Input::Registry(_) | Input::Signer(_) | Input::Enrol(_) | Input::Quic(_) => {}
                 },
                 () = &mut deadline => {
                     error!("the journal was not closed in time");

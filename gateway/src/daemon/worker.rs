@@ -25,6 +25,8 @@ use crate::flow::{Clock, Inspected};
 pub(super) enum Kind {
     /// Cryptography and anti-spoofing.
     TunnelWireguard,
+    /// The same, for those with a certificate.
+    TunnelQuic,
     /// Inspects HL7: one of several, by its number.
     RelayHl7(u8),
     /// Inspects DICOM: one of several, by its number.
@@ -53,7 +55,7 @@ impl Kind {
         match self {
             Self::RelayHl7(_) => Some(Inspected::Hl7),
             Self::RelayDicom(_) => Some(Inspected::Dicom),
-            Self::TunnelWireguard | Self::Audit | Self::Signer | Self::Enrol => None,
+            Self::TunnelWireguard | Self::TunnelQuic | Self::Audit | Self::Signer | Self::Enrol => None,
         }
     }
 
@@ -66,6 +68,7 @@ impl Kind {
         };
         match self {
             Self::TunnelWireguard => "tunnel-wireguard".to_owned(),
+            Self::TunnelQuic => "tunnel-quic".to_owned(),
             Self::RelayHl7(number) => relay("hl7", number),
             Self::RelayDicom(number) => relay("dicom", number),
             Self::Audit => "audit".to_owned(),
@@ -80,6 +83,7 @@ impl Kind {
         let relays = (0..MOST_RELAYS).flat_map(|n| [Self::RelayHl7(n), Self::RelayDicom(n)]);
         [
             Self::TunnelWireguard,
+            Self::TunnelQuic,
             Self::Audit,
             Self::Signer,
             Self::Enrol,
@@ -279,6 +283,9 @@ pub enum WorkerError {
     /// The tunnel ended.
     #[error("the tunnel worker ended")]
     Tunnel(#[from] crate::tunnel::worker::TunnelWorkerError),
+    /// The tunnel for certificates ended.
+    #[error("the tunnel worker ended")]
+    Quic(#[from] crate::quic::worker::QuicWorkerError),
     /// The relay ended.
     #[error("the relay ended")]
     Relay(#[from] crate::forward::worker::RelayError),
@@ -302,7 +309,16 @@ pub fn run(kind: &str) -> Result<(), WorkerError> {
     super::logging::start();
     privileges::seal_worker()?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut builder = match kind {
+        Kind::TunnelQuic => tokio::runtime::Builder::new_multi_thread(),
+        Kind::TunnelWireguard
+        | Kind::Audit
+        | Kind::Signer
+        | Kind::RelayHl7(_)
+        | Kind::RelayDicom(_) => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder
+        .worker_threads(QUIC_THREADS)
         .enable_io()
         .enable_time()
         .build()?;
@@ -312,6 +328,7 @@ pub fn run(kind: &str) -> Result<(), WorkerError> {
             Kind::TunnelWireguard => {
                 crate::tunnel::worker::run(Channel::new(socket)?, clock).await?
             }
+            Kind::TunnelQuic => crate::quic::worker::run(Channel::new(socket)?, clock).await?,
             Kind::Audit => crate::audit::worker::run(Channel::new(socket)?, clock).await?,
             Kind::Signer => {
                 let channel = Channel::new(socket)?;
@@ -348,6 +365,8 @@ pub(super) fn relays(asked: Option<u64>) -> u8 {
 /// Relays of one protocol.
 //= C7
 pub(super) const MOST_RELAYS: u8 = 8;
+/// Beside the one that hears the supervisor: a handshake may wait for the signer, and others go on.
+const QUIC_THREADS: usize = 2;
 /// For a worker whose end of the channel is closed to be gone.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 /// Messages that may wait for one worker.
@@ -364,6 +383,7 @@ mod tests {
         let relays = (0..MOST_RELAYS).flat_map(|n| [Kind::RelayHl7(n), Kind::RelayDicom(n)]);
         for kind in relays.chain([
             Kind::TunnelWireguard,
+            Kind::TunnelQuic,
             Kind::Audit,
             Kind::Signer,
             Kind::Enrol,

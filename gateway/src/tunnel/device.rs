@@ -146,12 +146,20 @@ impl Tun {
     /// # Errors
     /// When the device is gone.
     pub fn write(&self, batch: &Batch<()>) -> io::Result<()> {
-        for (packet, ()) in batch.iter() {
-            match rustix::io::write(self.io.get_ref(), packet) {
-                Ok(_) => {}
-                Err(rustix::io::Errno::BADFD) => return Err(rustix::io::Errno::BADFD.into()),
-                Err(error) => tracing::trace!(%error, "the kernel does not take a packet"),
-            }
+        batch
+            .iter()
+            .try_for_each(|(packet, ())| self.write_one(packet))
+    }
+
+    /// Writes a packet; one that the kernel does not want is dropped.
+    ///
+    /// # Errors
+    /// When the device is gone.
+    pub fn write_one(&self, packet: &[u8]) -> io::Result<()> {
+        match rustix::io::write(self.io.get_ref(), packet) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::BADFD) => return Err(rustix::io::Errno::BADFD.into()),
+            Err(error) => tracing::trace!(%error, "the kernel does not take a packet"),
         }
         Ok(())
     }

@@ -174,6 +174,9 @@ pub enum Response {
     Sessions {
         /// In the order in which they were opened.
         sessions: Vec<SessionStatus>,
+        /// Who is in by a certificate, in the order of their names.
+        #[serde(default)]
+        tunnels: Vec<TunnelSession>,
     },
     /// To [`Request::Denied`].
     Denied {
@@ -419,6 +422,29 @@ pub struct SessionStatus {
     pub forwarded: u64,
     /// Messages refused so far.
     pub refused: u64,
+}
+
+/// A device that is in by its certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelSession {
+    /// Who.
+    pub device: DeviceName,
+    /// Where it is now.
+    pub peer: SocketAddr,
+    /// Since so many seconds.
+    pub seconds: u64,
+    /// The key exchange of its handshake: `X25519MLKEM768`, `X25519`, ….
+    pub key_exchange: String,
+    /// Bytes of packets from it.
+    pub received: u64,
+    /// Bytes of packets to it.
+    pub sent: u64,
+    /// Packets dropped because their source was not its own.
+    pub spoofed: u64,
+    /// Packets to it dropped because its path was slower.
+    pub crowded: u64,
+    /// Round trip in microseconds.
+    pub rtt_micros: u64,
 }
 
 /// A denied flow.

@@ -239,6 +239,7 @@ impl Supervisor {
                 Kind::RelayDicom(_) => ends.dicom(wanted).await,
                 Kind::RelayHl7(_)
                 | Kind::TunnelWireguard
+                | Kind::TunnelQuic
                 | Kind::Audit
                 | Kind::Signer
                 | Kind::Enrol => ends.hl7(number, wanted).await,

@@ -1,0 +1,151 @@
+//! The door of the tunnel: whose datagrams become a handshake, and whose handshake a connection.
+//!
+//! In: what quinn hears on a socket. Out: connections whose certificate is believed, and refusals with their reason.
+//! Everybody proves the own address first (Retry), so that a flood of spoofed packets costs an answer each and no memory.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::{ConnectionError, Endpoint, Incoming, TransportErrorCode, VarInt};
+use tokio::sync::{Semaphore, mpsc};
+use tracing::debug;
+
+use super::worker::News;
+use crate::flow::Clock;
+use crate::tunnel::limits::Gate;
+
+/// What the listeners of all sockets share.
+pub(super) struct Entrance {
+    pub(super) gate: Mutex<Gate>,
+    pub(super) handshakes: Arc<Semaphore>,
+    pub(super) news: mpsc::Sender<News>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Entrance {
+    pub(super) fn new(news: mpsc::Sender<News>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            gate: Mutex::new(Gate::new(clock.now())),
+            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
+            news,
+            clock,
+        }
+    }
+
+    /// Listens at one socket until the process ends.
+    pub(super) async fn stand(self: Arc<Self>, endpoint: Endpoint) {
+        while let Some(incoming) = endpoint.accept().await {
+            let peer = incoming.remote_address();
+            if let Err(why) = self.meet(&endpoint, incoming) {
+                // A worker that does not keep up loses counts, and not its connections.
+                let _ = self.news.try_send(News::Refused { why, peer });
+            }
+        }
+    }
+
+    //= C7
+    fn meet(self: &Arc<Self>, endpoint: &Endpoint, incoming: Incoming) -> Result<(), &'static str> {
+        if !incoming.remote_address_validated() {
+            if let Err(error) = incoming.retry() {
+                error.into_incoming().refuse();
+            }
+            return Ok(());
+        }
+        let peer = incoming.remote_address();
+        let admitted = {
+            let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            gate.admit_proven(peer.ip(), self.clock.now())
+        };
+        if !admitted {
+            incoming.refuse();
+            return Err("too many handshakes");
+        }
+        if endpoint.open_connections() >= MAX_CONNECTIONS {
+            incoming.refuse();
+            return Err("too many connections");
+        }
+        let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+            incoming.refuse();
+            return Err("too many handshakes at once");
+        };
+        let connecting = match incoming.accept() {
+            Ok(connecting) => connecting,
+            Err(error) => return Err(reason(&error)),
+        };
+        let entrance = Arc::clone(self);
+        tokio::spawn(async move {
+            let shaken = tokio::time::timeout(HANDSHAKE_WITHIN, connecting).await;
+            let news = match shaken {
+                Ok(Ok(connection)) => News::Arrived { connection },
+                Ok(Err(error)) => {
+                    debug!(%error, "a handshake failed");
+                    let why = reason(&error);
+                    News::Refused { why, peer }
+                }
+                Err(_) => News::Refused {
+                    why: "the handshake took too long",
+                    peer,
+                },
+            };
+            drop(permit);
+            // The worker may be gone.
+            drop(entrance.news.send(news).await);
+        });
+        Ok(())
+    }
+}
+
+/// For the journal: what TLS said, in words of ours, never in those of the peer.
+fn reason(error: &ConnectionError) -> &'static str {
+    match error {
+        ConnectionError::TransportError(error) => alert(error.code),
+        ConnectionError::ConnectionClosed(_) => "the device did not want to go on",
+        ConnectionError::ApplicationClosed(_) => "the device went away",
+        ConnectionError::VersionMismatch => "another version of QUIC",
+        ConnectionError::Reset => "the connection was reset",
+        ConnectionError::TimedOut => "the device fell silent",
+        ConnectionError::LocallyClosed => "the gateway closed the connection",
+        ConnectionError::CidsExhausted => "there are no more connection identifiers",
+    }
+}
+
+/// The alerts of TLS (RFC 8446 6.2) are errors of QUIC from 0x100 on (RFC 9001 4.8).
+fn alert(code: TransportErrorCode) -> &'static str {
+    match u64::from(code).checked_sub(0x100) {
+        Some(40) => "no key exchange that both ends offer",
+        Some(42) => "the certificate is malformed",
+        Some(43) => "the certificate is for another use",
+        Some(44) => "the certificate is revoked",
+        Some(45) => "the certificate is expired or not valid yet",
+        Some(48) => "the certificate is not of the gateway's authority",
+        Some(49) => "the certificate is not one of a device",
+        Some(51) => "the certificate is not the device's own",
+        Some(70) => "another version of TLS",
+        Some(80) => "the handshake could not be signed",
+        Some(116) => "there was no certificate",
+        Some(120) => "another protocol than HTTP/3",
+        Some(0..=0xff) => "the handshake failed",
+        Some(_) | None => "QUIC was broken",
+    }
+}
+
+/// Closes a connection that may not stay; the text is for the user of the client.
+pub(super) fn close(connection: &quinn::Connection, code: crate::masque::Code, why: &str) {
+    let code = VarInt::from_u64(code.value()).unwrap_or(VarInt::MAX);
+    connection.close(code, why.as_bytes());
+}
+
+/// Where a peer is, without the form of IPv4 inside of IPv6.
+pub(super) fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
+/// Handshakes at once.
+//= C7
+const MAX_HANDSHAKES: usize = 256;
+/// Connections of one socket.
+//= C7
+const MAX_CONNECTIONS: usize = 8192;
+/// From the first packet after the proof of the address to the end.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);

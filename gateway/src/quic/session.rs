@@ -1,0 +1,382 @@
+//! One device that is in: its streams and datagrams on the one side, the TUN on the other.
+//!
+//! In: what quinn and the kernel bring. Out: packets, datagrams, news for the worker. What is said on the connection
+//! is `masque`'s to judge; here every packet is checked against the device's addresses before it goes anywhere (C5).
+//! Packets to destinations that were not advertised go on to the table, which drops them and tells of them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use lazaret_config::Transport;
+use quinn::{Connection, ConnectionError};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::entrance::close;
+use super::message::Member;
+use super::roster::Counted;
+use super::streams::{self, Heard, Readers, Written, number};
+use super::transport::{DATAGRAMS_OUT, queue};
+use super::worker::News;
+use crate::flow::DeviceName;
+use crate::masque::capsule::Route;
+use crate::masque::icmp::{self, Told};
+use crate::masque::packet::{Dropped, Gate};
+use crate::masque::server::{Event, Grant, Session};
+use crate::masque::service::Service;
+use crate::masque::{Code, Error, Scope, Transmit};
+use crate::tunnel::device::Tun;
+
+/// What a session is made of.
+pub(super) struct Parts {
+    pub(super) device: DeviceName,
+    pub(super) number: u64,
+    pub(super) connection: Connection,
+    pub(super) member: watch::Receiver<Member>,
+    pub(super) inbox: mpsc::Receiver<Vec<u8>>,
+    pub(super) counted: Arc<Counted>,
+    pub(super) tun: Arc<Tun>,
+    /// The gateway's own addresses inside.
+    pub(super) own: Arc<[IpAddr]>,
+    pub(super) mtu: usize,
+    pub(super) news: mpsc::Sender<News>,
+}
+
+/// Serves a device until its connection ends; whoever wants that closes the connection.
+pub(super) async fn serve(parts: Parts) {
+    let (news, device, number) = (parts.news.clone(), parts.device.clone(), parts.number);
+    let (heard_tx, heard) = mpsc::channel(HEARD);
+    let (outbox, queue) = mpsc::channel(OUTBOX);
+    let writer = tokio::spawn(streams::write(parts.connection.clone(), queue));
+    let mut serving = Serving {
+        session: Session::new(parts.connection.max_datagram_size().is_some()),
+        gate: Gate::default(),
+        readers: Readers::new(heard_tx),
+        outbox,
+        room: QUEUE_AT_FIRST,
+        looked: Instant::now(),
+        errors: ERRORS_A_SECOND,
+        begun: false,
+        parts,
+    };
+    serving.regrant();
+    let why = serving.run(heard).await;
+    writer.abort();
+    // The worker may be gone.
+    drop(
+        news.send(News::Ended {
+            device,
+            number,
+            why,
+        })
+        .await,
+    );
+}
+
+struct Serving {
+    parts: Parts,
+    session: Session,
+    gate: Gate,
+    readers: Readers,
+    outbox: mpsc::Sender<Written>,
+    /// Bytes that may wait in quinn's queue, and when that was computed.
+    room: u64,
+    looked: Instant,
+    /// Errors of ICMP that may be sent until the next second.
+    errors: u32,
+    begun: bool,
+}
+
+impl Serving {
+    /// Why it ended.
+    async fn run(&mut self, mut heard: mpsc::Receiver<Heard>) -> String {
+        let connection = self.parts.connection.clone();
+        let outbox = self.outbox.clone();
+        let begin_within = tokio::time::sleep(BEGIN_WITHIN);
+        tokio::pin!(begin_within);
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            self.flush();
+            // Whoever does not listen is not read.
+            let listens = self.outbox.capacity() > SPARE;
+            tokio::select! {
+                datagram = connection.read_datagram() => match datagram {
+                    Ok(datagram) => self.datagram(&datagram).await,
+                    Err(error) => return ended(&error),
+                },
+                Some(packet) = self.parts.inbox.recv() => self.outward(packet),
+                Ok(stream) = connection.accept_uni(), if listens => self.readers.read(stream),
+                Ok((sending, stream)) = connection.accept_bi(), if listens => {
+                    let new = Written::New(number(sending.id()), sending);
+                    if self.outbox.try_send(new).is_ok() {
+                        self.readers.read(stream);
+                    }
+                }
+                Some(heard) = heard.recv(), if listens => self.heard(heard).await,
+                Ok(()) = self.parts.member.changed() => {
+                    let grant = self.regrant();
+                    self.session.update(grant);
+                }
+                permit = outbox.reserve_many(SPARE + 1), if !listens => {
+                    if permit.is_err() {
+                        return "its streams cannot be written".to_owned();
+                    }
+                }
+                () = &mut begin_within, if !self.begun => {
+                    close(&connection, Code::RequestIncomplete, "no tunnel was asked for in time");
+                    return "it asked for no tunnel".to_owned();
+                }
+                _ = seconds.tick() => self.errors = ERRORS_A_SECOND,
+            }
+        }
+    }
+
+    async fn heard(&mut self, heard: Heard) {
+        let judged = match heard {
+            Heard::Bytes { stream, bytes, fin } => self.session.receive(stream, &bytes, fin),
+            Heard::Reset { stream } => self.session.reset(stream),
+        };
+        self.settle(judged);
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Request { .. } => {
+                    let grant = self.regrant();
+                    self.session.accept(grant);
+                    self.begun = true;
+                    let news = News::Began {
+                        device: self.parts.device.clone(),
+                        number: self.parts.number,
+                    };
+                    // The worker may be gone.
+                    drop(self.parts.news.send(news).await);
+                }
+                Event::Packet(packet) => self.inward(&packet),
+                // What is behind a device is not reached, and its last request is the one it has.
+                Event::Routes(_) | Event::GoingAway => {}
+                Event::Ended => {
+                    let connection = &self.parts.connection;
+                    close(connection, Code::None, "the tunnel is over");
+                }
+            }
+        }
+    }
+
+    async fn datagram(&mut self, datagram: &Bytes) {
+        let packet = self
+            .session
+            .datagram(datagram)
+            .map(|packet| packet.map(<[u8]>::to_vec));
+        match packet {
+            Ok(Some(packet)) => self.inward(&packet),
+            Ok(None) => {}
+            Err(error) => {
+                self.settle(Err(error));
+                if let Scope::Stream(stream) = error.scope {
+                    // A stream that is given up ends its tunnel.
+                    self.heard(Heard::Reset { stream }).await;
+                }
+            }
+        }
+    }
+
+    /// Closes what the device broke.
+    fn settle(&mut self, judged: Result<(), Error>) {
+        let Err(error) = judged else {
+            return;
+        };
+        tracing::debug!(device = %self.parts.device, %error, "the device broke a rule");
+        match error.scope {
+            Scope::Connection => close(&self.parts.connection, error.code, error.why),
+            Scope::Stream(stream) => {
+                self.readers.stop(stream, error.code);
+                if self
+                    .outbox
+                    .try_send(Written::Reset(stream, error.code))
+                    .is_err()
+                {
+                    close(&self.parts.connection, Code::ExcessiveLoad, error.why);
+                }
+            }
+        }
+    }
+
+    /// Says what there is to say, as far as the writer has room.
+    fn flush(&mut self) {
+        while let Ok(permit) = self.outbox.try_reserve() {
+            match self.session.poll_transmit() {
+                Some(Transmit::Stop { stream, code }) => self.readers.stop(stream, code),
+                Some(transmit) => permit.send(Written::Transmit(transmit)),
+                None => break,
+            }
+        }
+    }
+
+    /// A packet of the device.
+    //= C5
+    fn inward(&mut self, packet: &[u8]) {
+        let counted = &self.parts.counted;
+        let length = match self.gate.from_peer(packet) {
+            Ok(head) => head.length,
+            // The table says no, and tells of it.
+            Err(Dropped::Destination) => packet.len(),
+            Err(Dropped::Source) => return Counted::add(&counted.spoofed, 1),
+            Err(Dropped::Malformed | Dropped::Link | Dropped::Hops | Dropped::TooBig) => return,
+        };
+        Counted::add(&counted.received, length);
+        self.write(packet.get(..length).unwrap_or(packet));
+    }
+
+    /// A packet for the device.
+    fn outward(&mut self, mut packet: Vec<u8>) {
+        match self.gate.to_peer(&mut packet, self.parts.mtu) {
+            Ok(head) => {
+                packet.truncate(head.length);
+                self.send(&packet);
+            }
+            Err(Dropped::TooBig) => {
+                let mtu = u16::try_from(self.parts.mtu).unwrap_or(u16::MAX);
+                self.tell(&packet, Told::TooBig(mtu));
+            }
+            Err(Dropped::Hops) => self.tell(&packet, Told::HopsUsedUp),
+            Err(Dropped::Malformed | Dropped::Source | Dropped::Destination | Dropped::Link) => {}
+        }
+    }
+
+    fn send(&mut self, packet: &[u8]) {
+        let room = self.room();
+        let connection = &self.parts.connection;
+        let Some(head) = self.session.head() else {
+            return;
+        };
+        let length = head.len().saturating_add(packet.len());
+        let counted = Arc::clone(&self.parts.counted);
+        if connection
+            .max_datagram_size()
+            .is_some_and(|most| length <= most)
+        {
+            let waiting = DATAGRAMS_OUT.saturating_sub(connection.datagram_send_buffer_space());
+            let after = u64::try_from(waiting.saturating_add(length)).unwrap_or(u64::MAX);
+            if after > room {
+                return Counted::add(&counted.crowded, 1);
+            }
+            let mut datagram = Vec::with_capacity(length);
+            datagram.extend_from_slice(head);
+            datagram.extend_from_slice(packet);
+            if connection.send_datagram(datagram.into()).is_ok() {
+                Counted::add(&counted.sent, packet.len());
+            }
+        } else if self.session.send_packet(packet) {
+            //= RFC 9484 7.1: 1,280 bytes pass on whatever path.
+            Counted::add(&counted.sent, packet.len());
+        } else {
+            Counted::add(&counted.crowded, 1);
+        }
+    }
+
+    /// What may wait now.
+    fn room(&mut self) -> u64 {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.looked) >= LOOK_EVERY {
+            let path = self.parts.connection.stats().path;
+            (self.room, self.looked) = (queue(path.cwnd, path.rtt), now);
+        }
+        self.room
+    }
+
+    /// Tells the sender of a packet that it did not pass.
+    fn tell(&mut self, packet: &[u8], told: Told) {
+        let own = self.parts.own.iter();
+        let version = packet.first().map(|byte| byte >> 4);
+        let ours = own
+            .copied()
+            .find(|address| address.is_ipv4() == (version == Some(4)));
+        let Some(left) = self.errors.checked_sub(1) else {
+            return;
+        };
+        if let Some(error) = ours.and_then(|ours| icmp::answer(packet, told, ours)) {
+            self.errors = left;
+            self.write(&error);
+        }
+    }
+
+    fn write(&self, packet: &[u8]) {
+        if let Err(error) = self.parts.tun.write_one(packet) {
+            tracing::warn!(%error, "the tunnel interface is gone");
+        }
+    }
+
+    /// Takes over what the device has now.
+    fn regrant(&mut self) -> Grant {
+        let member = self.parts.member.borrow_and_update();
+        let addresses: Vec<IpNet> = member.addresses.iter().map(|a| IpNet::from(*a)).collect();
+        let same_family = |address: &IpAddr| {
+            let mut own = member.addresses.iter();
+            own.any(|one| one.is_ipv4() == address.is_ipv4())
+        };
+        let services = member.services.iter().map(|offer| offer.address);
+        let reached = self.parts.own.iter().copied().chain(services);
+        let mut reached: Vec<IpAddr> = reached.filter(same_family).collect();
+        reached.sort_unstable();
+        reached.dedup();
+        let routes: Vec<Route> = reached.into_iter().map(|a| Route::all(a.into())).collect();
+        let services = member.services.iter().map(|offer| Service {
+            name: offer.name.to_string(),
+            address: offer.address,
+            protocol: match offer.transport {
+                Transport::Tcp => 6,
+                Transport::Udp => 17,
+            },
+            first_port: offer.port,
+            last_port: offer.port,
+            seconds_left: 0,
+        });
+        let services = services
+            .take(crate::masque::service::MAX_SERVICES)
+            .collect();
+        drop(member);
+        self.gate = Gate {
+            peer: addresses.clone(),
+            routes: routes.clone(),
+        };
+        Grant {
+            addresses,
+            routes,
+            services,
+        }
+    }
+}
+
+/// For the journal, in words of ours; what we closed ourselves says why by itself.
+fn ended(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::LocallyClosed => "the gateway ended it",
+        ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_) => {
+            "the device ended it"
+        }
+        ConnectionError::TimedOut => "the device fell silent",
+        ConnectionError::Reset => "the connection was reset",
+        ConnectionError::TransportError(_) | ConnectionError::VersionMismatch => "QUIC was broken",
+        ConnectionError::CidsExhausted => "there are no more connection identifiers",
+    }
+    .to_owned()
+}
+
+/// Pieces of streams that wait to be read.
+//= C7
+const HEARD: usize = 8;
+/// Pieces of streams that wait to be written.
+//= C7
+const OUTBOX: usize = 64;
+/// Of those, kept for what must be said.
+const SPARE: usize = 16;
+/// Errors of ICMP for the packets of one device.
+//= C7
+const ERRORS_A_SECOND: u32 = 20;
+/// From the handshake to the request.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
+/// Between looks at how fast the path is.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const QUEUE_AT_FIRST: u64 = 64 << 10;

@@ -1,0 +1,126 @@
+//! How quinn carries the tunnel: bounds, timers, MTU.
+//!
+//! In: the settings. Out: configurations for quinn. Every bound here is one that a peer can reach.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto;
+use quinn::{
+    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
+};
+
+use super::message::Settings;
+
+/// For the listener.
+pub(super) fn server(crypto: Arc<dyn crypto::ServerConfig>, settings: &Settings) -> ServerConfig {
+    let mut config = ServerConfig::with_crypto(crypto);
+    config
+        .transport_config(Arc::new(transport(settings)))
+        .migration(true)
+        .retry_token_lifetime(RETRY_LIFETIME)
+        .max_incoming(MAX_INCOMING)
+        .incoming_buffer_size(INCOMING_BUFFER)
+        .incoming_buffer_size_total(INCOMING_BUFFERS);
+    // No tokens for later connections: an address is proved each time.
+    config.validation_token.sent(0);
+    config
+}
+
+/// For the sockets.
+pub(super) fn endpoint() -> EndpointConfig {
+    EndpointConfig::default()
+}
+
+fn transport(settings: &Settings) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(LARGEST_MTU);
+    transport
+        .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(BIDI_STREAMS))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(WINDOW))
+        .send_window(u64::from(WINDOW))
+        .crypto_buffer_size(CRYPTO_BUFFER)
+        .datagram_receive_buffer_size(Some(DATAGRAMS_IN))
+        .datagram_send_buffer_size(DATAGRAMS_OUT)
+        .initial_mtu(settings.initial_mtu)
+        .min_mtu(SMALLEST_MTU)
+        .mtu_discovery_config(Some(discovery))
+        .enable_segmentation_offload(settings.segmentation_offload)
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))));
+    transport
+}
+
+/// How many bytes may wait for a path before more of them would only come late: about 50 ms of what the path carries.
+#[must_use]
+pub(super) fn queue(window: u64, rtt: Duration) -> u64 {
+    let micros = rtt.as_micros().clamp(1_000, 10_000_000);
+    let of_target = u128::from(window).saturating_mul(QUEUE_TARGET.as_micros()) / micros;
+    u64::try_from(of_target).map_or(QUEUE_MOST, |bytes| bytes.clamp(QUEUE_LEAST, QUEUE_MOST))
+}
+
+/// How long a packet may wait before it is sent.
+const QUEUE_TARGET: Duration = Duration::from_millis(50);
+/// A few packets, on whatever path.
+const QUEUE_LEAST: u64 = 16 << 10;
+/// As much as the buffer below, less one packet: quinn would drop the oldest.
+const QUEUE_MOST: u64 = (256 << 10) - 2048;
+/// Datagrams that wait to be sent on a connection, in bytes.
+//= C7
+pub(super) const DATAGRAMS_OUT: usize = 256 << 10;
+/// Datagrams that wait to be read on a connection, in bytes.
+//= C7
+const DATAGRAMS_IN: usize = 256 << 10;
+/// Control stream, both of QPACK, and some of kinds that we skip (RFC 9114 6.2).
+//= C7
+const UNI_STREAMS: u32 = 8;
+/// The tunnel is one request; another is refused by name and not by silence.
+//= C7
+const BIDI_STREAMS: u32 = 4;
+/// Bytes that may wait on one stream.
+//= C7
+const STREAM_WINDOW: u32 = 64 << 10;
+/// Bytes that may wait on all streams of a connection.
+//= C7
+const WINDOW: u32 = 256 << 10;
+/// A chain of certificates; longer ones are no handshake.
+//= C7
+const CRYPTO_BUFFER: usize = 32 << 10;
+/// Handshakes that wait to be looked at.
+//= C7
+const MAX_INCOMING: usize = 256;
+/// Bytes that may come before a handshake is looked at.
+//= C7
+const INCOMING_BUFFER: u64 = 16 << 10;
+/// Of all together.
+//= C7
+const INCOMING_BUFFERS: u64 = 1 << 20;
+/// How long a proof of an address counts.
+const RETRY_LIFETIME: Duration = Duration::from_secs(15);
+/// What QUIC demands of every path (RFC 9000 14).
+const SMALLEST_MTU: u16 = 1200;
+/// Ethernet with IPv6 and UDP around it.
+const LARGEST_MTU: u16 = 1452;
+/// Mappings in routers of homes last 30 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A device that changes its network has this long.
+const IDLE_MS: u32 = 60_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_fifty_milliseconds_of_the_path() {
+        let ms = Duration::from_millis;
+        // 10 Mbit/s at 40 ms: 50 kB on the way.
+        assert_eq!(queue(50_000, ms(40)), 62_500);
+        assert_eq!(queue(50_000, ms(400)), QUEUE_LEAST);
+        assert_eq!(queue(u64::MAX, ms(1)), QUEUE_MOST);
+        assert_eq!(queue(0, Duration::ZERO), QUEUE_LEAST);
+        assert!(QUEUE_MOST < DATAGRAMS_OUT as u64);
+    }
+}
