@@ -157,6 +157,7 @@ impl Supervisor {
                 let question = Question::Renew {
                     certificate: certificate.clone(),
                     request: csr.clone(),
+                    lifetime: self.certificate_life(device),
                 };
                 if let Err(why) = self.may_renew(device) {
                     self.record_refusal(waiting.source, None, Some(device.clone()), &why);
@@ -515,7 +516,7 @@ impl Supervisor {
     pub(super) fn identity_changed(&mut self) {
         self.enrolment.look = None;
         self.quic.refresh();
-        self.follow_identity(self.clock.now());
+        self.follow_quic_identity(self.clock.now());
     }
 
     pub(super) fn signer_left(&mut self) {

@@ -167,7 +167,7 @@ impl Supervisor {
     }
 
     /// Asks the signer who the gateway is and whom it believes: when that may have changed, and now and then.
-    pub(super) fn follow_identity(&mut self, now: Instant) {
+    pub(super) fn follow_quic_identity(&mut self, now: Instant) {
         if self.workers.quic.is_none() || !self.workers.is_ready(Kind::Signer) {
             return;
         }
@@ -197,7 +197,7 @@ impl Supervisor {
             Ok(Answer::Trust(trust)) => {
                 self.quic.stale |= self.quic.trust.as_ref() != Some(&trust);
                 self.quic.trust = Some(trust);
-                self.tell_identity();
+                self.tell_quic_identity();
             }
             Ok(_) => warn!("the signer answered something else"),
             // It died or was replaced: it is asked again as soon as it is ready.
@@ -206,7 +206,7 @@ impl Supervisor {
         }
     }
 
-    fn tell_identity(&mut self) {
+    fn tell_quic_identity(&mut self) {
         let (Some(server), Some(trust)) = (&self.quic.server, &self.quic.trust) else {
             return;
         };
@@ -247,7 +247,7 @@ impl Supervisor {
             FromQuic::Ready => {
                 self.workers.set_ready(Kind::TunnelQuic);
                 self.announce();
-                self.follow_identity(self.clock.now());
+                self.follow_quic_identity(self.clock.now());
             }
             FromQuic::NoIdentity { why } => self.nobody_comes_in(why),
             FromQuic::Sessions(figures) => {

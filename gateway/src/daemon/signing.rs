@@ -332,7 +332,7 @@ impl Supervisor {
         let end = |device: &DeviceName| self.registry.entry(device)?.expires;
         let router = match self.config.devices.get(device).map(|one| &one.identity) {
             Some(Identity::Via(router)) => end(router),
-            Some(Identity::WireGuard { .. }) | None => None,
+            Some(Identity::WireGuard { .. } | Identity::Certificate) | None => None,
         };
         let end = [end(device), router].into_iter().flatten().min()?;
         let left = end.duration_since(self.clock.wall());

@@ -369,6 +369,7 @@ impl Supervisor {
         self.end_late_probe(now);
         self.answer_late_signing(now);
         self.follow_identity(now);
+        self.follow_quic_identity(now);
         self.cut_undrained(now);
         self.kill_deaf_relays(now);
         self.kill_stuck_audit(now);

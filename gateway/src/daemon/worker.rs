@@ -314,6 +314,7 @@ pub fn run(kind: &str) -> Result<(), WorkerError> {
         Kind::TunnelWireguard
         | Kind::Audit
         | Kind::Signer
+        | Kind::Enrol
         | Kind::RelayHl7(_)
         | Kind::RelayDicom(_) => tokio::runtime::Builder::new_current_thread(),
     };

@@ -98,7 +98,7 @@ mod tests {
     fn the_first_is_told_at_once_and_the_others_together() {
         let (mut refusals, start) = (Refusals::default(), Instant::now());
         let peer = "192.0.2.1:9".parse().unwrap();
-        let mut note = |refusals: &mut Refusals, why, at| refusals.note(why, None, peer, at);
+        let note = |refusals: &mut Refusals, why, at| refusals.note(why, None, peer, at);
         let first = note(&mut refusals, "a", start).unwrap();
         assert_eq!(times(&first), 1);
         for _ in 0..1000 {

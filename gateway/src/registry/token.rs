@@ -254,6 +254,7 @@ impl Terms {
         Enrolled {
             origin: Origin::Enrolled.as_str(),
             public_key,
+            older_keys: Vec::new(),
             addresses: Vec::new(),
             roles: self.roles.clone(),
             hl7_sender: sender.and_then(|sender| Enrolled::hl7_sender_of(sender).ok()),
@@ -317,6 +318,7 @@ impl Token {
                 } else {
                     Standing::Pending
                 },
+                approved: terms.approve,
                 why,
                 since: whole(at),
                 roles: terms.roles.clone(),
