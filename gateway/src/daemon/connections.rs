@@ -313,6 +313,12 @@ pub(super) fn standing(config: &Config, registry: &Registry, device: &DeviceName
     }
 }
 
+/// Whether a service has this address.
+pub(super) fn is_service(config: &Config, address: std::net::IpAddr) -> bool {
+    let mut services = config.services.values();
+    services.any(|service| service.address == address)
+}
+
 /// Both ends of an intercepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ends<'c> {

@@ -1,40 +1,33 @@
 //! What operators ask about devices, and the answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::net::UnixStream;
 
-use super::connections::standing;
 use super::operator::{MAX_WHY, answer, failed, name};
 use super::registry::{Waiting, mark, who};
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;
-use crate::control::message::{
-    Added, DeviceStatus, Failure, KeyStatus, KnownStatus, NewDevice, Request, Response, Standing,
-    StoryLine,
-};
-use crate::flow::{Clock, DeviceName};
+use crate::control::message::{Added, Failure, NewDevice, Request, Response, Standing, StoryLine};
+use crate::flow::DeviceName;
 use crate::registry::known::{By, Chapter, Known, Origin, PublicKey};
 use crate::registry::request::{self, Occasion};
-use crate::registry::store::{Extension, Rotation, StoreError};
+use crate::registry::store::{Extension, Removal, Rotation, StoreError};
 use crate::registry::task::{Outcome, Work, told};
-use crate::tunnel::message::PeerStatus;
 
 impl Supervisor {
     /// Everybody there is, in the files or not.
     pub(super) fn everybody(&self) -> BTreeSet<&DeviceName> {
         let enrolled = self.registry.all().iter();
-        let enrolled = enrolled.filter(|(_, known)| known.origin != Origin::File);
+        let enrolled = enrolled.filter(|(_, known)| known.is_here());
         let names = enrolled.map(|(name, _)| name);
         self.config.devices.keys().chain(names).collect()
     }
 
     pub(super) fn is_known(&self, device: &DeviceName) -> bool {
         let known = self.registry.entry(device);
-        self.config.devices.contains_key(device)
-            || known.is_some_and(|known| known.origin != Origin::File)
+        self.config.devices.contains_key(device) || known.is_some_and(Known::is_here)
     }
 
     /// Who took over the serial number of a revoked device.
@@ -151,6 +144,7 @@ impl Supervisor {
                 expires,
                 why,
             } => self.extension(device, expires.as_deref(), why, by),
+            Request::Remove { device, why } => self.removal(device, why, by),
             Request::Story { device } if self.is_known(device) => Ok(Work::Story(device.clone())),
             Request::Story { device } => {
                 let why = format!("there is no device {device}");
@@ -177,6 +171,7 @@ impl Supervisor {
             | Request::Sessions
             | Request::Kill { .. }
             | Request::Denied
+            | Request::Strangers
             | Request::Pki(_)
             | Request::Enrol(_)
             | Request::Updated { .. }
@@ -271,6 +266,20 @@ impl Supervisor {
         by: &By,
     ) -> Result<Work, Response> {
         bad_reason(why).map_or(Ok(()), Err)?;
+        let known = self.registry.entry(device);
+        match known.filter(|known| known.origin != Origin::File) {
+            None => {
+                let why = format!(
+                    "there is no enrolled device {device}; a device of the files ends with its entry there"
+                );
+                return Err(failed(Failure::Unknown, &why));
+            }
+            Some(known) if known.standing == Standing::Revoked => {
+                let why = format!("device {device} is revoked: lazaret device release {device}");
+                return Err(failed(Failure::Usage, &why));
+            }
+            Some(_) => {}
+        }
         let at = self.now();
         let expires = expires.map(|text| request::moment(text, at)).transpose();
         Ok(Work::Extend(Extension {
@@ -280,6 +289,30 @@ impl Supervisor {
             mark: mark(),
             by: by.clone(),
             at,
+        }))
+    }
+
+    fn removal(&self, device: &DeviceName, why: &str, by: &By) -> Result<Work, Response> {
+        bad_reason(why).map_or(Ok(()), Err)?;
+        let known = self.registry.entry(device);
+        let Some(known) = known.filter(|known| known.is_here()) else {
+            let why = format!(
+                "there is no enrolled device {device}; a device of the files ends with its entry there"
+            );
+            return Err(failed(Failure::Unknown, &why));
+        };
+        if known.standing != Standing::Revoked {
+            let why = format!(
+                "device {device} is not revoked: lazaret device revoke {device} comes first"
+            );
+            return Err(failed(Failure::Usage, &why));
+        }
+        Ok(Work::Remove(Removal {
+            device: device.clone(),
+            why: why.to_owned(),
+            mark: mark(),
+            by: by.clone(),
+            at: self.now(),
         }))
     }
 
@@ -340,6 +373,12 @@ impl Supervisor {
                     what: format!("device {device} has another end"),
                 }
             }
+            Request::Remove { device, why } => {
+                self.record_device(device, "removed", by, why);
+                Response::Done {
+                    what: format!("device {device} is removed; its key and its name stay taken"),
+                }
+            }
             Request::Backup { path } => Response::Done {
                 what: format!("the registry is copied to {}", path.display()),
             },
@@ -355,6 +394,7 @@ impl Supervisor {
             | Request::Sessions
             | Request::Kill { .. }
             | Request::Denied
+            | Request::Strangers
             | Request::Pki(_)
             | Request::Enrol(_)
             | Request::Updated { .. }
@@ -392,127 +432,6 @@ impl Supervisor {
             result,
         });
     }
-
-    pub(super) fn devices(&self, only: Option<&DeviceName>, peers: &[PeerStatus]) -> Response {
-        if let Some(device) = only
-            && !self.is_known(device)
-        {
-            return failed(Failure::Unknown, &format!("there is no device {device}"));
-        }
-        let peers = by_device(peers);
-        let sessions = self.connections.by_device();
-        let names = match only {
-            Some(device) => [device].into(),
-            None => self.everybody(),
-        };
-        let now = self.clock.wall();
-        let devices = names.into_iter().map(|name| {
-            let sessions = sessions.get(name).copied().unwrap_or_default();
-            self.device(name, peers.get(name), sessions, now)
-        });
-        Response::Devices {
-            devices: devices.collect(),
-        }
-    }
-
-    fn device(
-        &self,
-        name: &DeviceName,
-        peer: Option<&PeerStatus>,
-        sessions: usize,
-        now: Timestamp,
-    ) -> DeviceStatus {
-        let device = self.config.devices.get(name);
-        let known = self.registry.entry(name);
-        let via = match device.map(|device| &device.identity) {
-            Some(lazaret_config::Identity::Via(router)) => Some(router.clone()),
-            Some(
-                lazaret_config::Identity::WireGuard { .. } | lazaret_config::Identity::Certificate,
-            )
-            | None => None,
-        };
-        let origin = device.map(|device| &device.origin);
-        let origin = origin.filter(|origin| origin.line > 0);
-        let roles = device.map(|device| &device.roles);
-        let addresses = device.map(|device| &device.addresses);
-        DeviceStatus {
-            device: name.clone(),
-            standing: standing(&self.config, &self.registry, name),
-            why: known.map(|known| known.why.clone()).unwrap_or_default(),
-            addresses: addresses
-                .or_else(|| known.map(|known| &known.addresses))
-                .cloned()
-                .unwrap_or_default(),
-            roles: roles
-                .or_else(|| known.map(|known| &known.roles))
-                .map(|roles| roles.iter().map(ToString::to_string).collect())
-                .unwrap_or_default(),
-            via,
-            endpoint: peer.and_then(|peer| peer.endpoint),
-            handshake_seconds: peer
-                .and_then(|peer| peer.handshake_seconds)
-                .or_else(|| self.presence.seconds_since(name, now)),
-            received: peer.map_or(0, |peer| peer.received),
-            sent: peer.map_or(0, |peer| peer.sent),
-            sessions,
-            origin: match (origin, known) {
-                (Some(origin), _) => format!("{}:{}", origin.file.display(), origin.line),
-                (None, Some(known)) => known.origin.as_str().to_owned(),
-                (None, None) => String::new(),
-            },
-            known: known.map(|known| Box::new(self.known(name, known, now))),
-        }
-    }
-
-    fn known(&self, name: &DeviceName, known: &Known, now: Timestamp) -> KnownStatus {
-        let left = |expires: Timestamp| expires.duration_since(now).as_secs().max(0);
-        let keys = known.keys.iter().map(|key| KeyStatus {
-            wireguard: key.wireguard.to_string(),
-            until: key.until,
-        });
-        KnownStatus {
-            origin: known.origin.as_str().to_owned(),
-            serial: known.serial.clone(),
-            patients: known.patients.len(),
-            keys: keys.collect(),
-            created: known.created,
-            created_by: known.created_by.clone(),
-            since: known.since,
-            expires: known.expires,
-            expires_seconds: known
-                .expires
-                .map(|expires| u64::try_from(left(expires)).unwrap_or(0)),
-            contradiction: self
-                .records
-                .contradiction(name)
-                .map(str::to_owned)
-                .or_else(|| {
-                    let other = self.registry.barred(name)?;
-                    Some(format!("its key was taken from device {other}"))
-                }),
-        }
-    }
-}
-
-/// A device with two keys is one: what went through both, and where it spoke from last.
-fn by_device(peers: &[PeerStatus]) -> BTreeMap<&DeviceName, PeerStatus> {
-    let mut all: BTreeMap<&DeviceName, PeerStatus> = BTreeMap::new();
-    for peer in peers {
-        let Some(other) = all.get_mut(&peer.device) else {
-            all.insert(&peer.device, peer.clone());
-            continue;
-        };
-        let (received, sent) = (
-            other.received.saturating_add(peer.received),
-            other.sent.saturating_add(peer.sent),
-        );
-        let age = |peer: &PeerStatus| peer.handshake_seconds.unwrap_or(u64::MAX);
-        if age(peer) < age(other) {
-            *other = peer.clone();
-        }
-        (other.received, other.sent) = (received, sent);
-    }
-    all
 }
 
 fn line(chapter: Chapter) -> StoryLine {

@@ -16,6 +16,7 @@ use crate::flow::{Clock, ConnectionId, Flow, Inspected, Side};
 use crate::forward::message::{Decided, FromRelay, ToRelay};
 use crate::forward::spool_file;
 use crate::inspect::{Decision, EndReason, Outcome, Subject};
+use crate::registry::known::Seen;
 use crate::segment::denied::DeniedPacket;
 use crate::segment::upstream;
 use crate::tunnel::message::{FromTunnel, TunnelEvent};
@@ -293,6 +294,8 @@ impl Supervisor {
             }
         }
         let (device, service) = (connection.device.clone(), connection.service.clone());
+        let at = self.now();
+        self.inventory.decided(&device, &service, &decision, at);
         if decision.what == Subject::Answer
             && decision.from == Side::Hospital
             && decision.outcome != Outcome::Forwarded
@@ -357,8 +360,12 @@ impl Supervisor {
             FromTunnel::Status {
                 request,
                 peers,
-                dropped,
-            } => self.tunnel_status(request, peers, dropped),
+                strangers,
+                dropped: _,
+            } => {
+                self.strangers_came(&strangers);
+                self.tunnel_status(request, peers);
+            }
             FromTunnel::Event(event) => self.record(match event {
                 TunnelEvent::Up { device } => Event::TunnelUp { device },
                 TunnelEvent::Down { device } => Event::TunnelDown { device },
@@ -436,6 +443,12 @@ impl Supervisor {
         let now = self.clock.now();
         for packet in packets {
             let device = self.config.device_at(packet.flow.source).cloned();
+            let source = packet.flow.source;
+            if device.is_none() && !connections::is_service(&self.config, source) {
+                let seen = Seen::at(self.now(), 1);
+                let (source, why) = (source.to_string(), packet.why.words());
+                self.inventory.note_stranger("source", &source, why, seen);
+            }
             self.denied.note(
                 packet.flow,
                 &packet.transport,

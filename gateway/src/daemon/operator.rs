@@ -48,7 +48,9 @@ impl Supervisor {
     /// An operator asks. Whoever reaches the socket is root or the gateway's own user.
     pub(super) fn asked(&mut self, stream: UnixStream, request: Request, uid: u32) {
         match request {
-            Request::Status | Request::Devices { .. } => self.ask_tunnel(stream, request),
+            Request::Status | Request::Devices { .. } | Request::Strangers => {
+                self.ask_tunnel(stream, request);
+            }
             Request::Sessions => {
                 let sessions = self.connections.list(self.clock.now());
                 let tunnels = self.quic.tunnels(self.clock.now());
@@ -77,6 +79,7 @@ impl Supervisor {
             Request::AddDevices { .. }
             | Request::Rotate { .. }
             | Request::Extend { .. }
+            | Request::Remove { .. }
             | Request::Story { .. }
             | Request::Backup { .. }
             | Request::Adopt { .. } => self.ask_registry(stream, request, uid),
@@ -147,6 +150,8 @@ impl Supervisor {
             | Request::AddDevices { .. }
             | Request::Rotate { .. }
             | Request::Extend { .. }
+            | Request::Remove { .. }
+            | Request::Strangers
             | Request::Story { .. }
             | Request::Backup { .. }
             | Request::Adopt { .. }
@@ -215,12 +220,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn tunnel_status(
-        &mut self,
-        request: u64,
-        mut peers: Vec<PeerStatus>,
-        _dropped: u64,
-    ) {
+    pub(super) fn tunnel_status(&mut self, request: u64, mut peers: Vec<PeerStatus>) {
         peers.extend(self.quic.peers(self.clock.now()));
         if self.probe_tunnel_answered(request) || self.presence_answered(request, &peers) {
             return;
@@ -244,6 +244,9 @@ impl Supervisor {
     fn answer_question(&self, question: Question, peers: &[PeerStatus]) {
         let response = match &question.request {
             Request::Devices { device } => self.devices(device.as_ref(), peers),
+            Request::Strangers => Response::Strangers {
+                strangers: self.inventory.strangers(),
+            },
             Request::Status
             | Request::Apply { .. }
             | Request::Confirm
@@ -258,6 +261,7 @@ impl Supervisor {
             | Request::AddDevices { .. }
             | Request::Rotate { .. }
             | Request::Extend { .. }
+            | Request::Remove { .. }
             | Request::Story { .. }
             | Request::Backup { .. }
             | Request::Adopt { .. }
@@ -343,6 +347,8 @@ pub(super) fn name(request: &Request) -> (String, String) {
         }
         Request::Rotate { device, .. } => ("device rotate", device.to_string()),
         Request::Extend { device, .. } => ("device extend", device.to_string()),
+        Request::Remove { device, .. } => ("device remove", device.to_string()),
+        Request::Strangers => ("device list --unknown", String::new()),
         Request::Story { device } => ("device show", device.to_string()),
         Request::Backup { path } => ("registry backup", path.display().to_string()),
         Request::Adopt { .. } => ("registry adopt", String::new()),

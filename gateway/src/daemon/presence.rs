@@ -1,59 +1,75 @@
-//! When devices were there last, beyond the life of the tunnel's process.
+//! What the tunnel says of its peers every minute: handshakes, addresses, bytes.
 //!
-//! In: what the tunnel says every minute. Out: the last handshake of each device, for operators and the database.
+//! In: counts that begin anew with each process of the tunnel. Out: what happened since, for the inventory.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::inventory::Inventory;
 use super::supervisor::Supervisor;
-use crate::flow::{Clock, DeviceName};
-use crate::registry::task::ToTask;
+use super::told::by_device;
+use crate::flow::DeviceName;
+use crate::registry::known::{Seen, What};
 use crate::tunnel::message::{PeerStatus, ToTunnel};
 
-/// The last handshakes that are known.
+/// What the tunnel said last.
 #[derive(Default)]
 pub(super) struct Presence {
-    last: BTreeMap<DeviceName, Timestamp>,
+    counts: BTreeMap<DeviceName, Counts>,
     /// The question that the tunnel was asked for it, and when.
     asked: Option<(u64, Instant)>,
 }
 
+#[derive(Default)]
+struct Counts {
+    received: u64,
+    sent: u64,
+    noted: Option<Timestamp>,
+}
+
 impl Presence {
-    /// What the database knows, if it is later than what we know.
-    pub(super) fn learn(&mut self, handshakes: BTreeMap<DeviceName, Timestamp>) {
-        for (device, at) in handshakes {
-            let known = self.last.entry(device).or_insert(at);
-            *known = (*known).max(at);
-        }
-    }
-
-    /// Seconds since the last handshake of a device, if there ever was one.
-    pub(super) fn seconds_since(&self, device: &DeviceName, now: Timestamp) -> Option<u64> {
-        let seconds = now.duration_since(*self.last.get(device)?).as_secs();
-        Some(u64::try_from(seconds).unwrap_or(0))
-    }
-
-    /// Takes over what the tunnel says; what is worth writing down.
-    fn observe(&mut self, peers: &[PeerStatus], now: Timestamp) -> BTreeMap<DeviceName, Timestamp> {
-        let mut fresh = BTreeMap::new();
-        for peer in peers {
-            let Some(seconds) = peer.handshake_seconds else {
+    /// Takes over what the tunnel says.
+    fn observe(&mut self, peers: &[PeerStatus], now: Timestamp, inventory: &mut Inventory) {
+        for (device, peer) in by_device(peers) {
+            let at = peer.handshake_seconds.and_then(|seconds| {
+                let seconds = i64::try_from(seconds).ok()?;
+                now.checked_sub(SignedDuration::from_secs(seconds)).ok()
+            });
+            let Some(at) = at else {
                 continue;
             };
-            let ago = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-            let Ok(at) = now.checked_sub(ago) else {
-                continue;
-            };
-            let known = self.last.get(&peer.device);
-            let old = known.is_none_or(|known| at.duration_since(*known) >= GRAIN);
-            if old {
-                self.last.insert(peer.device.clone(), at);
-                fresh.insert(peer.device.clone(), at);
+            let known = inventory.handshake(device);
+            if known.is_none_or(|known| at.duration_since(known) >= GRAIN) {
+                inventory.note(device, What::Handshake, "", Seen::at(at, 1));
+                if let Some(endpoint) = peer.endpoint {
+                    let address = endpoint.ip().to_canonical().to_string();
+                    inventory.note(device, What::Address, &address, Seen::at(at, 1));
+                }
             }
+            let counts = self.counts.entry(device.clone()).or_default();
+            // A tunnel that began anew counts from nothing.
+            if peer.received < counts.received || peer.sent < counts.sent {
+                (counts.received, counts.sent) = (0, 0);
+            }
+            let (received, sent) = (peer.received - counts.received, peer.sent - counts.sent);
+            let often = |noted: Timestamp| now.duration_since(noted).abs() < GRAIN;
+            if (received == 0 && sent == 0) || counts.noted.is_some_and(often) {
+                continue;
+            }
+            inventory.note(device, What::Bytes, "received", Seen::at(now, received));
+            inventory.note(device, What::Bytes, "sent", Seen::at(now, sent));
+            *counts = Counts {
+                received: peer.received,
+                sent: peer.sent,
+                noted: Some(now),
+            };
         }
-        fresh
+        let mut there: Vec<&DeviceName> = peers.iter().map(|peer| &peer.device).collect();
+        there.sort_unstable();
+        self.counts
+            .retain(|device, _| there.binary_search(&device).is_ok());
     }
 }
 
@@ -76,12 +92,8 @@ impl Supervisor {
         if self.presence.asked.map(|(number, _)| number) != Some(request) {
             return false;
         }
-        let now = self.clock.wall();
-        let fresh = self.presence.observe(peers, now);
-        if !fresh.is_empty() {
-            // What does not get there comes again with a later handshake.
-            self.records.note(ToTask::Seen(fresh));
-        }
+        let now = self.now();
+        self.presence.observe(peers, now, &mut self.inventory);
         true
     }
 }
@@ -98,42 +110,54 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + seconds).unwrap()
     }
 
-    fn peer(device: &str, handshake_seconds: Option<u64>) -> PeerStatus {
+    fn peer(device: &str, handshake_seconds: Option<u64>, received: u64) -> PeerStatus {
         PeerStatus {
             device: device.parse().unwrap(),
-            endpoint: None,
+            endpoint: Some("[::ffff:192.0.2.7]:4000".parse().unwrap()),
             handshake_seconds,
-            received: 0,
-            sent: 0,
+            received,
+            sent: 1,
             spoofed: 0,
         }
     }
 
     #[test]
-    fn handshakes_are_remembered_and_written_now_and_then() {
-        let mut presence = Presence::default();
-        let (here, never) = ("here".parse().unwrap(), "never".parse().unwrap());
-        let fresh = presence.observe(&[peer("here", Some(60)), peer("never", None)], at(0));
-        assert_eq!(fresh, [(DeviceName::clone(&here), at(-60))].into());
-        assert_eq!(presence.seconds_since(&here, at(0)), Some(60));
-        assert_eq!(presence.seconds_since(&never, at(0)), None);
-        assert!(
-            presence
-                .observe(&[peer("here", Some(0))], at(500))
-                .is_empty()
-        );
-        assert_eq!(presence.observe(&[peer("here", Some(0))], at(540)).len(), 1);
-        // The database knows an older one, and one of somebody who was never here since.
-        presence.learn(
+    fn what_the_tunnel_says_is_added_up_now_and_then() {
+        let (mut presence, mut inventory) = (Presence::default(), Inventory::default());
+        let here: DeviceName = "here".parse().unwrap();
+        let both = |seconds, received| {
             [
-                (here.clone(), at(-900)),
-                (DeviceName::clone(&never), at(-100)),
+                peer("here", Some(seconds), received),
+                peer("never", None, 0),
             ]
-            .into(),
+        };
+        let mut see = |inventory: &mut Inventory, peers: &[PeerStatus], seconds| {
+            presence.observe(peers, at(seconds), inventory);
+            let sheet = inventory.sheet(&here).into_iter();
+            sheet
+                .map(|one| format!("{} {} {}", one.what, one.value, one.amount))
+                .collect::<Vec<_>>()
+        };
+        let first = see(&mut inventory, &both(60, 100), 0);
+        let wanted = [
+            "handshake  1",
+            "address 192.0.2.7 1",
+            "bytes received 100",
+            "bytes sent 1",
+        ];
+        assert_eq!(first, wanted);
+        assert_eq!(inventory.handshake(&here), Some(at(-60)));
+        let never: DeviceName = "never".parse().unwrap();
+        assert_eq!(inventory.handshake(&never), None);
+        assert_eq!(see(&mut inventory, &both(0, 150), 500), wanted, "too soon");
+        let later = see(&mut inventory, &both(0, 160), 600);
+        assert_eq!(
+            (later[0].as_str(), later[2].as_str()),
+            ("handshake  2", "bytes received 160")
         );
-        assert_eq!(presence.seconds_since(&here, at(540)), Some(0));
-        assert_eq!(presence.seconds_since(&never, at(0)), Some(100));
-        // A clock that was set back.
-        assert_eq!(presence.seconds_since(&here, at(0)), Some(0));
+        // The tunnel began anew, with two keys of one device.
+        let two = [peer("here", Some(0), 20), peer("here", Some(9), 10)];
+        let again = see(&mut inventory, &two, 1300);
+        assert_eq!(again[2], "bytes received 190");
     }
 }

@@ -93,9 +93,9 @@ impl Records {
         self.contradicted.get(device).map(String::as_str)
     }
 
-    /// Tells the registry's thread something, if it has time.
-    pub(super) fn note(&self, what: ToTask) {
-        let _lost_without_harm = self.ask(what);
+    /// Tells the registry's thread something; false if it has no time.
+    pub(super) fn note(&self, what: ToTask) -> bool {
+        self.ask(what)
     }
 
     fn ask(&self, what: ToTask) -> bool {
@@ -142,13 +142,14 @@ impl Supervisor {
                 self.records.sent.clear();
                 self.save_changes();
             }
+            FromTask::Noted(done) => self.inventory.noted(done),
+            FromTask::Remembered(seen, strange) => self.inventory.remember(seen, strange),
             FromTask::Done { ticket, result } => self.registry_done(ticket, result),
         }
     }
 
     /// What the database says holds from now on, but for what it does not have yet.
-    fn registry_loaded(&mut self, mut loaded: Loaded) {
-        self.presence.learn(std::mem::take(&mut loaded.handshakes));
+    fn registry_loaded(&mut self, loaded: Loaded) {
         let known = self.registry.database();
         if known.is_none_or(|known| known.identity != loaded.version.identity) {
             info!(devices = loaded.devices.len(), "registry opened");

@@ -22,7 +22,8 @@ use crate::control::message::{CaStatus, Failure, Response, Standing};
 use crate::control::pki::{PkiRequest, PkiResponse};
 use crate::flow::{Clock, DeviceName};
 use crate::pki::message::{
-    Answer, Der, FromSigner, Question, Reason, Refusal, Settings, ToSigner, Way, Which,
+    Answer, CertificateStatus, Der, FromSigner, Holder, Question, Reason, Refusal, Settings,
+    ToSigner, Way, Which,
 };
 use crate::pki::{pem, store};
 
@@ -35,6 +36,31 @@ pub(super) struct Signing {
     paying: bool,
     /// When the certificate of the authority that issues ends, or why nothing can be signed.
     end: Option<Result<Timestamp, Refusal>>,
+    /// Until when devices have certificates that are not revoked.
+    certificates: BTreeMap<DeviceName, Timestamp>,
+    /// When the signer was asked for them.
+    asked: Option<Instant>,
+}
+
+impl Signing {
+    /// When the last certificate of a device ends.
+    pub(super) fn certificate_end(&self, device: &DeviceName) -> Option<Timestamp> {
+        self.certificates.get(device).copied()
+    }
+
+    fn certificates_are(&mut self, all: &[CertificateStatus]) {
+        self.certificates.clear();
+        for one in all.iter().filter(|one| one.revoked.is_none()) {
+            if let Holder::Device(device) = &one.holder {
+                self.certificate_given(device, one.validity.not_after);
+            }
+        }
+    }
+
+    fn certificate_given(&mut self, device: &DeviceName, end: Timestamp) {
+        let known = self.certificates.entry(device.clone()).or_insert(end);
+        *known = end.max(*known);
+    }
 }
 
 struct Waiting {
@@ -52,6 +78,8 @@ pub(super) enum Asker {
     },
     /// The supervisor, for these devices.
     Debt(BTreeSet<DeviceName>),
+    /// The supervisor, to know when certificates end.
+    Certificates,
     /// The supervisor, to know how the authority fares.
     Look,
     /// The supervisor, for the QUIC tunnel.
@@ -230,6 +258,15 @@ impl Supervisor {
         })
     }
 
+    /// Asks now and then when the certificates of devices end.
+    pub(super) fn follow_certificates(&mut self, now: Instant) {
+        let lately = |at: Instant| now.saturating_duration_since(at) < LOOK_AGAIN;
+        if self.workers.is_ready(Kind::Signer) && !self.signing.asked.is_some_and(lately) {
+            self.signing.asked = Some(now);
+            self.ask_signer(Question::Certificates, Asker::Certificates);
+        }
+    }
+
     pub(super) fn answer_late_signing(&mut self, now: Instant) {
         let late = |_: &u64, one: &mut Waiting| one.deadline.is_none_or(|at| at <= now);
         let late: Vec<_> = self.signing.waiting.extract_if(.., late).collect();
@@ -269,9 +306,19 @@ impl Supervisor {
             let end = issues.map(|one| one.validity.not_after);
             self.signing.end = Some(end.ok_or(Refusal::NoAuthority));
         }
+        match &answered {
+            Ok(Answer::Certificates(all)) => self.signing.certificates_are(all),
+            Ok(Answer::Issued(one)) => {
+                (self.signing).certificate_given(&one.device, one.validity.not_after);
+            }
+            // Which are left has to be asked.
+            Ok(Answer::Revoked(serials)) if !serials.is_empty() => self.signing.asked = None,
+            Ok(_) | Err(_) => {}
+        }
         match asker {
             Asker::Enrol(signed) => self.enrol_signed(signed, answered),
             Asker::Quic => self.identity_answered(answered),
+            Asker::Certificates => {}
             Asker::Look => {
                 if let Err(refusal) = answered {
                     warn!(%refusal, "nothing can be signed");
@@ -463,6 +510,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 //= C7
 const MAX_WAITING: usize = 64;
 const MAX_WHY: usize = 512;
+/// Between two looks at all certificates.
+const LOOK_AGAIN: Duration = Duration::from_mins(10);
 /// Devices whose certificates are revoked with one question.
 //= C7
 const AT_ONCE: usize = 200;

@@ -22,6 +22,7 @@ use super::drain::Drain;
 use super::enforce::{self, EnforceError};
 use super::enrolment::Enrolment;
 use super::ground::Ground;
+use super::inventory::Inventory;
 use super::life::Workers;
 use super::notify;
 use super::operator::Questions;
@@ -98,6 +99,7 @@ pub(super) struct Supervisor {
     pub(super) registry: Registry,
     pub(super) records: Records,
     pub(super) presence: Presence,
+    pub(super) inventory: Inventory,
     pub(super) clock: SystemClock,
     pub(super) started: Instant,
     pub(super) inputs: mpsc::Sender<Input>,
@@ -239,6 +241,7 @@ impl Supervisor {
             registry,
             records,
             presence: Presence::default(),
+            inventory: Inventory::default(),
             clock,
             started: now,
             inputs,
@@ -378,6 +381,8 @@ impl Supervisor {
         self.follow_hours();
         self.follow_registry();
         self.follow_presence(now);
+        self.follow_inventory();
+        self.follow_certificates(now);
         self.transactions.write(&self.config, self.clock.wall());
         self.tell_tightness();
         let wait = if self.drift.is_some() {

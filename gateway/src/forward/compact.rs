@@ -7,7 +7,7 @@
 use super::message::{Decided, FromRelay};
 use crate::channel::{Wire, WireError};
 use crate::flow::{ConnectionId, Side};
-use crate::inspect::{Decision, Outcome, Subject};
+use crate::inspect::{Decision, Observed, Outcome, Subject};
 
 impl Wire for FromRelay {
     const MAY_BE_LARGE: bool = false;
@@ -101,6 +101,15 @@ pub(super) fn put_decided(bytes: &mut Vec<u8>, id: ConnectionId, decision: &Deci
     put_u64(bytes, decision.warnings.len() as u64);
     for warning in &decision.warnings {
         put_bytes(bytes, warning.as_bytes());
+    }
+    put_u64(bytes, decision.observed.len() as u64);
+    for observed in &decision.observed {
+        let (what, text) = match observed {
+            Observed::SopClass(text) => (0, text),
+            Observed::Software(text) => (1, text),
+        };
+        bytes.push(what);
+        put_bytes(bytes, text.as_bytes());
     }
 }
 
@@ -203,8 +212,20 @@ impl<'a> Reader<'a> {
                 // Nothing is set aside for a number that is only claimed.
                 (0..count).map(|_| self.text()).collect::<Option<_>>()?
             },
+            observed: {
+                let count = self.u64()?;
+                (0..count).map(|_| self.observed()).collect::<Option<_>>()?
+            },
         };
         Some(Decided { id, decision })
+    }
+
+    fn observed(&mut self) -> Option<Observed> {
+        Some(match self.byte()? {
+            0 => Observed::SopClass(self.text()?),
+            1 => Observed::Software(self.text()?),
+            _ => return None,
+        })
     }
 
     fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
@@ -275,6 +296,10 @@ mod tests {
             identifier: Some(vec![0, 255]),
             micros: 3,
             warnings: vec![String::new(), "field PID-7".to_owned()],
+            observed: vec![
+                Observed::SopClass("1.2.840.10008.5.1.4.1.1.6.1".to_owned()),
+                Observed::Software("ECG".to_owned()),
+            ],
         }
     }
 
@@ -294,6 +319,7 @@ mod tests {
             identifier: None,
             micros: 0,
             warnings: Vec::new(),
+            observed: Vec::new(),
         }
     }
 

@@ -249,7 +249,41 @@ pub struct Decision {
     pub micros: u64,
     /// Codes and places of warnings, at most 16.
     pub warnings: Vec<String>,
+    /// What the device says of itself beside; at most two. Not put on record.
+    pub observed: Vec<Observed>,
 }
+
+/// What is worth knowing of a device and is not in the type of its messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Observed {
+    /// The SOP class of a DIMSE request.
+    SopClass(String),
+    /// What made the message: MSH-3 and SFT-1 to 3, or implementation class UID and version name (PS3.7 D.3.3.2).
+    Software(String),
+}
+
+impl Observed {
+    /// Software by its parts; `None` unless all of it can be shown: 1 to 128 printable ASCII characters.
+    #[must_use]
+    pub fn software<'t>(parts: impl Iterator<Item = &'t [u8]>) -> Option<Self> {
+        let mut text = String::new();
+        for part in parts.filter(|part| !part.is_empty()) {
+            let part = str::from_utf8(part).ok()?;
+            let shown = part.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+            if !shown || text.len().saturating_add(part.len()) >= LONGEST_SOFTWARE {
+                return None;
+            }
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(part);
+        }
+        (!text.is_empty()).then_some(Self::Software(text))
+    }
+}
+
+//= C7
+const LONGEST_SOFTWARE: usize = 128;
 
 // The identifier and the digest are keyed before they are written, so they are not shown here either.
 impl fmt::Debug for Decision {

@@ -190,12 +190,17 @@ impl Ledger {
         all.map(|issued| (issued, self.revoked.get(&issued.serial).copied()))
     }
 
-    /// What the list of an authority has to say: certificates that have not ended.
+    /// What the list of an authority has to say: certificates that have not ended, or could still be renewed.
     #[must_use]
-    pub fn revoked_by(&self, authority: AuthorityId, now: Timestamp) -> Vec<RevokedEntry> {
+    pub fn revoked_by(
+        &self,
+        authority: AuthorityId,
+        now: Timestamp,
+        grace: Duration,
+    ) -> Vec<RevokedEntry> {
         let all = self.all();
         let listed = all.filter(|(issued, _)| {
-            issued.authority == authority && issued.validity.not_after >= now
+            issued.authority == authority && later(issued.validity.not_after, grace) >= now
         });
         let entries = listed.filter_map(|(issued, revocation)| {
             let Revocation { at, reason } = revocation?;
@@ -336,14 +341,18 @@ mod tests {
         for serial in [1, 3, 3] {
             ledger.take(revoked(serial)).unwrap();
         }
-        let list = |authority, day| {
-            let list = ledger.revoked_by(AuthorityId([authority; 6]), at(day));
+        let list = |authority, day, days: u64| {
+            let days = Duration::from_hours(24 * days);
+            let list = ledger.revoked_by(AuthorityId([authority; 6]), at(day), days);
             list.iter().map(|one| one.serial).collect::<Vec<_>>()
         };
         let (first, third) = (Serial::new([1; 16]), Serial::new([3; 16]));
-        assert_eq!(list(1, 10), [first, third]);
-        assert_eq!(list(1, 30), [first, third]);
-        assert_eq!((list(1, 31), list(2, 10)), (vec![], vec![]));
+        assert_eq!(list(1, 10, 0), [first, third]);
+        assert_eq!(list(1, 30, 0), [first, third]);
+        // What could still be renewed.
+        assert_eq!(list(1, 31, 14), [first, third]);
+        assert_eq!(list(1, 45, 14), []);
+        assert_eq!((list(1, 31, 0), list(2, 10, 0)), (vec![], vec![]));
         assert!(ledger.is_key_revoked(Fingerprint([1; 32])));
         assert!(!ledger.is_key_revoked(Fingerprint([2; 32])));
     }

@@ -28,6 +28,15 @@ pub const COLUMNS: [&str; 9] = [
     "ae_title",
     "expires",
 ];
+/// What an exported list tells beside; a list to be imported may have it, and only `standing` is looked at.
+pub const TOLD: [&str; 6] = [
+    "standing",
+    "origin",
+    "why",
+    "handshake_seconds",
+    "received",
+    "sent",
+];
 const REQUIRED: [&str; 3] = ["name", "roles", "wireguard"];
 
 /// Reads a list of devices. Several values in one cell have blanks or `;` between them.
@@ -55,7 +64,10 @@ pub fn devices(text: &str) -> Result<Vec<NewDevice>, Vec<BadLine>> {
             });
             continue;
         }
-        devices.push(device(line, &columns, cells));
+        match device(line, &columns, cells) {
+            Ok(device) => devices.push(device),
+            Err(why) => wrong.push(BadLine { line, why }),
+        }
     }
     if wrong.is_empty() {
         Ok(devices)
@@ -68,7 +80,8 @@ fn columns(header: &[String]) -> Result<Vec<&'static str>, Vec<BadLine>> {
     let mut columns = Vec::new();
     for name in header {
         let name = name.trim();
-        let known = COLUMNS.iter().find(|column| **column == name);
+        let mut all = COLUMNS.iter().chain(&TOLD);
+        let known = all.find(|column| **column == name);
         let known = known.ok_or_else(|| {
             bad(
                 1,
@@ -87,13 +100,19 @@ fn columns(header: &[String]) -> Result<Vec<&'static str>, Vec<BadLine>> {
     }
 }
 
-fn device(line: usize, columns: &[&str], cells: Vec<String>) -> NewDevice {
+fn device(line: usize, columns: &[&str], cells: Vec<String>) -> Result<NewDevice, String> {
     let mut device = NewDevice {
         line: Some(line),
         ..NewDevice::default()
     };
     for (column, cell) in columns.iter().zip(cells) {
-        let cell = cell.trim().to_owned();
+        let cell = cell.trim();
+        // As an exported list keeps formulas from being one.
+        let guarded = cell.strip_prefix('\'');
+        let cell = guarded
+            .filter(|rest| rest.starts_with(FORMULA))
+            .unwrap_or(cell);
+        let cell = cell.to_owned();
         let words = || -> Vec<String> {
             let words = cell.split([';', ' ']).filter(|word| !word.is_empty());
             words.map(str::to_owned).collect()
@@ -109,10 +128,16 @@ fn device(line: usize, columns: &[&str], cells: Vec<String>) -> NewDevice {
             "hl7_sender" => device.hl7_sender = some(),
             "ae_title" => device.ae_title = some(),
             "expires" => device.expires = some(),
+            // Nobody comes back from revocation by a list.
+            "standing" => match cell.as_str() {
+                "" | "active" => {}
+                "pending" => device.pending = true,
+                other => return Err(format!("the device is {other} there")),
+            },
             _ => {}
         }
     }
-    device
+    Ok(device)
 }
 
 /// Rows with the lines on which they begin; empty lines are left out.
@@ -180,7 +205,7 @@ fn bad(line: usize, why: &str) -> Vec<BadLine> {
 #[must_use]
 pub fn cell(text: &str) -> String {
     // What begins so is a formula for spreadsheets.
-    let formula = text.starts_with(['=', '+', '-', '@', '\t']);
+    let formula = text.starts_with(FORMULA);
     if formula || text.contains([',', '"', '\n', '\r']) {
         let guard = if formula { "'" } else { "" };
         format!("\"{guard}{}\"", text.replace('"', "\"\""))
@@ -189,6 +214,7 @@ pub fn cell(text: &str) -> String {
     }
 }
 
+const FORMULA: [char; 5] = ['=', '+', '-', '@', '\t'];
 /// Most devices of one list.
 //= C7
 pub const MAX_DEVICES: usize = 20_000;
@@ -248,6 +274,20 @@ mod tests {
         assert!(told("nam,roles,wireguard\n")[0].starts_with("line 1: no such column"));
         let both = told("name,roles,wireguard\na\nb,c,d\ne,f,g,h\n");
         assert_eq!(both.len(), 2);
+    }
+
+    #[test]
+    fn an_exported_list_is_imported_but_brings_nobody_back() {
+        let header = format!("{},{}\n", COLUMNS.join(","), TOLD.join(","));
+        let row = |name: &str, standing: &str| {
+            format!("{name},ecg,KEY,,\"'=SN,7\",,,,,{standing},enrolled,,,0,0\n")
+        };
+        let list = format!("{header}{}{}", row("a", "active"), row("b", "pending"));
+        let read = devices(&list).unwrap();
+        assert_eq!(read[0].serial.as_deref(), Some("=SN,7"));
+        assert_eq!([read[0].pending, read[1].pending], [false, true]);
+        let list = format!("{header}{}{}", row("a", "active"), row("b", "revoked"));
+        assert_eq!(told(&list), ["line 3: the device is revoked there"]);
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct Known {
     /// Whether it was ever approved, or did not need to be.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub approved: bool,
+    /// Whether it is in no list any more; its name and its keys stay taken.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub removed: bool,
     /// Why it stands so, in the operator's words.
     pub why: String,
     /// Since when.
@@ -69,7 +72,18 @@ fn is_true(value: &bool) -> bool {
     *value
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 impl Known {
+    /// Whether it is enrolled, and not removed.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.origin != Origin::File && !self.removed
+    }
+
     /// As the configuration wants to know it at a time; `None` without a key.
     #[must_use]
     pub fn enrolled(&self, at: Timestamp) -> Option<Enrolled> {
@@ -258,6 +272,118 @@ pub struct Chapter {
     pub what: String,
     /// In their words.
     pub why: String,
+}
+
+/// How often and when something was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// How often, or how much.
+    pub amount: u64,
+    /// For the first time.
+    pub first: Timestamp,
+    /// For the last time.
+    pub last: Timestamp,
+}
+
+impl Seen {
+    /// Once, now.
+    #[must_use]
+    pub fn at(at: Timestamp, amount: u64) -> Self {
+        let (first, last) = (at, at);
+        Self {
+            amount,
+            first,
+            last,
+        }
+    }
+
+    /// And again.
+    pub fn add(&mut self, other: Self) {
+        self.amount = self.amount.saturating_add(other.amount);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// What may be seen of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// A handshake.
+    Handshake,
+    /// Where it spoke from.
+    Address,
+    /// Bytes through its tunnel: `received` and `sent`.
+    Bytes,
+    /// A service that it used.
+    Service,
+    /// The type of a message that was forwarded.
+    Message,
+    /// The SOP class of a request that was forwarded.
+    SopClass,
+    /// What made its messages.
+    Software,
+    /// Why something of it was refused.
+    Refused,
+}
+
+impl What {
+    /// As in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Address => "address",
+            Self::Bytes => "bytes",
+            Self::Service => "service",
+            Self::Message => "message",
+            Self::SopClass => "sop-class",
+            Self::Software => "software",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// From [`Self::as_str`].
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [
+            Self::Handshake,
+            Self::Address,
+            Self::Bytes,
+            Self::Service,
+            Self::Message,
+            Self::SopClass,
+            Self::Software,
+            Self::Refused,
+        ];
+        all.into_iter().find(|what| what.as_str() == word)
+    }
+}
+
+/// Something that was seen of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Of which device.
+    pub device: DeviceName,
+    /// What.
+    pub what: What,
+    /// Which one.
+    pub value: String,
+    /// How often and when.
+    pub seen: Seen,
+}
+
+/// Something that came from nobody who is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strange {
+    /// `key`, `certificate`, `source`.
+    pub what: String,
+    /// Where it came from.
+    pub source: String,
+    /// Which key or certificate; where it wanted to go.
+    pub value: String,
+    /// How often and when.
+    pub seen: Seen,
 }
 
 /// A time as a database keeps it: without what is below milliseconds.

@@ -334,6 +334,7 @@ fn apply(devices: &mut BTreeMap<DeviceName, Known>, change: &Change) {
             origin: Origin::File,
             standing: Standing::Active,
             approved: true,
+            removed: false,
             why: String::new(),
             since: change.at,
             roles: BTreeSet::new(),

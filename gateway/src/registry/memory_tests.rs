@@ -59,6 +59,7 @@ fn enrolled() -> Known {
         origin: Origin::Enrolled,
         standing: Standing::Active,
         approved: true,
+        removed: false,
         why: String::new(),
         since: at(0),
         roles: BTreeSet::new(),
@@ -82,7 +83,6 @@ fn loaded(revision: i64, devices: &[(&str, Known)]) -> Loaded {
             revision,
         },
         devices: devices.map(|(n, known)| (name(n), known.clone())).collect(),
-        handshakes: BTreeMap::new(),
     }
 }
 

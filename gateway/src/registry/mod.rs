@@ -18,6 +18,9 @@ pub mod task;
 pub mod token;
 mod writer;
 
-pub use known::{By, Change, Chapter, DeviceKey, Known, Newcomer, Origin, PublicKey};
+pub use known::{
+    By, Change, Chapter, DeviceKey, Known, Newcomer, Origin, PublicKey, Seen, Sighting, Strange,
+    What,
+};
 pub use memory::Registry;
 pub use snapshot::{MAX_SIZE, RegistryError};

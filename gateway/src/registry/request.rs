@@ -102,6 +102,7 @@ fn newcomer(
             Standing::Active
         },
         approved: !device.pending,
+        removed: false,
         why: occasion.why.clone(),
         since: whole(occasion.at),
         roles: roles(&device.roles, files)?,

@@ -5,18 +5,16 @@
 //! It looks every second whether the database is there and whether another gateway changed something.
 //! Knows nothing of what the answers are for: each comes back with the ticket of its question.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info};
 
 use super::addresses::Addresses;
-use super::known::{Change, Chapter, Known, Newcomer};
-use super::store::{Extension, Loaded, Place, Rotation, Store, StoreError, Version};
+use super::known::{Change, Chapter, Known, Newcomer, Sighting, Strange};
+use super::store::{Extension, Loaded, Place, Removal, Rotation, Store, StoreError, Version};
 use super::token::{NewToken, Redemption, Token, TokenHash};
 use crate::flow::DeviceName;
 
@@ -25,8 +23,8 @@ use crate::flow::DeviceName;
 pub enum ToTask {
     /// Write another standing down. Answered by [`FromTask::Saved`] when it is there; not at all otherwise.
     Save(Change),
-    /// Note when devices shook hands last. Not answered, and lost if the database cannot be used.
-    Seen(BTreeMap<DeviceName, Timestamp>),
+    /// Note what was seen of devices and of strangers. Answered by [`FromTask::Noted`].
+    Seen(Vec<Sighting>, Vec<Strange>),
     /// Something that is answered by [`FromTask::Done`].
     Do(u64, Work),
 }
@@ -55,6 +53,8 @@ pub enum Work {
     RevokeToken(String, Timestamp),
     /// Use a token.
     Redeem(Box<Redemption>, Addresses),
+    /// Take a device out of all lists.
+    Remove(Removal),
     /// Tell what became of a device.
     Story(DeviceName),
     /// Copy the database into a new file.
@@ -73,6 +73,10 @@ pub enum FromTask {
         /// Of the change.
         mark: i64,
     },
+    /// What was seen is written down, or is not and may come again.
+    Noted(bool),
+    /// What was seen before; after the first [`Self::Loaded`].
+    Remembered(Vec<Sighting>, Vec<Strange>),
     /// The database can be used from now on (`None`), or cannot and why.
     Trouble(Option<String>),
     /// To [`ToTask::Do`].
@@ -124,6 +128,7 @@ impl Handle {
             store: None,
             trouble: None,
             pause: 0,
+            remembered: false,
             out,
         };
         std::thread::Builder::new()
@@ -161,6 +166,8 @@ struct Task {
     trouble: Option<String>,
     /// Ticks until the next attempt to open.
     pause: u32,
+    /// What was seen before is told.
+    remembered: bool,
     out: mpsc::Sender<FromTask>,
 }
 
@@ -223,14 +230,16 @@ impl Task {
                     }
                 }
             }
-            ToTask::Seen(handshakes) => {
+            ToTask::Seen(seen, strange) => {
                 let noted = match &self.store {
-                    Some(store) => in_time(store.note_handshakes(&handshakes)).await,
-                    None => return true,
+                    Some(store) => in_time(store.note(&seen, &strange)).await,
+                    None => return self.say(FromTask::Noted(false)).await,
                 };
                 match noted {
-                    Ok(()) => true,
-                    Err(error) => self.failed(&error).await,
+                    Ok(()) => self.say(FromTask::Noted(true)).await,
+                    Err(error) => {
+                        self.say(FromTask::Noted(false)).await && self.failed(&error).await
+                    }
                 }
             }
             ToTask::Do(ticket, work) => {
@@ -264,6 +273,7 @@ impl Task {
             } => in_time(store.add(&newcomers, addresses)).await?,
             Work::Rotate(rotation) => in_time(store.rotate(&rotation)).await?,
             Work::Extend(extension) => in_time(store.extend(&extension)).await?,
+            Work::Remove(removal) => in_time(store.remove(&removal)).await?,
             Work::Story(device) => {
                 return Ok(Outcome::Story(in_time(store.story(&device)).await?));
             }
@@ -347,6 +357,21 @@ impl Task {
                 }
                 self.say(FromTask::Loaded(Box::new(loaded))).await
                     && self.say(FromTask::Trouble(None)).await
+                    && self.remember().await
+            }
+            Err(error) => self.failed(&error).await,
+        }
+    }
+
+    /// Tells once what was seen before.
+    async fn remember(&mut self) -> bool {
+        let Some(store) = self.store.as_ref().filter(|_| !self.remembered) else {
+            return true;
+        };
+        match in_time(store.seen()).await {
+            Ok((seen, strange)) => {
+                self.remembered = true;
+                self.say(FromTask::Remembered(seen, strange)).await
             }
             Err(error) => self.failed(&error).await,
         }

@@ -80,7 +80,21 @@ pub enum FromTunnel {
         peers: Vec<PeerStatus>,
         /// Datagrams dropped before they reached a peer: bad MAC, unknown peer, unknown index, over a limit.
         dropped: u64,
+        /// Handshakes of unknown keys since the last answer.
+        #[serde(default)]
+        strangers: Vec<Stranger>,
     },
+}
+
+/// Handshakes of a key that nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stranger {
+    /// Where they came from, as their datagrams claim.
+    pub source: std::net::IpAddr,
+    /// The key.
+    pub key: [u8; 32],
+    /// How many.
+    pub handshakes: u64,
 }
 
 /// What an operator or an auditor wants to know of the tunnel. Rate-limited by the worker.

@@ -14,6 +14,7 @@ pub mod noise;
 pub mod peer;
 pub mod inner;
 pub mod prefix;
+pub mod strangers;
 pub mod device;
 pub mod chance;
 

@@ -17,6 +17,7 @@ use super::message::{Peer, PeerStatus, TunnelEvent};
 use super::noise::{Noise, NoisePeer, Opened, SPACE, Verified};
 use super::peer::{Change, Live, Path, View};
 use super::prefix::PrefixTable;
+use super::strangers::Strangers;
 
 /// All peers behind one private key.
 pub struct Endpoint<N: Noise> {
@@ -30,6 +31,7 @@ pub struct Endpoint<N: Noise> {
     prefixes: PrefixTable<usize>,
     gate: Gate,
     drops: Drops,
+    pub(super) strangers: Strangers,
     refused_unsaid: u64,
     refused_said_at: Option<Instant>,
     events: VecDeque<TunnelEvent>,
@@ -99,6 +101,7 @@ impl<N: Noise> Endpoint<N> {
             prefixes: PrefixTable::new(),
             gate: Gate::new(now),
             drops: Drops::default(),
+            strangers: Strangers::default(),
             refused_unsaid: 0,
             refused_said_at: None,
             events: VecDeque::new(),
@@ -315,6 +318,7 @@ impl<N: Noise> Endpoint<N> {
         let peer = slot.and_then(|slot| self.peers.get_mut(*slot)?.as_deref_mut());
         let Some(peer) = peer else {
             self.drops.unknown_key = self.drops.unknown_key.saturating_add(1);
+            self.strangers.note(path.remote.ip(), key);
             self.refused_unsaid = self.refused_unsaid.saturating_add(1);
             return;
         };

@@ -170,11 +170,15 @@ impl Worker {
         let now = self.clock.now();
         match message {
             ToTunnel::Peers(peers) => self.endpoint.replace_peers(peers, now),
-            ToTunnel::Status { request } => self.tell(FromTunnel::Status {
-                request,
-                peers: self.endpoint.status(now),
-                dropped: self.endpoint.drops().before_a_peer(),
-            }),
+            ToTunnel::Status { request } => {
+                let strangers = self.endpoint.strangers.take();
+                self.tell(FromTunnel::Status {
+                    request,
+                    peers: self.endpoint.status(now),
+                    dropped: self.endpoint.drops().before_a_peer(),
+                    strangers,
+                });
+            }
             ToTunnel::Start { .. } => tracing::warn!("started twice: ignored"),
             ToTunnel::Stop => return false,
         }

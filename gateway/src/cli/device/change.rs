@@ -111,6 +111,15 @@ pub(in crate::cli) struct Extend {
     why: Why,
 }
 
+/// A device that nobody wants to see any more.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Remove {
+    /// Its name
+    device: DeviceName,
+    #[command(flatten)]
+    why: Why,
+}
+
 /// A list of devices to be made known.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Import {
@@ -195,6 +204,16 @@ impl Extend {
     }
 }
 
+impl Remove {
+    pub(super) fn run(self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        let response = context.ask(&Request::Remove {
+            device: self.device,
+            why: self.why.why,
+        })?;
+        done(context, &response)
+    }
+}
+
 impl Import {
     pub(super) fn run(self, context: &mut Context<'_>) -> Result<Exit, CliError> {
         let text = self.read()?;
@@ -204,7 +223,7 @@ impl Import {
             CliError::new(Exit::Usage, lines.join("\n"))
         })?;
         for device in &mut devices {
-            device.pending = self.pending;
+            device.pending |= self.pending;
         }
         if devices.is_empty() {
             return Err(CliError::new(Exit::Usage, "there is no device in the list"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Request, Response, Standing, strange};
+use super::{Context, Request, Response, Standing, seen, strange};
 use crate::cli::table::Table;
 use crate::cli::units::{ago, bytes, count, parse_long_period, period};
 use crate::cli::{CliError, Exit};
@@ -16,13 +16,16 @@ use crate::registry::csv;
 /// Which devices to show.
 #[derive(Debug, Default, Args)]
 pub(in crate::cli) struct List {
+    /// Who came that nobody knows: handshakes of unknown keys, unknown sources, foreign certificates
+    #[arg(long, conflicts_with_all = ["pending", "unused", "expiring", "role", "origin", "state"])]
+    unknown: bool,
     /// Only those that wait to be approved
     #[arg(long, conflicts_with = "state")]
     pending: bool,
     /// Only those without a handshake for so long (90d, 12h)
     #[arg(long, value_name = "TIME", value_parser = parse_long_period)]
     unused: Option<Duration>,
-    /// Only those whose time is over within so long (30d)
+    /// Only those whose time, or whose certificate's, is over within so long (30d)
     #[arg(long, value_name = "TIME", value_parser = parse_long_period)]
     expiring: Option<Duration>,
     /// Only those with a role
@@ -63,6 +66,10 @@ enum Sort {
     Received,
     /// The soonest first
     Expires,
+    /// The soonest end of a certificate first
+    Certificate,
+    /// By what made the last messages
+    Software,
     /// By the first role
     Role,
 }
@@ -92,6 +99,9 @@ fn state(word: &str) -> Result<Standing, String> {
 
 impl List {
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        if self.unknown {
+            return unknown(context);
+        }
         let devices = self.chosen(all(context)?);
         if context.json {
             context.print_json(&Response::Devices { devices })?;
@@ -117,6 +127,12 @@ impl List {
             }
             Sort::Received => devices.sort_by_key(|device| std::cmp::Reverse(device.received)),
             Sort::Expires => devices.sort_by_key(expires),
+            Sort::Certificate => devices
+                .sort_by_key(|device| device.inventory.certificate_seconds.unwrap_or(u64::MAX)),
+            Sort::Software => devices.sort_by(|a, b| {
+                (a.inventory.software.is_none(), &a.inventory.software)
+                    .cmp(&(b.inventory.software.is_none(), &b.inventory.software))
+            }),
             Sort::Role => devices.sort_by(|a, b| a.roles.cmp(&b.roles)),
         }
         devices
@@ -130,8 +146,10 @@ impl List {
             device.via.is_none() && seen.is_none_or(|seconds| seconds >= limit.as_secs())
         };
         let expiring = |limit: Duration| {
-            let left = known.and_then(|known| known.expires_seconds);
-            left.is_some_and(|seconds| seconds <= limit.as_secs())
+            let own = known.and_then(|known| known.expires_seconds);
+            let left = [own, device.inventory.certificate_seconds];
+            let mut left = left.into_iter().flatten();
+            left.any(|seconds| seconds <= limit.as_secs())
         };
         state.is_none_or(|state| device.standing == state)
             && self.unused.is_none_or(unused)
@@ -153,6 +171,19 @@ impl Export {
     }
 }
 
+fn unknown(context: &mut Context<'_>) -> Result<Exit, CliError> {
+    let response = context.ask(&Request::Strangers)?;
+    let Response::Strangers { strangers } = &response else {
+        return Err(strange());
+    };
+    if context.json {
+        context.print_json(&response)?;
+    } else {
+        context.print(&seen::strangers(strangers))?;
+    }
+    Ok(Exit::Ok)
+}
+
 /// Shows one device, and its story if the database can tell it.
 pub(super) fn show(context: &mut Context<'_>, device: DeviceName) -> Result<Exit, CliError> {
     let devices = ask(context, Some(device.clone()))?;
@@ -167,6 +198,9 @@ pub(super) fn show(context: &mut Context<'_>, device: DeviceName) -> Result<Exit
         return Ok(Exit::Ok);
     }
     let mut text: String = devices.iter().map(render_one).collect();
+    for device in &devices {
+        text.push_str(&seen::of_device(&device.inventory));
+    }
     match story {
         Ok(story) if story.is_empty() => {}
         Ok(story) => text.push_str(&format!("\n{}", render_story(&story))),
@@ -263,6 +297,19 @@ fn render_one(device: &DeviceStatus) -> String {
         table.row(["sent", &bytes(device.sent)]);
     }
     table.row(["sessions", &count(device.sessions)]);
+    if let Some(address) = &device.inventory.address {
+        table.row(["last address", address]);
+    }
+    if let Some(software) = &device.inventory.software {
+        table.row(["software", software]);
+    }
+    if let Some(seconds) = device.inventory.certificate_seconds {
+        let left = match seconds {
+            0 => "over".to_owned(),
+            seconds => format!("ends in {}", period(seconds)),
+        };
+        table.row(["certificate", &left]);
+    }
     table.row(["defined in", &device.origin]);
     if let Some(known) = &device.known {
         rows_of_known(&mut table, known);
@@ -281,7 +328,10 @@ fn rows_of_known(table: &mut Table, known: &KnownStatus) {
         table.row(["patients", &count(known.patients)]);
     }
     for key in &known.keys {
-        let until = key.until.map(|until| format!(" until {until}"));
+        let until = key.until.map(|until| match until.as_millisecond() {
+            0 => ", not taken any more".to_owned(),
+            _ => format!(" until {until}"),
+        });
         table.row([
             "key",
             &format!("{}{}", key.wireguard, until.unwrap_or_default()),
@@ -317,10 +367,7 @@ fn render_story(story: &[StoryLine]) -> String {
 
 /// A list that a spreadsheet reads. The first columns are those of `device import`.
 fn render_csv(devices: &[DeviceStatus]) -> String {
-    let mut text = format!(
-        "{},standing,origin,why,handshake_seconds,received,sent\n",
-        csv::COLUMNS.join(",")
-    );
+    let mut text = format!("{},{}\n", csv::COLUMNS.join(","), csv::TOLD.join(","));
     for device in devices {
         let known = device.known.as_deref();
         let key = known.and_then(|known| known.keys.first());
@@ -330,6 +377,8 @@ fn render_csv(devices: &[DeviceStatus]) -> String {
                 ("serial", known.serial.clone().unwrap_or_default()),
                 ("expires", expires.unwrap_or_default()),
                 ("origin", known.origin.clone()),
+                ("hl7_sender", known.hl7_sender.clone().unwrap_or_default()),
+                ("ae_title", known.ae_title.clone().unwrap_or_default()),
             ]
             .into()
         });
@@ -342,8 +391,8 @@ fn render_csv(devices: &[DeviceStatus]) -> String {
             of("serial"),
             // Whose device it is, is for nobody's spreadsheet.
             String::new(),
-            String::new(),
-            String::new(),
+            of("hl7_sender"),
+            of("ae_title"),
             of("expires"),
             device.standing.as_str().to_owned(),
             of("origin"),
@@ -395,6 +444,7 @@ mod tests {
             sessions: 1,
             origin: "/etc/lazaret/lazaret.toml:31".to_owned(),
             known: None,
+            inventory: Box::default(),
         };
         let enrolled = DeviceStatus {
             device: "ecg-0043".parse().unwrap(),
@@ -404,6 +454,8 @@ mod tests {
                 origin: "enrolled".to_owned(),
                 serial: Some("=SN,7".to_owned()),
                 patients: 1,
+                hl7_sender: Some("ECG^HOME".to_owned()),
+                ae_title: None,
                 keys: vec![
                     KeyStatus {
                         wireguard: format!("{}E=", "A".repeat(42)),

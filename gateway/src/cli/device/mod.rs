@@ -2,6 +2,7 @@
 
 mod change;
 mod list;
+mod seen;
 
 pub(in crate::cli) use change::{Described, Why};
 
@@ -36,6 +37,8 @@ pub(super) enum Device {
     Rotate(change::Rotate),
     /// Give a device that stands in no file another end
     Extend(change::Extend),
+    /// Take a revoked device that stands in no file out of all lists; its name and its key stay taken
+    Remove(change::Remove),
     /// Print the devices as a list for a spreadsheet, or as JSON
     Export(list::Export),
     /// Make all devices of a list known, or none
@@ -54,6 +57,7 @@ impl Device {
             Self::Revoke(change) => change.run(context, Standing::Revoked, false),
             Self::Rotate(rotate) => rotate.run(context),
             Self::Extend(extend) => extend.run(context),
+            Self::Remove(remove) => remove.run(context),
             Self::Export(export) => export.run(context),
             Self::Import(import) => import.run(context),
         }

@@ -79,6 +79,12 @@ pub struct KnownStatus {
     pub serial: Option<String>,
     /// How many patients are its own.
     pub patients: usize,
+    /// MSH-3 and MSH-4 that are its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hl7_sender: Option<String>,
+    /// The AE title that is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ae_title: Option<String>,
     /// Its public keys, the newest first.
     pub keys: Vec<KeyStatus>,
     /// When it was written down.
@@ -118,4 +124,56 @@ pub struct RegistryStatus {
     pub unsaved: usize,
     /// Enrolled devices that the files contradict.
     pub contradicted: usize,
+}
+
+/// What was seen of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryStatus {
+    /// Where it spoke from last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// What made its last messages, in its own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software: Option<String>,
+    /// When the last of its certificates ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ends: Option<Timestamp>,
+    /// Seconds until then; 0 if it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_seconds: Option<u64>,
+    /// Everything; only of a device that was asked for alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<SeenStatus>,
+}
+
+/// Something that was seen of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenStatus {
+    /// `handshake`, `address`, `bytes`, `service`, `message`, `sop-class`, `software`, `refused`.
+    pub what: String,
+    /// Which one.
+    pub value: String,
+    /// How often; of `bytes`, how many.
+    pub amount: u64,
+    /// For the first time.
+    pub first: Timestamp,
+    /// For the last time.
+    pub last: Timestamp,
+}
+
+/// Something that came from nobody who is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrangerStatus {
+    /// `key` (a handshake), `certificate`, `source` (packets).
+    pub what: String,
+    /// Where it came from, as its packets say.
+    pub source: String,
+    /// The key, the fingerprint of the certificate, or why its packets were dropped.
+    pub value: String,
+    /// How often.
+    pub amount: u64,
+    /// For the first time.
+    pub first: Timestamp,
+    /// For the last time.
+    pub last: Timestamp,
 }

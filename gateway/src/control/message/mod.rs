@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::pki::{PkiRequest, PkiResponse};
-pub use device::{Added, KeyStatus, KnownStatus, NewDevice, RegistryStatus, StoryLine};
+pub use device::{
+    Added, InventoryStatus, KeyStatus, KnownStatus, NewDevice, RegistryStatus, SeenStatus,
+    StoryLine, StrangerStatus,
+};
 pub use enrol::{EnrolRequest, EnrolResponse, NewToken, TokenStatus};
 
 pub use crate::flow::Standing;
@@ -74,6 +77,15 @@ pub enum Request {
         /// In the operator's words; may be empty.
         why: String,
     },
+    /// Remove a revoked device that stands in no file from all lists.
+    Remove {
+        /// Which.
+        device: DeviceName,
+        /// In the operator's words; may be empty.
+        why: String,
+    },
+    /// Who came that nobody knows.
+    Strangers,
     /// What became of a device.
     Story {
         /// Which.
@@ -165,6 +177,11 @@ pub enum Response {
         /// In the order of the request.
         devices: Vec<Added>,
     },
+    /// To [`Request::Strangers`].
+    Strangers {
+        /// The latest first.
+        strangers: Vec<StrangerStatus>,
+    },
     /// To [`Request::Story`].
     Story {
         /// The latest last.
@@ -219,6 +236,7 @@ impl Response {
             | Self::Denied { .. }
             | Self::Added { .. }
             | Self::Story { .. }
+            | Self::Strangers { .. }
             | Self::Probed { .. }
             | Self::Pki(_)
             | Self::Enrol(_)
@@ -403,6 +421,9 @@ pub struct DeviceStatus {
     /// What the registry knows of it, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Box<KnownStatus>>,
+    /// What was seen of it.
+    #[serde(default)]
+    pub inventory: Box<InventoryStatus>,
 }
 
 /// One inspected connection.

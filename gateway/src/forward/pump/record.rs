@@ -55,11 +55,14 @@ pub(super) fn bound(decision: &mut Decision) {
     }
     decision.warnings.truncate(MOST_WARNINGS);
     decision.warnings.iter_mut().for_each(cut);
+    // The session bounds their texts.
+    decision.observed.truncate(MOST_OBSERVED);
 }
 
 const LONGEST_TEXT: usize = 512;
 const LONGEST_IDENTIFIER: usize = 1_024;
 const MOST_WARNINGS: usize = 16;
+const MOST_OBSERVED: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -82,6 +85,7 @@ mod tests {
             identifier: Some(vec![1, 2, 3]),
             micros: 9,
             warnings: vec!["field PID-7".to_owned()],
+            observed: Vec::new(),
         };
         let mut same = short.clone();
         bound(&mut same);
@@ -91,6 +95,7 @@ mod tests {
             detail: Some(format!("x{}", "\u{e9}".repeat(LONGEST_TEXT))),
             identifier: Some(vec![0; 1 << 20]),
             warnings: vec!["w".repeat(1 << 20); 1_000],
+            observed: Vec::new(),
             ..short
         };
         bound(&mut long);

@@ -15,7 +15,7 @@ use super::end::Socket;
 use super::record::{Digest, Trace, name, reject_words, why};
 use super::{Asked, DicomSession, Phase};
 use crate::flow::Side;
-use crate::inspect::{Outcome, Step, Subject};
+use crate::inspect::{Observed, Outcome, Step, Subject};
 
 impl DicomSession {
     /// The opener asks for an association.
@@ -23,6 +23,9 @@ impl DicomSession {
         let name = PduType::AssociateRq.name();
         let mut trace = Trace::new(self.opener, Subject::Association, name, now);
         trace.warn_all(rq.warnings());
+        let (class, version) = rq.user().implementation();
+        let parts = [class.as_str(), version.unwrap_or_default()];
+        trace.observe(Observed::software(parts.iter().map(|part| part.as_bytes())));
         let policy = self.in_effect(true);
         if policy.rules.is_empty() && !self.policy.rules.is_empty() {
             return self.unasked(trace, now);

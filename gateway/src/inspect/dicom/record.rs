@@ -8,7 +8,7 @@ use protocol_inspect::{Reason, Refusal, Warning};
 
 use crate::flow::Side;
 use crate::inspect::digest::{self, Running};
-use crate::inspect::{Decision, Outcome, Subject};
+use crate::inspect::{Decision, Observed, Outcome, Subject};
 
 /// The facts that do not depend on what becomes of it.
 #[derive(Clone, Debug)]
@@ -22,6 +22,7 @@ pub(super) struct Trace {
     identifier: Option<Vec<u8>>,
     received: Instant,
     warnings: Vec<String>,
+    observed: Vec<Observed>,
 }
 
 impl Trace {
@@ -37,6 +38,14 @@ impl Trace {
             identifier: None,
             received,
             warnings: Vec::new(),
+            observed: Vec::new(),
+        }
+    }
+
+    /// What a device says of itself.
+    pub(super) fn observe(&mut self, observed: Option<Observed>) {
+        if self.from == Side::Device {
+            self.observed.extend(observed);
         }
     }
 
@@ -52,6 +61,10 @@ impl Trace {
             identifier: instance.map(|uid| uid.as_str().as_bytes().to_vec()),
             ..Self::new(from, what, head.command.service().name(), received)
         };
+        if what == Subject::Message {
+            let class = head.command.sop_class();
+            trace.observe(class.map(|uid| Observed::SopClass(uid.as_str().to_owned())));
+        }
         if head.streamed {
             trace.warn("streaming: released as it was verified".to_owned());
         }
@@ -108,6 +121,7 @@ impl Trace {
             identifier: self.identifier,
             micros: u64::try_from(micros).unwrap_or(u64::MAX),
             warnings: self.warnings,
+            observed: self.observed,
         }
     }
 }

@@ -10,6 +10,7 @@ use protocol_inspect::hl7::{Fault, Frame, Header, Judge, Refused, Verdict};
 
 use super::duplicates::{self, Seen};
 use super::record::{Trace, Why};
+use super::software;
 use super::{Approved, Arrival, Hl7Session, Phase, Sent, Upstream};
 use crate::flow::Side;
 use crate::inspect::{Outcome, Step, Subject};
@@ -35,6 +36,7 @@ impl Hl7Session {
             return;
         }
         let mut trace = Trace::of(Side::Device, Subject::Message, &frame, received);
+        let software = software::of(frame.content());
         let judgement =
             JUDGE.with_borrow_mut(|judge| judge.judge(frame, &self.policy, Some(wall.as_second())));
         trace.read(judgement.header.as_ref());
@@ -43,6 +45,11 @@ impl Hl7Session {
                 let rule = self.policy.rules.get(accepted.rule);
                 trace.rule(rule.map(|rule| rule.name.as_str()));
                 trace.warn_all(&accepted.warnings);
+                // Said once, and when it changes.
+                if software != self.software {
+                    trace.observe(software.clone());
+                    self.software = software;
+                }
                 let unique_ids = rule.is_some_and(|rule| rule.unique_ids);
                 let key = duplicates::key(&header);
                 let approved = Approved {

@@ -20,6 +20,7 @@ mod inbound;
 mod messages;
 mod pace;
 mod record;
+mod software;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +40,9 @@ use self::exchange::{Hears, Number};
 use self::inbound::{Arrival, Inbound};
 use self::pace::Pace;
 use self::record::{Trace, Why};
-use super::{ConnectionPolicy, EndReason, Outcome, ProtocolPolicy, Session, Step, Subject, Timing};
+use super::{
+    ConnectionPolicy, EndReason, Observed, Outcome, ProtocolPolicy, Session, Step, Subject, Timing,
+};
 use crate::flow::Side;
 
 pub use self::exchange::Exchange;
@@ -73,6 +76,8 @@ pub struct Hl7Session {
     urgent: VecDeque<Step>,
     /// Whether release 2 of MLLP is spoken, and what is not committed yet.
     gate: Option<Gate>,
+    /// What made the last message.
+    software: Option<Observed>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,6 +161,7 @@ impl Hl7Session {
             steps: VecDeque::new(),
             urgent: VecDeque::new(),
             gate,
+            software: None,
         }
     }
 

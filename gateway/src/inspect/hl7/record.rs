@@ -6,7 +6,7 @@ use protocol_inspect::hl7::{Frame, Header};
 use protocol_inspect::{Reason, Refusal, Warning};
 
 use crate::flow::Side;
-use crate::inspect::{Decision, Outcome, Subject, digest};
+use crate::inspect::{Decision, Observed, Outcome, Subject, digest};
 
 /// The facts about one frame that do not depend on what becomes of it.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ pub(super) struct Trace {
     identifier: Option<Vec<u8>>,
     received: Option<Instant>,
     warnings: Vec<String>,
+    observed: Option<Observed>,
 }
 
 /// Why something was not done, in the words of a decision.
@@ -54,6 +55,7 @@ impl Trace {
             identifier: None,
             received: None,
             warnings: Vec::new(),
+            observed: None,
         }
     }
 
@@ -78,6 +80,10 @@ impl Trace {
         self.kind = header.kind();
         let id = header.control_id();
         self.identifier = (!id.is_empty()).then(|| id.to_vec());
+    }
+
+    pub(super) fn observe(&mut self, observed: Option<Observed>) {
+        self.observed = observed;
     }
 
     pub(super) fn rule(&mut self, rule: Option<&str>) {
@@ -131,6 +137,7 @@ impl Trace {
             identifier: self.identifier,
             micros: waited.map_or(0, |w| u64::try_from(w.as_micros()).unwrap_or(u64::MAX)),
             warnings: self.warnings,
+            observed: self.observed.into_iter().collect(),
         }
     }
 }

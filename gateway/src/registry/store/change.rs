@@ -257,7 +257,8 @@ impl Store {
         if let Err(error) = copied {
             // What is not whole is no backup.
             std::fs::remove_file(path).map_err(failed)?;
-            return Err(error.into());
+            // Whatever it is, it is of the copy: whether the database itself can be used is looked at every second.
+            return Err(failed(std::io::Error::other(error)));
         }
         std::fs::File::open(path)
             .and_then(|file| file.sync_all())

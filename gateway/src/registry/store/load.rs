@@ -15,8 +15,6 @@ pub struct Loaded {
     pub version: Version,
     /// By name.
     pub devices: BTreeMap<DeviceName, Known>,
-    /// When devices shook hands last.
-    pub handshakes: BTreeMap<DeviceName, Timestamp>,
 }
 
 type DeviceRow = (
@@ -33,6 +31,7 @@ type DeviceRow = (
     i64,
     String,
     Option<i64>,
+    i64,
     i64,
 );
 
@@ -57,15 +56,8 @@ impl Store {
                 sqlx::query_as(KEYS).fetch_all(&mut *tx).await?;
             let addresses: Vec<(String, String)> =
                 sqlx::query_as(ADDRESSES).fetch_all(&mut *tx).await?;
-            let handshakes: Vec<(String, i64)> =
-                sqlx::query_as(HANDSHAKES).fetch_all(&mut *tx).await?;
             tx.rollback().await?;
-            let mut loaded = assemble(&meta, devices, keys, addresses)?;
-            for (device, at) in handshakes {
-                let device = device.parse().map_err(|_| strange("a name"))?;
-                loaded.handshakes.insert(device, time(at)?);
-            }
-            Ok(loaded)
+            assemble(&meta, devices, keys, addresses)
         })
     }
 
@@ -141,7 +133,6 @@ fn assemble(
     Ok(Loaded {
         version,
         devices: named,
-        handshakes: BTreeMap::new(),
     })
 }
 
@@ -161,6 +152,7 @@ fn device(row: DeviceRow) -> Result<(String, Known), StoreError> {
         by,
         expires,
         approved,
+        removed,
     ) = row;
     let words = |text: &str| {
         text.split_whitespace()
@@ -180,6 +172,7 @@ fn device(row: DeviceRow) -> Result<(String, Known), StoreError> {
         },
         standing: Standing::from_word(&standing).ok_or_else(|| strange("a standing"))?,
         approved: approved != 0,
+        removed: removed != 0,
         why,
         since: time(since)?,
         roles: all,
@@ -207,8 +200,7 @@ pub(super) fn strange(what: &str) -> StoreError {
 /// Longest story that is told.
 //= C7
 const MAX_CHAPTERS: i64 = 1000;
-const DEVICES: &str = "SELECT name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires, approved FROM device";
+const DEVICES: &str = "SELECT name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires, approved, removed FROM device";
 const KEYS: &str = "SELECT device, value, until FROM device_key WHERE kind = 'wireguard' ORDER BY device, CASE WHEN until IS NULL THEN 0 ELSE 1 END, added DESC, value";
 const ADDRESSES: &str = "SELECT device, address FROM device_address";
-const HANDSHAKES: &str = "SELECT device, last FROM seen WHERE what = 'handshake'";
 const STORY: &str = "SELECT revision, at, uid, who, what, why FROM device_event WHERE device = $1 ORDER BY revision DESC LIMIT $2";

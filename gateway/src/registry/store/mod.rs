@@ -10,6 +10,7 @@ mod error;
 mod load;
 mod open;
 mod place;
+mod remove;
 mod seen;
 mod token;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use change::{Extension, Rotation};
 pub use error::{StoreError, Taken};
 pub use load::Loaded;
 pub use place::Place;
+pub use remove::Removal;
 
 use std::time::Duration;
 
@@ -100,6 +102,7 @@ macro_rules! insert {
             .bind(&known.created_by)
             .bind(known.expires.map(jiff::Timestamp::as_millisecond))
             .bind(i64::from(known.approved))
+            .bind(i64::from(known.removed))
             .execute($connection)
             .await?;
         // The newest key is the first.
@@ -134,7 +137,7 @@ fn joined<'t>(words: impl Iterator<Item = &'t str>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-const INSERT: &str = "INSERT INTO device (name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires, approved) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+const INSERT: &str = "INSERT INTO device (name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires, approved, removed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 const INSERT_KEY: &str = "INSERT INTO device_key (kind, value, device, added, until) VALUES ('wireguard', $1, $2, $3, $4)";
 const INSERT_ADDRESS: &str = "INSERT INTO device_address (address, device) VALUES ($1, $2)";
 /// For one connection to be made or to become free.

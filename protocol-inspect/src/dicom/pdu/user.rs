@@ -28,6 +28,13 @@ impl UserInformation {
         self.max_length
     }
 
+    /// The implementation class UID and the implementation version name (PS3.7 D.3.3.2).
+    #[must_use]
+    pub fn implementation(&self) -> (&Uid, Option<&str>) {
+        let version = self.implementation_version.as_deref();
+        (&self.implementation_class, version)
+    }
+
     /// Operations invoked and performed at once, if the side asked for more than one.
     #[must_use]
     pub fn asynchronous(&self) -> Option<(u16, u16)> {

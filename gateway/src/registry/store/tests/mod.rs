@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use super::*;
 use crate::flow::{DeviceName, Standing};
 use crate::registry::addresses::Addresses;
-use crate::registry::known::{By, Change, DeviceKey, Known, Newcomer, Origin, PublicKey};
+use crate::registry::known::{
+    By, Change, DeviceKey, Known, Newcomer, Origin, PublicKey, Seen, Sighting, Strange, What,
+};
 
 fn name(text: &str) -> DeviceName {
     text.parse().unwrap()
@@ -48,6 +50,7 @@ fn newcomer(text: &str, number: u16) -> Newcomer {
             origin: Origin::Enrolled,
             standing: Standing::Active,
             approved: true,
+            removed: false,
             why: "trial".to_owned(),
             since: at(0),
             roles: BTreeSet::from(["ecg".parse().unwrap(), "home".parse().unwrap()]),

@@ -21,7 +21,7 @@ async fn on_postgresql() {
     }
 }
 
-const CASES: [&str; 16] = [
+const CASES: [&str; 17] = [
     "round trip",
     "all or none",
     "one key one device",
@@ -32,8 +32,9 @@ const CASES: [&str; 16] = [
     "adoption",
     "adoption of an older copy",
     "adoption with a serial number that went on",
-    "handshakes",
+    "sightings",
     "extension",
+    "removal",
     "token used once",
     "token refused",
     "token for certificates",
@@ -53,7 +54,8 @@ async fn run(case: &str, place: &Place) {
         "adoption" => adoption(&store, place).await,
         "adoption of an older copy" => adoption_of_an_older_copy(&store, place).await,
         "adoption with a serial number that went on" => serial_that_went_on(&store, place).await,
-        "handshakes" => handshakes(&store).await,
+        "sightings" => sightings(&store).await,
+        "removal" => removal(&store).await,
         "extension" => extension(&store).await,
         "token used once" => token::used_once(&store).await,
         "token refused" => token::late_revoked_and_foreign(&store).await,
@@ -312,18 +314,52 @@ async fn extension(store: &Store) {
     assert_eq!(device(store, "ecg-2").await.standing, Standing::Revoked);
 }
 
-async fn handshakes(store: &Store) {
+async fn sightings(store: &Store) {
+    let one = |device: &str, what, value: &str, seconds| Sighting {
+        device: name(device),
+        what,
+        value: value.to_owned(),
+        seen: Seen::at(at(seconds), 2),
+    };
+    let strange = |source: &str, seconds| Strange {
+        what: "key".to_owned(),
+        source: source.to_owned(),
+        value: "K".to_owned(),
+        seen: Seen::at(at(seconds), 1),
+    };
     for (device, seconds) in [("a", 10), ("b", 20), ("a", 30), ("a", 20)] {
-        let one = [(name(device), at(seconds))].into();
-        store.note_handshakes(&one).await.unwrap();
+        let seen = [one(device, What::Handshake, "", seconds)];
+        store
+            .note(&seen, &[strange("192.0.2.1", seconds)])
+            .await
+            .unwrap();
     }
-    let loaded = store.load().await.unwrap();
+    let (mut seen, strangers) = store.seen().await.unwrap();
+    seen.sort_by(|a, b| a.device.cmp(&b.device));
+    let times = |seen: &Seen| (seen.amount, seen.first, seen.last);
+    let wanted = [(6, at(10), at(30)), (2, at(20), at(20))];
     assert_eq!(
-        loaded.handshakes,
-        [(name("a"), at(30)), (name("b"), at(20))].into()
+        seen.iter().map(|one| times(&one.seen)).collect::<Vec<_>>(),
+        wanted
     );
+    assert_eq!(times(&strangers[0].seen), (4, at(10), at(30)));
     // Who is there is no change of what is known.
-    assert_eq!(loaded.version.revision, 0);
+    assert_eq!(store.version().await.unwrap().revision, 0);
+    // Of each kind the latest are kept.
+    let many = (0..50).map(|n| one("a", What::Address, &format!("192.0.2.{n}"), n));
+    store.note(&many.collect::<Vec<_>>(), &[]).await.unwrap();
+    let (seen, _) = store.seen().await.unwrap();
+    let addresses: Vec<&Sighting> = seen
+        .iter()
+        .filter(|one| one.what == What::Address)
+        .collect();
+    assert_eq!(addresses.len(), 32);
+    assert!(addresses.iter().all(|one| one.seen.last >= at(18)));
+    let many = (0..5000).map(|n| strange(&format!("10.0.{}.{}", n / 250, n % 250), n));
+    store.note(&[], &many.collect::<Vec<_>>()).await.unwrap();
+    let (_, strangers) = store.seen().await.unwrap();
+    assert_eq!(strangers.len(), 4096);
+    assert_eq!(strangers[0].source, "10.0.19.249");
 }
 
 async fn identity(store: &Store, place: &Place) {
@@ -442,4 +478,38 @@ async fn serial_that_went_on(store: &Store, place: &Place) {
     let clash = loaded.devices.get(&name("clash")).unwrap();
     assert!(clash.keys.is_empty() && clash.addresses.is_empty() && clash.serial.is_none());
     adopted.close().await;
+}
+
+//= C5
+async fn removal(store: &Store) {
+    add(store, &[newcomer("ecg-1", 1)]).await.unwrap();
+    let removal = Removal {
+        device: name("ecg-1"),
+        why: "scrapped".to_owned(),
+        mark: 9000,
+        by: by(),
+        at: at(2),
+    };
+    let too_early = store.remove(&removal).await;
+    assert!(matches!(too_early, Err(StoreError::Unknown(_))));
+    let revoked = change("ecg-1", Standing::Active, Standing::Revoked, 1);
+    store.save(&revoked).await.unwrap();
+    let addresses = device(store, "ecg-1").await.addresses;
+    store.remove(&removal).await.unwrap();
+    let removed = device(store, "ecg-1").await;
+    assert!(removed.removed && removed.addresses.is_empty() && !removed.is_here());
+    let twice = store.remove(&removal).await;
+    assert!(matches!(twice, Err(StoreError::Unknown(_))));
+    // Its address may be another's, its key and name may not.
+    let mut next = newcomer("ecg-2", 2);
+    next.known.addresses = addresses;
+    add(store, &[next]).await.unwrap();
+    let again = [newcomer("ecg-1", 1)];
+    let taken = [
+        (0, Taken::Name(name("ecg-1"))),
+        (0, Taken::Key("ecg-1".to_owned())),
+    ];
+    assert_eq!(refused(store, &again).await, taken);
+    let story = store.story(&name("ecg-1")).await.unwrap();
+    assert_eq!(story.last().unwrap().what, "removed");
 }
