@@ -76,6 +76,7 @@ impl Presence {
 impl Supervisor {
     /// Asks the tunnel every minute.
     pub(super) fn follow_presence(&mut self, now: Instant) {
+        self.follow_inventory();
         let asked = self.presence.asked.map(|(_, at)| at);
         if asked.is_some_and(|at| now.saturating_duration_since(at) < EVERY) {
             return;

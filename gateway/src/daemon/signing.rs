@@ -259,7 +259,7 @@ impl Supervisor {
     }
 
     /// Asks now and then when the certificates of devices end.
-    pub(super) fn follow_certificates(&mut self, now: Instant) {
+    fn follow_certificates(&mut self, now: Instant) {
         let lately = |at: Instant| now.saturating_duration_since(at) < LOOK_AGAIN;
         if self.workers.is_ready(Kind::Signer) && !self.signing.asked.is_some_and(lately) {
             self.signing.asked = Some(now);
@@ -280,6 +280,7 @@ impl Supervisor {
             self.signer_answered(waiting.asker, Err(Refusal::Unavailable));
         }
         self.pay_revocations();
+        self.follow_certificates(now);
     }
 
     /// The certificates of a revoked device are revoked with it, as soon as the signer can write that: the registry

@@ -381,8 +381,6 @@ impl Supervisor {
         self.follow_hours();
         self.follow_registry();
         self.follow_presence(now);
-        self.follow_inventory();
-        self.follow_certificates(now);
         self.transactions.write(&self.config, self.clock.wall());
         self.tell_tightness();
         let wait = if self.drift.is_some() {

@@ -3,6 +3,7 @@
 //! The files answer; the live standing of the device is added if the daemon can be asked.
 
 mod asked;
+mod enrolled;
 mod inward;
 mod suggestion;
 
@@ -42,9 +43,16 @@ pub(super) struct Explain {
 impl Explain {
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
         let config = context.config()?;
-        let sender = sender(&config, &self.device)?;
         let said = self.message.as_ref().or(self.dimse.as_ref());
-        let mut answer = match target_of(&config, &self.target, said.map(String::as_str))? {
+        let said = said.map(String::as_str);
+        let known = sender(&config, &self.device).is_ok();
+        let config = if known && target_of(&config, &self.target, said).is_ok() {
+            config
+        } else {
+            enrolled::with_enrolled(context, config)
+        };
+        let sender = sender(&config, &self.device)?;
+        let mut answer = match target_of(&config, &self.target, said)? {
             Ok(target) => {
                 let explanation = config.explain_sender(&sender, &target);
                 match &sender {

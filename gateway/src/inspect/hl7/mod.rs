@@ -40,9 +40,7 @@ use self::exchange::{Hears, Number};
 use self::inbound::{Arrival, Inbound};
 use self::pace::Pace;
 use self::record::{Trace, Why};
-use super::{
-    ConnectionPolicy, EndReason, Observed, Outcome, ProtocolPolicy, Session, Step, Subject, Timing,
-};
+use super::{ConnectionPolicy, EndReason, Outcome, ProtocolPolicy, Session, Step, Subject, Timing};
 use crate::flow::Side;
 
 pub use self::exchange::Exchange;
@@ -76,8 +74,7 @@ pub struct Hl7Session {
     urgent: VecDeque<Step>,
     /// Whether release 2 of MLLP is spoken, and what is not committed yet.
     gate: Option<Gate>,
-    /// What made the last message.
-    software: Option<Observed>,
+    software: Option<super::Observed>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
