@@ -160,6 +160,10 @@ fn read_client(section: &Section<'_>) -> Option<Client> {
 }
 
 fn check_forwards(section: &Section<'_>, forwards: &[At<Forward>]) {
+    if section.has("interface") && !forwards.is_empty() {
+        let fault = Fault::new("an interface leads to all services: there is nothing to forward");
+        section.report("forward", fault.help("leave out `interface` or `forward`"));
+    }
     if section.length_of("forward") > MOST_FORWARDS {
         let fault = Fault::new(format!("there are more than {MOST_FORWARDS} local ports"));
         section.report("forward", fault);

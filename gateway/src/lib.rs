@@ -17,6 +17,7 @@ pub mod registry;
 pub mod pki;
 pub mod enrol;
 pub mod control;
+pub mod connect;
 pub mod update;
 pub mod daemon;
 pub mod setup;

@@ -27,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("pki", &["flow", "channel"]),
     ("enrol", &["flow", "channel", "pki"]),
     ("control", &["flow", "channel", "pki::message"]),
+    ("connect", &["masque", "tunnel"]),
     ("update", &["own", "systemd"]),
     ("doctor", &["control::message"]),
     (
@@ -41,13 +42,15 @@ const ARROWS: [(&str, &[&str]); 20] = [
         "cli",
         &[
             "flow", "own", "channel", "tunnel", "segment", "inspect", "forward", "audit",
-            "registry", "pki", "enrol", "control", "daemon", "setup", "update", "doctor", "systemd",
+            "registry", "pki", "enrol", "control", "daemon", "setup", "connect", "update", "doctor",
+            "systemd",
         ],
     ),
     ("lib", &[]),
 ];
 /// Words that only these folders or files may use.
-const PRIVATE: [(&str, &[&str]); 12] = [
+const PRIVATE: [(&str, &[&str]); 13] = [
+    ("smoltcp", &["gateway/src/connect/stack.rs"]),
     (
         "ureq",
         &["gateway/src/update/https.rs", "gateway/src/enrol/client.rs"],
@@ -59,10 +62,11 @@ const PRIVATE: [(&str, &[&str]); 12] = [
             "gateway/src/update/",
             "gateway/src/pki/",
             "gateway/src/enrol/",
+            "gateway/src/connect/",
             "gateway/src/quic/tls.rs",
         ],
     ),
-    ("quinn", &["gateway/src/quic/"]),
+    ("quinn", &["gateway/src/quic/", "gateway/src/connect/"]),
     ("quinn_proto", &["gateway/src/quic/tls.rs"]),
     ("rcgen", &["gateway/src/pki/"]),
     ("x509_cert", &["gateway/src/pki/"]),

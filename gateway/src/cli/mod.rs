@@ -10,6 +10,7 @@ mod ca;
 mod cert;
 mod check;
 mod completion;
+mod connect;
 mod console;
 mod context;
 mod device;
@@ -125,6 +126,8 @@ enum Command {
     /// Set up the machine of the signed image
     #[command(subcommand)]
     Setup(setup::Setup),
+    /// Connect this machine to a gateway, as a clinician's does
+    Connect(connect::Connect),
     /// Open the console: a prompt for everything here
     Console(console::Console),
     /// Erase the data of the signed image and restart
@@ -215,6 +218,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Inspect(inspect) => inspect.run(context),
         Command::Patient(patient) => patient.run(context),
         Command::Setup(setup) => setup.run(context),
+        Command::Connect(connect) => connect.run(context),
         Command::Console(console) => console.run(context),
         Command::FactoryReset(reset) => reset.run(context),
         Command::Health(health) => health.run(context),

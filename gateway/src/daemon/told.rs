@@ -48,7 +48,10 @@ impl Supervisor {
         let known = self.registry.entry(name);
         let via = match device.map(|device| &device.identity) {
             Some(lazaret_config::Identity::Via(router)) => Some(router.clone()),
-            Some(lazaret_config::Identity::WireGuard { .. }) | None => None,
+            Some(
+                lazaret_config::Identity::WireGuard { .. } | lazaret_config::Identity::Certificate,
+            )
+            | None => None,
         };
         let origin = device.map(|device| &device.origin);
         let origin = origin.filter(|origin| origin.line > 0);

@@ -164,6 +164,43 @@ impl Gate {
         Ok(head)
     }
 
+    /// A packet that the other end brings to `peer`, which is we: for an address of ours, from where we may speak to.
+    /// ICMP may come from anywhere on the way.
+    ///
+    /// # Errors
+    /// When it must not pass.
+    pub fn arrives(&self, packet: &[u8]) -> Result<Head, Dropped> {
+        let head = head(packet)?;
+        if stays_on_link(head.source) {
+            return Err(Dropped::Link);
+        }
+        if !self.is_peer(head.destination) {
+            return Err(Dropped::Destination);
+        }
+        let icmp = if head.source.is_ipv4() { 1 } else { 58 };
+        let known = |route: &Route| route.holds(head.source, head.protocol);
+        if head.protocol != icmp && !self.routes.iter().any(known) {
+            return Err(Dropped::Source);
+        }
+        Ok(head)
+    }
+
+    /// A packet of our own system, at most `mtu` bytes long, for the other end: as [`Self::from_peer`], and one hop less.
+    ///
+    /// # Errors
+    /// When it must not pass.
+    pub fn leaves(&self, packet: &mut [u8], mtu: usize) -> Result<Head, Dropped> {
+        let head = self.from_peer(packet)?;
+        if head.hops <= 1 {
+            return Err(Dropped::Hops);
+        }
+        if head.length > mtu {
+            return Err(Dropped::TooBig);
+        }
+        count_hop(packet, &head);
+        Ok(head)
+    }
+
     fn is_peer(&self, address: IpAddr) -> bool {
         self.peer.iter().any(|prefix| prefix.contains(&address))
     }

@@ -124,6 +124,43 @@ fn the_peer_hears_what_is_for_it_one_hop_later() {
     }
 }
 
+#[test]
+fn a_client_sends_as_itself_and_takes_what_is_for_it() {
+    for (source, destination, length, verdict) in [
+        ("10.65.0.7", "10.20.0.1", 100, None),
+        ("fd65::7", "fd20::1", 100, None),
+        ("10.65.0.8", "10.20.0.1", 100, Some(Dropped::Source)),
+        ("10.65.0.7", "10.21.0.1", 100, Some(Dropped::Destination)),
+        ("10.65.0.7", "10.20.0.1", 101, Some(Dropped::TooBig)),
+    ] {
+        let mut bytes = packet(
+            source,
+            destination,
+            length - if source.contains(':') { 40 } else { 20 },
+        );
+        let left = gate().leaves(&mut bytes, 100);
+        assert_eq!(left.err(), verdict, "{source} to {destination}");
+        let hops = if verdict.is_none() { 63 } else { 64 };
+        assert_eq!(packet::head(&bytes).unwrap().hops, hops);
+    }
+    for (source, destination, protocol, verdict) in [
+        ("10.20.0.1", "10.65.0.7", 17, None),
+        ("10.21.0.1", "10.65.0.7", 17, Some(Dropped::Source)),
+        ("10.21.0.1", "10.65.0.7", 1, None),
+        ("10.20.0.1", "10.65.0.8", 17, Some(Dropped::Destination)),
+        ("127.0.0.1", "10.65.0.7", 17, Some(Dropped::Link)),
+    ] {
+        let mut bytes = packet(source, destination, 8);
+        bytes[9] = protocol;
+        packet::write_header_checksum(&mut bytes, 20);
+        assert_eq!(
+            gate().arrives(&bytes).err(),
+            verdict,
+            "{source} to {destination}"
+        );
+    }
+}
+
 /// The checksum over the message, with the pseudo-header of IPv6, is all ones.
 fn is_sound(answer: &[u8]) -> bool {
     let head = packet::head(answer).unwrap();

@@ -1,0 +1,76 @@
+//! `lazaret connect`: the client of a tunnel of QUIC, for a clinician's machine. It needs no gateway on this one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lazaret_config::{Client, Forward};
+
+use super::context::Context;
+use super::{CliError, Exit};
+use crate::connect::{self, Ending, Event};
+
+/// Arguments of `connect`.
+#[derive(Debug, Args)]
+pub(super) struct Connect {
+    /// The file that says where the gateway is and who you are
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Lead a local port to a service, such as 127.0.0.1:11112=pacs or 127.0.0.1:13389=console:3389
+    #[arg(long, value_name = "ADDRESS:PORT=SERVICE")]
+    forward: Vec<Forward>,
+    /// End when there is no tunnel, instead of trying again
+    #[arg(long)]
+    once: bool,
+}
+
+impl Connect {
+    pub(super) fn run(self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        let mut client = Client::load(&self.file)?;
+        if client.interface.is_some() && !self.forward.is_empty() {
+            let why =
+                "the file asks for an interface, which leads to all services: leave out --forward";
+            return Err(CliError::new(Exit::Usage, format!("lazaret: {why}")));
+        }
+        client.forwards.extend(self.forward);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let mut failed = None;
+        let mut tell = |event: &Event| {
+            let told = if context.json {
+                context.print_json(event)
+            } else {
+                context.print(&format!("{event}\n"))
+            };
+            let flushed = told.and_then(|()| Ok(context.out.flush()?));
+            if let Err(error) = flushed {
+                failed.get_or_insert(error);
+            }
+        };
+        let ending = runtime.block_on(async {
+            let mut stop = std::pin::pin!(stopped());
+            connect::run(&client, self.once, &mut tell, stop.as_mut()).await
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        Ok(match ending {
+            Ending::Stopped => Exit::Ok,
+            Ending::Refused(_) => Exit::Denied,
+            Ending::Lost(_) => Exit::Unreachable,
+        })
+    }
+}
+
+/// Until the user, or the system, wants it to end.
+async fn stopped() {
+    let mut terminate =
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(terminate) => terminate,
+            Err(_) => return std::future::pending().await,
+        };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,316 @@
+//! The life of a client: connects, stays, comes back, until it is told to stop.
+//!
+//! In: what the file says, and when to stop. Out: events, and how it ended.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use lazaret_config::{Client, ClientGateway, Forward, ServerName};
+use quinn::{ClientConfig, Endpoint, VarInt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{self, Instant};
+
+use super::event::Event;
+use super::link::{Granted, Link, Packets, QUEUE};
+use super::pause::Pause;
+use super::refusal::{self, Refusal};
+use super::stack::{self, Stack};
+use super::tls::{self, TlsError};
+use super::{forward, transport};
+use crate::masque::Code;
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to stop.
+    Stopped,
+    /// With `once`: somebody said no.
+    Refused(String),
+    /// With `once`: nobody answered, or the tunnel was lost.
+    Lost(String),
+}
+
+/// Why it cannot even begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LifeError {
+    /// A certificate or key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The library of QUIC cannot use the configuration of TLS.
+    #[error("QUIC cannot be set up: {0}")]
+    Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+    /// A local port.
+    #[error("cannot listen on {listen}: {cause}")]
+    Listen {
+        /// Which.
+        listen: SocketAddr,
+        /// Why.
+        cause: io::Error,
+    },
+    /// There is no chance to be had.
+    #[error("the system gives no random numbers")]
+    Chance,
+    /// The interface.
+    #[error("{0}")]
+    Interface(String),
+}
+
+/// Events that wait to be told.
+//= C7
+const EVENTS: usize = 64;
+/// For one address of the gateway to answer.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// For the name of the gateway.
+const LOOKUP: Duration = Duration::from_secs(10);
+/// For the last words.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Whoever is told, and when it is to end.
+struct Ears<'e> {
+    tell: &'e mut dyn FnMut(&Event),
+    events: mpsc::Receiver<Event>,
+    stop: Pin<&'e mut dyn Future<Output = ()>>,
+}
+
+impl Ears<'_> {
+    /// Waits for something while events are told; nothing when it is to stop.
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
+        let done = loop {
+            tokio::select! {
+                biased;
+                () = &mut self.stop => break None,
+                Some(event) = self.events.recv() => (self.tell)(&event),
+                done = &mut work => break Some(done),
+            }
+        };
+        while let Ok(event) = self.events.try_recv() {
+            (self.tell)(&event);
+        }
+        done
+    }
+}
+
+/// What lasts over all connections.
+struct Life<'c> {
+    client: &'c Client,
+    config: ClientConfig,
+    packets: Packets,
+    granted: watch::Sender<Granted>,
+    events: mpsc::Sender<Event>,
+}
+
+/// Runs a client until `stop` is over, or with `once` until the first connection failed or ended.
+///
+/// # Errors
+/// When it cannot begin.
+pub async fn run(
+    client: &Client,
+    once: bool,
+    tell: &mut dyn FnMut(&Event),
+    stop: Pin<&mut dyn Future<Output = ()>>,
+) -> Result<Ending, LifeError> {
+    let config = transport::configuration(tls::configuration(client)?)?;
+    let (arrived, arriving) = mpsc::channel(QUEUE);
+    let (leaves, leaving) = mpsc::channel(QUEUE);
+    let (granted, watched) = watch::channel(Granted::default());
+    let (events, heard) = mpsc::channel(EVENTS);
+    let mut ears = Ears {
+        tell,
+        events: heard,
+        stop,
+    };
+    let mut life = Life {
+        client,
+        config,
+        packets: Packets { arrived, leaving },
+        granted,
+        events,
+    };
+    match &client.interface {
+        Some(name) => start_interface(name, watched, arriving, leaves, &life)?,
+        None => start_forwards(watched, arriving, leaves, &life, &mut ears).await?,
+    }
+    life.live(once, &mut ears).await
+}
+
+async fn start_forwards(
+    watched: watch::Receiver<Granted>,
+    arriving: mpsc::Receiver<Vec<u8>>,
+    leaves: mpsc::Sender<Vec<u8>>,
+    life: &Life<'_>,
+    ears: &mut Ears<'_>,
+) -> Result<(), LifeError> {
+    let (opens, opened) = mpsc::channel(stack::MAX_FLOWS);
+    for wanted in &life.client.forwards {
+        let Forward { listen, .. } = wanted.clone();
+        let (opens, events) = (opens.clone(), life.events.clone());
+        let started = forward::start(wanted.clone(), watched.clone(), opens, events).await;
+        let listen = started.map_err(|cause| LifeError::Listen { listen, cause })?;
+        let service = wanted.service.to_string();
+        (ears.tell)(&Event::Forwarding { listen, service });
+    }
+    let stack = Stack::new(leaves, chance()?);
+    tokio::spawn(stack.run(arriving, opened, watched));
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn start_interface(
+    name: &str,
+    watched: watch::Receiver<Granted>,
+    arriving: mpsc::Receiver<Vec<u8>>,
+    leaves: mpsc::Sender<Vec<u8>>,
+    life: &Life<'_>,
+) -> Result<(), LifeError> {
+    super::interface::start(name, watched, arriving, leaves, life.events.clone())
+        .map_err(LifeError::Interface)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start_interface(
+    _: &str,
+    _: watch::Receiver<Granted>,
+    _: mpsc::Receiver<Vec<u8>>,
+    _: mpsc::Sender<Vec<u8>>,
+    _: &Life<'_>,
+) -> Result<(), LifeError> {
+    let why = "this system has no interfaces of this kind: use `forward`";
+    Err(LifeError::Interface(why.to_owned()))
+}
+
+fn chance() -> Result<u64, LifeError> {
+    getrandom::u64().map_err(|_| LifeError::Chance)
+}
+
+impl Life<'_> {
+    async fn live(&mut self, once: bool, ears: &mut Ears<'_>) -> Result<Ending, LifeError> {
+        let mut pause = Pause::default();
+        loop {
+            let (ended, lasted) = match self.attempt(ears).await {
+                Some(ended) => ended,
+                None => break,
+            };
+            let wait = pause.after(lasted, ended.is_final, chance()?);
+            let retry = (!once).then_some(wait.as_secs().max(1));
+            let why = ended.why.clone();
+            (ears.tell)(&if ended.is_final {
+                Event::Refused { why, retry }
+            } else {
+                Event::Lost { why, retry }
+            });
+            if once && ended.is_final {
+                return Ok(Ending::Refused(ended.why));
+            }
+            if once {
+                return Ok(Ending::Lost(ended.why));
+            }
+            // What was for a tunnel that is gone is old.
+            if ears.during(time::sleep(wait)).await.is_none() {
+                break;
+            }
+            while self.packets.leaving.try_recv().is_ok() {}
+        }
+        (ears.tell)(&Event::Stopped);
+        Ok(Ending::Stopped)
+    }
+
+    /// One address after the other until one gives a tunnel that ends, and how long it lasted. Nothing: it is to stop.
+    async fn attempt(&mut self, ears: &mut Ears<'_>) -> Option<(Refusal, Duration)> {
+        let found = ears.during(look_up(&self.client.gateway)).await?;
+        let addresses = match found {
+            Ok(addresses) => addresses,
+            Err(ended) => return Some((ended, Duration::ZERO)),
+        };
+        let mut last = Refusal::passing("the gateway's name has no address");
+        for address in addresses {
+            let gateway = authority(&self.client.gateway);
+            (ears.tell)(&Event::Connecting { gateway, address });
+            let endpoint = match transport::endpoint(address) {
+                Ok(endpoint) => endpoint,
+                Err(error) => {
+                    last = Refusal::passing(format!("no socket: {error}"));
+                    continue;
+                }
+            };
+            let began = Instant::now();
+            let ended = ears.during(self.connect(&endpoint, address)).await;
+            endpoint.close(code(Code::None), b"");
+            // Waiting ends by itself when nothing is left to say.
+            let _ = time::timeout(GOODBYE, endpoint.wait_idle()).await;
+            match ended? {
+                Ok(ended) => return Some((ended, began.elapsed())),
+                Err(ended) if ended.is_final => return Some((ended, Duration::ZERO)),
+                Err(ended) => last = ended,
+            }
+        }
+        Some((last, Duration::ZERO))
+    }
+
+    /// A connection and its end; an error: it did not even begin.
+    async fn connect(
+        &mut self,
+        endpoint: &Endpoint,
+        address: SocketAddr,
+    ) -> Result<Refusal, Refusal> {
+        let name = self.client.name.to_string();
+        let connecting = endpoint
+            .connect_with(self.config.clone(), address, &name)
+            .map_err(|error| Refusal::no(format!("cannot connect: {error}")))?;
+        let connection = match time::timeout(HANDSHAKE, connecting).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Err(refusal::of_connection(&error)),
+            Err(_) => return Err(refusal::of_connection(&quinn::ConnectionError::TimedOut)),
+        };
+        let link = Link::begin(
+            endpoint,
+            connection,
+            &authority(&self.client.gateway),
+            &mut self.packets,
+            &self.granted,
+            &self.events,
+            self.client.post_quantum_required.then_some(true),
+        )
+        .await?;
+        Ok(link.run().await)
+    }
+}
+
+async fn look_up(gateway: &ClientGateway) -> Result<Vec<SocketAddr>, Refusal> {
+    let name = match &gateway.host {
+        ServerName::Address(address) => return Ok(vec![(*address, gateway.port).into()]),
+        ServerName::Dns(name) => name.clone(),
+    };
+    let failed = || Refusal::passing(format!("the name {name} cannot be looked up now"));
+    let found = time::timeout(
+        LOOKUP,
+        tokio::net::lookup_host((name.as_str(), gateway.port)),
+    )
+    .await;
+    let found = found.map_err(|_| failed())?.map_err(|_| failed())?;
+    Ok(found.take(MOST_ADDRESSES).collect())
+}
+
+/// Most addresses of a gateway that are tried.
+//= C7
+const MOST_ADDRESSES: usize = 8;
+
+/// As it stands in a request: without the port of HTTPS.
+fn authority(gateway: &ClientGateway) -> String {
+    let host = match &gateway.host {
+        ServerName::Address(address) if address.is_ipv6() => format!("[{address}]"),
+        host => host.to_string(),
+    };
+    if gateway.port == 443 {
+        host
+    } else {
+        format!("{host}:{}", gateway.port)
+    }
+}
+
+fn code(code: Code) -> VarInt {
+    VarInt::from_u64(code.value()).unwrap_or(VarInt::MAX)
+}

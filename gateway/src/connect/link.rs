@@ -1,0 +1,349 @@
+//! One connection: carries the bytes between QUIC, the session of CONNECT-IP and whoever has the packets.
+//!
+//! In: a connection whose handshake is over, packets. Out: packets, what was granted, events, and in the end why it ended.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{self, MissedTickBehavior};
+use tracing::debug;
+
+use super::event::{Event, Service as Shown};
+use super::refusal::{self, Refusal};
+use super::transport;
+use crate::masque::capsule::Route;
+use crate::masque::client::{self, Session};
+use crate::masque::packet::Gate;
+use crate::masque::service::Service;
+use crate::masque::{Code, Error, MIN_MTU, Transmit};
+
+/// What a tunnel gave us, and whether it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Granted {
+    /// Whether packets pass now.
+    pub(super) is_open: bool,
+    /// Where the gateway itself is, outside of the tunnel.
+    pub(super) gateway: Option<IpAddr>,
+    /// Ours.
+    pub(super) addresses: Vec<IpNet>,
+    /// Where packets may go.
+    pub(super) routes: Vec<Route>,
+    /// What is there.
+    pub(super) services: Vec<Service>,
+}
+
+/// The two queues of packets between a tunnel and whoever uses it.
+#[derive(Debug)]
+pub(super) struct Packets {
+    /// From the gateway.
+    pub(super) arrived: mpsc::Sender<Vec<u8>>,
+    /// For the gateway.
+    pub(super) leaving: mpsc::Receiver<Vec<u8>>,
+}
+
+/// Packets that wait in each direction; what is more is lost, as on any network.
+//= C7
+pub(super) const QUEUE: usize = 128;
+/// The longest packet that we send: what every tunnel carries.
+pub(super) const MTU: usize = MIN_MTU;
+/// Pieces of streams that wait to be read.
+//= C7
+const CHUNKS: usize = 16;
+const CHUNK: usize = 16 * 1024;
+/// How often it is asked whether the way to the gateway changed.
+const WAY: Duration = Duration::from_secs(2);
+/// How often the latency is told.
+const LATENCY: Duration = Duration::from_secs(30);
+
+struct Chunk {
+    stream: u64,
+    bytes: Bytes,
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Fin,
+    Reset,
+}
+
+/// One connection and its session.
+pub(super) struct Link<'l> {
+    endpoint: &'l Endpoint,
+    connection: Connection,
+    session: Session,
+    control: SendStream,
+    request: SendStream,
+    chunks: (mpsc::Sender<Chunk>, mpsc::Receiver<Chunk>),
+    gate: Gate,
+    packets: &'l mut Packets,
+    granted: &'l watch::Sender<Granted>,
+    events: &'l mpsc::Sender<Event>,
+    post_quantum: Option<bool>,
+    way: Option<IpAddr>,
+}
+
+impl<'l> Link<'l> {
+    /// Begins a session. `authority`: how the gateway is called.
+    pub(super) async fn begin(
+        endpoint: &'l Endpoint,
+        connection: Connection,
+        authority: &str,
+        packets: &'l mut Packets,
+        granted: &'l watch::Sender<Granted>,
+        events: &'l mpsc::Sender<Event>,
+        post_quantum: Option<bool>,
+    ) -> Result<Self, Refusal> {
+        let ended = |error| refusal::of_connection(&error);
+        let control = connection.open_uni().await.map_err(ended)?;
+        let (request, answer) = connection.open_bi().await.map_err(ended)?;
+        let (sender, receiver) = mpsc::channel(CHUNKS);
+        read(answer, sender.clone());
+        let way = transport::way(connection.remote_address()).ok();
+        let datagrams = connection.max_datagram_size().is_some();
+        let gateway = Some(connection.remote_address().ip());
+        granted.send_modify(|granted| granted.gateway = gateway);
+        Ok(Self {
+            endpoint,
+            session: Session::new(authority, datagrams),
+            connection,
+            control,
+            request,
+            chunks: (sender, receiver),
+            gate: Gate::default(),
+            packets,
+            granted,
+            events,
+            post_quantum,
+            way,
+        })
+    }
+
+    /// Carries bytes until there is no tunnel any more.
+    pub(super) async fn run(mut self) -> Refusal {
+        let ended = match self.carry().await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        };
+        self.granted.send_modify(|granted| granted.is_open = false);
+        ended
+    }
+
+    async fn carry(&mut self) -> Result<std::convert::Infallible, Refusal> {
+        let mut latency = ticks(LATENCY);
+        let mut way = ticks(WAY);
+        loop {
+            self.flush().await?;
+            tokio::select! {
+                datagram = self.connection.read_datagram() => {
+                    let datagram = datagram.map_err(|error| refusal::of_connection(&error))?;
+                    let packet = self.session.datagram(&datagram);
+                    let packet = packet.map_err(|error| broken(&self.connection, error))?;
+                    if let Some(packet) = packet {
+                        self.arrived(packet);
+                    }
+                }
+                Some(packet) = self.packets.leaving.recv() => self.leave(packet)?,
+                Some(chunk) = self.chunks.1.recv() => {
+                    let read = self.receive(&chunk);
+                    read.map_err(|error| broken(&self.connection, error))?;
+                }
+                stream = self.connection.accept_uni() => {
+                    let stream = stream.map_err(|error| refusal::of_connection(&error))?;
+                    read(stream, self.chunks.0.clone());
+                }
+                _ = latency.tick() => self.tell_latency().await,
+                _ = way.tick() => self.look_for_another_way().await,
+            }
+        }
+    }
+
+    fn receive(&mut self, chunk: &Chunk) -> Result<(), Error> {
+        match chunk.end {
+            Some(End::Reset) => self.session.reset(chunk.stream),
+            end => {
+                let fin = end == Some(End::Fin);
+                self.session.receive(chunk.stream, &chunk.bytes, fin)
+            }
+        }
+    }
+
+    /// Sends what the session wants to say, and does what it tells.
+    async fn flush(&mut self) -> Result<(), Refusal> {
+        while let Some(event) = self.session.poll_event() {
+            self.event(event).await?;
+        }
+        while let Some(transmit) = self.session.poll_transmit() {
+            let written = match transmit {
+                Transmit::Control(bytes) => self.control.write_all(&bytes).await,
+                Transmit::Request { bytes, fin, .. } => {
+                    let written = self.request.write_all(&bytes).await;
+                    if fin {
+                        // The other end may have closed it already.
+                        let _ = self.request.finish();
+                    }
+                    written
+                }
+                // The reader of that stream reads on into nothing; there are few.
+                Transmit::Stop { .. } => Ok(()),
+            };
+            if let Err(quinn::WriteError::ConnectionLost(error)) = written {
+                return Err(refusal::of_connection(&error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn event(&mut self, event: client::Event) -> Result<(), Refusal> {
+        match event {
+            client::Event::Open => {
+                self.granted.send_modify(|granted| granted.is_open = true);
+                let post_quantum = self.post_quantum;
+                self.tell(Event::Connected { post_quantum }).await;
+            }
+            client::Event::Refused(response) => {
+                self.connection.close(code(Code::None), b"");
+                return Err(refusal::of_response(&response));
+            }
+            client::Event::Addresses(addresses) => {
+                self.gate.peer.clone_from(&addresses);
+                let told = addresses.clone();
+                self.granted.send_modify(|granted| granted.addresses = told);
+                self.tell(Event::Addresses { addresses }).await;
+            }
+            client::Event::Routes(routes) => {
+                self.gate.routes.clone_from(&routes);
+                self.granted.send_modify(|granted| granted.routes = routes);
+            }
+            client::Event::Services(services) => {
+                let shown = services.iter().map(Shown::from).collect();
+                self.granted
+                    .send_modify(|granted| granted.services = services);
+                self.tell(Event::Services { services: shown }).await;
+            }
+            client::Event::Packet(packet) => self.arrived(&packet),
+            client::Event::GoingAway => self.tell(Event::GoingAway).await,
+            client::Event::Ended => {
+                self.connection.close(code(Code::None), b"");
+                return Err(Refusal::passing("the gateway ended the tunnel"));
+            }
+        }
+        Ok(())
+    }
+
+    fn arrived(&self, packet: &[u8]) {
+        match self.gate.arrives(packet) {
+            Ok(head) => {
+                let whole = packet.get(..head.length).unwrap_or_default();
+                // What finds no place is lost; its sender will notice.
+                let _ = self.packets.arrived.try_send(whole.to_vec());
+            }
+            Err(why) => debug!(%why, "a packet from the gateway was dropped"),
+        }
+    }
+
+    fn leave(&mut self, mut packet: Vec<u8>) -> Result<(), Refusal> {
+        match self.gate.leaves(&mut packet, MTU) {
+            Ok(head) => packet.truncate(head.length),
+            Err(why) => {
+                debug!(%why, "a packet for the gateway was dropped");
+                return Ok(());
+            }
+        }
+        let most = self.connection.max_datagram_size();
+        if let (Some(head), Some(most)) = (self.session.head(), most)
+            && head.len().saturating_add(packet.len()) <= most
+        {
+            let datagram = Bytes::from([head, &packet].concat());
+            return match self.connection.send_datagram(datagram) {
+                Err(quinn::SendDatagramError::ConnectionLost(error)) => {
+                    Err(refusal::of_connection(&error))
+                }
+                // The path became narrower just now.
+                Err(_) | Ok(()) => Ok(()),
+            };
+        }
+        self.session.send_packet(&packet);
+        Ok(())
+    }
+
+    async fn tell(&self, event: Event) {
+        // Nobody listens when the client is about to end.
+        let _ = self.events.send(event).await;
+    }
+
+    async fn tell_latency(&self) {
+        if self.granted.borrow().is_open {
+            let milliseconds = self.connection.rtt().as_secs_f64() * 1000.0;
+            self.tell(Event::Latency { milliseconds }).await;
+        }
+    }
+
+    /// A new network, a new socket: QUIC takes the connection along.
+    async fn look_for_another_way(&mut self) {
+        let towards: SocketAddr = self.connection.remote_address();
+        let Ok(address) = transport::way(towards) else {
+            return;
+        };
+        if self.way.replace(address) == Some(address) {
+            return;
+        }
+        match transport::socket(towards).and_then(|socket| self.endpoint.rebind(socket)) {
+            Ok(()) => self.tell(Event::Moved { address }).await,
+            Err(error) => {
+                debug!(%error, "no new socket");
+                self.way = None;
+            }
+        }
+    }
+}
+
+fn ticks(every: Duration) -> time::Interval {
+    let mut ticks = time::interval_at(time::Instant::now() + every.min(FIRST), every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// The first tick comes soon.
+const FIRST: Duration = Duration::from_secs(2);
+
+fn code(code: Code) -> VarInt {
+    VarInt::from_u64(code.value()).unwrap_or(VarInt::MAX)
+}
+
+fn broken(connection: &Connection, error: Error) -> Refusal {
+    connection.close(code(error.code), error.why.as_bytes());
+    let stream = error.scope != crate::masque::Scope::Connection;
+    debug!(%error, stream, "the gateway broke the rules");
+    Refusal::passing(format!(
+        "the gateway broke the rules of CONNECT-IP: {error}"
+    ))
+}
+
+/// Reads a stream to its end in a task of its own.
+fn read(mut stream: RecvStream, chunks: mpsc::Sender<Chunk>) {
+    let id = VarInt::from(stream.id()).into_inner();
+    tokio::spawn(async move {
+        loop {
+            let (bytes, end) = match stream.read_chunk(CHUNK, true).await {
+                Ok(Some(chunk)) => (chunk.bytes, None),
+                Ok(None) => (Bytes::new(), Some(End::Fin)),
+                // The connection tells its own end; that of the request's stream is told as one.
+                Err(_) => (Bytes::new(), Some(End::Reset)),
+            };
+            let last = end.is_some();
+            let chunk = Chunk {
+                stream: id,
+                bytes,
+                end,
+            };
+            if chunks.send(chunk).await.is_err() || last {
+                return;
+            }
+        }
+    });
+}

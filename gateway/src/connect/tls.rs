@@ -1,0 +1,144 @@
+//! TLS of a client: TLS 1.3 with a certificate of its own, hybrid key exchange first, nothing to resume and nothing early.
+//!
+//! In: the files that the client's file names. Out: a configuration, or which file is at fault.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lazaret_config::{CertificateError, Client, read_certificates};
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use zeroize::Zeroizing;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file with certificates cannot be used.
+    #[error("{}: {cause}", path.display())]
+    Certificate {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: CertificateError,
+    },
+    /// The file with the key cannot be read.
+    #[error("{}: cannot read the key: {cause}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Others may read the key.
+    #[error("{}: others may read the key (mode {mode:04o}): chmod 600", path.display())]
+    Exposed {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file with the key holds something else.
+    #[error("{}: there is no private key in PEM", path.display())]
+    NotAKey {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The certificate and the key do not belong together, or are of a kind that cannot be used.
+    #[error("the certificate and the key cannot be used together: {0}")]
+    Identity(rustls::Error),
+    /// An authority cannot be used.
+    #[error("{}: the certificate of the authority cannot be used", path.display())]
+    Authority {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The library cannot do what we want.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(rustls::Error),
+}
+
+/// The longest file with a key.
+const LONGEST_KEY: u64 = 64 * 1024;
+
+/// The cryptography: aws-lc-rs with X25519MLKEM768 first, or alone.
+#[must_use]
+pub fn provider(post_quantum_required: bool) -> CryptoProvider {
+    let mut kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768];
+    if !post_quantum_required {
+        kx_groups.extend([
+            aws_lc_rs::kx_group::X25519,
+            aws_lc_rs::kx_group::SECP256R1,
+            aws_lc_rs::kx_group::SECP384R1,
+        ]);
+    }
+    CryptoProvider {
+        kx_groups,
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+/// The configuration for a client's file.
+///
+/// # Errors
+/// Which file is at fault.
+pub fn configuration(client: &Client) -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(&client.ca)? {
+        roots.add(authority).map_err(|_| TlsError::Authority {
+            path: client.ca.clone(),
+        })?;
+    }
+    let chain = certificates(&client.certificate)?;
+    let key = key(&client.key)?;
+    let provider = Arc::new(provider(client.post_quantum_required));
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(TlsError::Setup)?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .map_err(TlsError::Identity)?;
+    config.alpn_protocols = vec![crate::masque::ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    Ok(config)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = read_certificates(path).map_err(|cause| TlsError::Certificate {
+        path: path.to_owned(),
+        cause,
+    })?;
+    Ok(found.into_iter().map(CertificateDer::from).collect())
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let failed = |cause| TlsError::Read {
+        path: path.to_owned(),
+        cause,
+    };
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    let file = File::open(path).map_err(failed)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            let path = path.to_owned();
+            return Err(TlsError::Exposed { path, mode });
+        }
+    }
+    let mut text = Zeroizing::new(Vec::new());
+    file.take(LONGEST_KEY)
+        .read_to_end(&mut text)
+        .map_err(failed)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|_| TlsError::NotAKey {
+        path: path.to_owned(),
+    })
+}
