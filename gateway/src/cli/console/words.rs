@@ -62,7 +62,7 @@ pub(super) const WORDS: [(&str, &str); 12] = [
 ];
 
 /// Subcommands that have no place here: they never end, or are the console itself.
-pub(super) const ELSEWHERE: [&str; 4] = ["run", "worker", "console", "completion"];
+pub(super) const ELSEWHERE: [&str; 5] = ["run", "worker", "connect", "console", "completion"];
 
 /// Reads a line.
 pub(super) fn read(line: &str) -> Word {
