@@ -154,7 +154,8 @@ pub(super) fn filter_signer() -> Result<(), SealError> {
 /// # Errors
 /// When the filter is not in force.
 pub(super) fn filter_enrol() -> Result<(), SealError> {
-    filter(&[libc::SYS_accept4])
+    // A handshake waits for the signature that the signer makes.
+    filter(&[libc::SYS_accept4, libc::SYS_ppoll])
 }
 
 fn filter(more: &[i64]) -> Result<(), SealError> {

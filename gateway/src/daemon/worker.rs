@@ -338,6 +338,7 @@ pub fn run(kind: &str) -> Result<(), WorkerError> {
             }
             Kind::Enrol => {
                 let channel = Channel::new(socket)?;
+                crate::enrol::worker::prepare()?;
                 privileges::filter_enrol()?;
                 crate::enrol::worker::run(channel, clock).await?;
             }

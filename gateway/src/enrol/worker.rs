@@ -42,6 +42,9 @@ pub enum EnrolError {
     /// The first message was not `Start` with a socket.
     #[error("the supervisor did not say how to start")]
     NotStarted,
+    /// The system gives no random bytes.
+    #[error("the system has no random numbers")]
+    NoChance,
     /// The socket cannot be used.
     #[error("cannot use the listening socket")]
     Socket(#[from] std::io::Error),
@@ -62,6 +65,19 @@ pub enum IdentityError {
     /// The library refuses.
     #[error("the library refuses")]
     Tls(#[from] rustls::Error),
+}
+
+/// Before the process is sealed: the library of cryptography looks at files when it first draws by chance.
+///
+/// # Errors
+/// When there is no chance to be had.
+pub fn prepare() -> Result<(), EnrolError> {
+    let mut drawn = [0; 32];
+    let provider = aws_lc_rs::default_provider();
+    provider
+        .secure_random
+        .fill(&mut drawn)
+        .map_err(|_| EnrolError::NoChance)
 }
 
 /// The whole life of the process. Ends when the supervisor is gone.
