@@ -13,6 +13,7 @@ use crate::field::basic::FilePath;
 use crate::model::{Gateway, Limits, Role};
 use crate::name::{DeviceName, InvalidName, ProfileName, RoleName, RuleName, ServiceName};
 use crate::pki::Pki;
+use crate::policy::Policy;
 use crate::problem::{At, Fault, Place, Problems};
 use crate::section::{Keys, Section, place};
 use crate::source::Source;
@@ -31,6 +32,8 @@ use crate::table::wireguard::RawWireGuard;
 use crate::table::{
     appliance, audit, device, enrol, gateway, hospital, limits, pki, profile, quic, registry, role,
     rule, service, test, wireguard,
+    appliance, audit, device, enrol, gateway, hospital, limits, pki, policy, profile, registry,
+    role, rule, service, test, wireguard,
 };
 
 /// All tables of all files.
@@ -53,6 +56,7 @@ pub(crate) struct Document {
     pub(crate) limits: Limits,
     pub(crate) audit: RawAudit,
     pub(crate) pki: Option<Pki>,
+    pub(crate) policy: Policy,
     pub(crate) registry: RawRegistry,
     pub(crate) enrol: RawEnrol,
     pub(crate) appliance: Option<RawAppliance>,
@@ -75,6 +79,7 @@ pub(crate) const MAIN: Keys = Keys {
         "limits",
         "audit",
         "pki",
+        "policy",
         "registry",
         "enrol",
         "appliance",
@@ -220,6 +225,9 @@ impl Document {
         self.pki = main
             .optional_table("pki", "[pki]", &pki::KEYS)
             .map(|section| pki::read(&section));
+        if let Some(section) = main.optional_table("policy", "[policy]", &policy::KEYS) {
+            self.policy = policy::read(&section);
+        }
         if let Some(section) = main.optional_table("registry", "[registry]", &registry::KEYS) {
             self.registry = registry::read(&section);
         }

@@ -15,6 +15,7 @@ mod model;
 mod appliance;
 mod pki;
 mod quic;
+mod policy;
 mod registry;
 mod enrolled;
 mod dicom;
@@ -49,11 +50,12 @@ pub use inward::{Entrance, Inward, Why};
 pub use model::*;
 pub use name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
 pub use pki::{KeyAlgorithm, Pki, ServerName};
+pub use policy::Policy;
 pub use profile::{
     ContentLevel, Decimal, FieldPath, MessageProfile, Observation, ProfileChoice, Severity,
     SiteProfile, profile_from_file,
 };
 pub use quic::{PostQuantum, Quic};
 pub use secret::{Hidden, Key, KeyFileError, read_key, read_password};
-pub use source::{Source, patient_key_file, runtime_dir, sources};
+pub use source::{Source, patient_key_file, runtime_dir, sources, state_dir};
 pub use word::Word;

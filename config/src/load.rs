@@ -69,6 +69,7 @@ fn build(
         hospital: document.hospital?.into_model()?,
         audit: document.audit.into_model(&gateway.state_dir),
         pki: document.pki,
+        policy: document.policy,
         registry: document.registry.into_model(dir),
         enrol: document.enrol.into_model(),
         appliance: document

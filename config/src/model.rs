@@ -13,6 +13,7 @@ use crate::appliance::Appliance;
 use crate::dicom::{DicomQuery, UserIdentity};
 use crate::name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
 use crate::pki::Pki;
+use crate::policy::Policy;
 use crate::profile::{ProfileChoice, SiteProfile};
 use crate::quic::Quic;
 pub use crate::registry::{Database, DatabaseHost, Enrol, Server};
@@ -47,6 +48,8 @@ pub struct Config {
     pub audit: Audit,
     /// `[pki]`; `None` without a certification authority.
     pub pki: Option<Pki>,
+    /// `[policy]`.
+    pub policy: Policy,
     /// `[registry]`.
     pub registry: Database,
     /// `[enrol]`.

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use crate::error::ConfigErrors;
 use crate::problem::{Fault, Place, Problems};
-use crate::table::gateway::RUNTIME_DIR;
+use crate::table::gateway::{RUNTIME_DIR, STATE_DIR};
 
 /// One file of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,13 @@ pub fn sources(dir: &Path) -> Result<Vec<Source>, ConfigErrors> {
 pub fn runtime_dir(dir: &Path) -> PathBuf {
     let written = gateway_text(dir, "runtime_dir").filter(|path| path.is_absolute());
     written.unwrap_or_else(|| RUNTIME_DIR.into())
+}
+
+/// Where the gateway keeps its state: `[gateway] state_dir`, also when the rest of the configuration is broken or missing.
+#[must_use]
+pub fn state_dir(dir: &Path) -> PathBuf {
+    let written = gateway_text(dir, "state_dir").filter(|path| path.is_absolute());
+    written.unwrap_or_else(|| STATE_DIR.into())
 }
 
 /// Where the key of the patients' hashes is, as far as it can be told without a right configuration.

@@ -31,7 +31,8 @@ pub(crate) fn read(section: &Section<'_>) -> Option<Gateway> {
     })
 }
 
-const STATE_DIR: &str = "/var/lib/lazaret";
+/// Where the state is unless the configuration says otherwise.
+pub(crate) const STATE_DIR: &str = "/var/lib/lazaret";
 /// Where the control socket is unless the configuration says otherwise.
 pub(crate) const RUNTIME_DIR: &str = "/run/lazaret";
 /// A Unix socket has 108 bytes for its path.

@@ -9,6 +9,7 @@ pub(crate) mod gateway;
 pub(crate) mod hospital;
 pub(crate) mod limits;
 pub(crate) mod pki;
+pub(crate) mod policy;
 pub(crate) mod profile;
 pub(crate) mod registry;
 pub(crate) mod role;
