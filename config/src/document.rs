@@ -30,10 +30,8 @@ use crate::table::service::RawService;
 use crate::table::test::RawTest;
 use crate::table::wireguard::RawWireGuard;
 use crate::table::{
-    appliance, audit, device, enrol, gateway, hospital, limits, pki, profile, quic, registry, role,
-    rule, service, test, wireguard,
-    appliance, audit, device, enrol, gateway, hospital, limits, pki, policy, profile, registry,
-    role, rule, service, test, wireguard,
+    appliance, audit, device, enrol, gateway, hospital, limits, pki, policy, profile, quic,
+    registry, role, rule, service, test, wireguard,
 };
 
 /// All tables of all files.

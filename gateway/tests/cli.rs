@@ -103,7 +103,7 @@ impl Site {
         std::thread::spawn(move || {
             runtime.block_on(async {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let (request, _) = server::read_request(&mut stream).await.unwrap();
+                let (request, _) = server::read_request(&mut stream, &[]).await.unwrap();
                 server::respond(&mut stream, &response).await.unwrap();
                 request
             })
@@ -252,6 +252,8 @@ fn what_the_daemon_says_is_shown_or_fails() {
         daemon.join().unwrap(),
         Request::Apply {
             confirm_seconds: Some(600)
+            why: String::new(),
+            signature: None,
         }
     );
 

@@ -45,6 +45,7 @@ fn the_doctor_sees_what_the_kernel_says() {
             "gateway.running",
             "gateway.table",
             "gateway.journal",
+            "gateway.policy",
             "sysctl.net.ipv4.ip_forward",
             "sysctl.net.ipv4.conf.all.accept_redirects",
             "process.relay-hl7.sandbox",

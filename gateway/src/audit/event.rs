@@ -46,6 +46,90 @@ pub enum Event {
         config: String,
         /// What changed, in words.
         changes: Vec<String>,
+        /// In the operator's words.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
+        /// User id of who proposed it, where another person approved it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposed_by: Option<u32>,
+        /// The principal who signed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signer: Option<String>,
+    },
+    /// An earlier policy came into force again.
+    PolicyRolledBack {
+        /// User id of who asked.
+        by: u32,
+        /// Their name.
+        who: String,
+        /// Its number in the history.
+        version: u64,
+        /// SHA-256 of the configuration, in hex.
+        config: String,
+        /// What changed, in words.
+        changes: Vec<String>,
+        /// In the operator's words.
+        why: String,
+        /// User id of who proposed it, where another person approved it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposed_by: Option<u32>,
+        /// The principal who signed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signer: Option<String>,
+    },
+    /// Nobody confirmed what was on trial; the policy before it is in force again.
+    PolicyUndone {
+        /// Its number in the history.
+        version: u64,
+        /// SHA-256 of the configuration, in hex.
+        config: String,
+        /// What changed, in words.
+        changes: Vec<String>,
+    },
+    /// What was on trial stays.
+    PolicyConfirmed {
+        /// User id of who said so.
+        by: u32,
+        /// Their name.
+        who: String,
+        /// SHA-256 of the configuration, in hex.
+        config: String,
+    },
+    /// A policy waits for a second person.
+    PolicyProposed {
+        /// User id of who asked.
+        by: u32,
+        /// Their name.
+        who: String,
+        /// SHA-256 of the configuration, in hex.
+        config: String,
+        /// The number in the history of the policy that is gone back to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u64>,
+        /// In the operator's words.
+        why: String,
+    },
+    /// A policy that needs a restart was agreed to.
+    PolicyAdmitted {
+        /// User id of who asked.
+        by: u32,
+        /// Their name.
+        who: String,
+        /// SHA-256 of the configuration, in hex.
+        config: String,
+        /// User id of who proposed it, where another person approved it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proposed_by: Option<u32>,
+        /// The principal who signed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signer: Option<String>,
+        /// In the operator's words.
+        why: String,
+    },
+    /// Another policy than that of the files is in force since the start.
+    PolicyHeld {
+        /// Why.
+        why: String,
     },
     /// A policy was refused; the old one stays.
     PolicyRefused {

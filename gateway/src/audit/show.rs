@@ -37,7 +37,31 @@ fn story(record: &Record) -> String {
         ),
         "worker-started" => format!("{} as process {}", text("worker"), number("pid")),
         "worker-died" => format!("{}: {}", text("worker"), text("status")),
-        "policy-applied" => format!("by user {}: {}", number("by"), changes(record)),
+        "policy-applied" => {
+            format!(
+                "by user {}{}: {}",
+                number("by"),
+                agreed(record),
+                changes(record)
+            )
+        }
+        "policy-rolled-back" => format!(
+            "to version {} by {} (user {}){}: {}",
+            number("version"),
+            text("who"),
+            number("by"),
+            agreed(record),
+            changes(record)
+        ),
+        "policy-undone" => format!("back to version {}: {}", number("version"), changes(record)),
+        "policy-confirmed" | "policy-proposed" | "policy-admitted" => format!(
+            "{} by {} (user {}){}",
+            short(text("config")),
+            text("who"),
+            number("by"),
+            agreed(record)
+        ),
+        "policy-held" => text("why").to_owned(),
         "policy-refused" => format!("by user {}: {}", number("by"), text("why")),
         "device-standing" => {
             let why = after(": ", text("why"));
@@ -87,6 +111,17 @@ fn story(record: &Record) -> String {
         JOURNAL_OPENED => opened(record),
         _ => fields(record),
     }
+}
+
+/// By whose word beside that of who asked, and why.
+fn agreed(record: &Record) -> String {
+    let mut story = String::new();
+    if let Some(user) = record.number("proposed_by") {
+        story.push_str(&format!(", proposed by user {user}"));
+    }
+    story.push_str(&after(", signed by ", record.text("signer")));
+    story.push_str(&after(" because ", record.text("why")));
+    story
 }
 
 fn decision(record: &Record) -> String {

@@ -1,5 +1,6 @@
-//! `lazaret apply` and `lazaret confirm`: the daemon puts the files into force.
+//! `lazaret apply`, `rollback`, `approve` and `confirm`: the daemon puts a policy into force.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,27 +16,88 @@ pub(super) struct Apply {
     /// Undo it after this time (90s, 10m, 1h) unless `lazaret confirm` is called
     #[arg(long, value_name = "TIME", value_parser = parse_period)]
     confirm: Option<Duration>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    /// A signature under what `lazaret check --statement` prints, made with `ssh-keygen -Y sign -n lazaret-policy`
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
 }
 
 impl Apply {
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        let signature = match &self.signature {
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+                let text = format!("cannot read {}: {error}", path.display());
+                CliError::new(Exit::Failure, text)
+            })?),
+            None => None,
+        };
         let response = context.ask(&Request::Apply {
             confirm_seconds: self.confirm.map(|time| time.as_secs()),
+            why: self.why.clone().unwrap_or_default(),
+            signature,
         })?;
-        let Response::Applied {
+        applied(context, &response)
+    }
+}
+
+/// Arguments of `rollback`.
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// The version, as `lazaret history` numbers it
+    number: u64,
+    /// Undo it after this time (90s, 10m, 1h) unless `lazaret confirm` is called
+    #[arg(long, value_name = "TIME", value_parser = parse_period)]
+    confirm: Option<Duration>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+}
+
+impl Rollback {
+    pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        let response = context.ask(&Request::Rollback {
+            number: self.number,
+            confirm_seconds: self.confirm.map(|time| time.as_secs()),
+            why: self.why.clone().unwrap_or_default(),
+        })?;
+        applied(context, &response)
+    }
+}
+
+/// Arguments of `approve`.
+#[derive(Debug, Args)]
+pub(super) struct Approve {
+    /// The digest of what was proposed, or its first 12 digits and more
+    digest: String,
+}
+
+impl Approve {
+    pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        let response = context.ask(&Request::Approve {
+            digest: self.digest.clone(),
+        })?;
+        applied(context, &response)
+    }
+}
+
+/// Prints what came into force, or waits for a second person.
+fn applied(context: &mut Context<'_>, response: &Response) -> Result<Exit, CliError> {
+    let text = match response {
+        Response::Applied {
             changes,
             confirm_seconds,
-        } = &response
-        else {
-            return Err(strange());
-        };
-        if context.json {
-            context.print_json(&response)?;
-        } else {
-            context.print(&render(changes, *confirm_seconds))?;
-        }
-        Ok(Exit::Ok)
+        } => render(changes, *confirm_seconds),
+        Response::Proposed { digest, seconds } => proposed(digest, *seconds),
+        _ => return Err(strange()),
+    };
+    if context.json {
+        context.print_json(response)?;
+    } else {
+        context.print(&text)?;
     }
+    Ok(Exit::Ok)
 }
 
 pub(super) fn confirm(context: &mut Context<'_>) -> Result<Exit, CliError> {
@@ -63,6 +125,12 @@ pub(super) fn done(context: &mut Context<'_>, response: &Response) -> Result<Exi
     Ok(Exit::Ok)
 }
 
+fn proposed(digest: &str, seconds: u64) -> String {
+    let short = digest.get(..12).unwrap_or(digest);
+    let left = period(seconds);
+    format!("proposed: another operator has {left} to run: lazaret approve {short}\n")
+}
+
 fn render(changes: &[String], confirm_seconds: Option<u64>) -> String {
     let mut text = match changes {
         [] => "nothing changed\n".to_owned(),
@@ -88,9 +156,10 @@ mod tests {
             "rule consoles removed".to_owned(),
         ];
         insta::assert_snapshot!(format!(
-            "{}--\n{}",
+            "{}--\n{}--\n{}",
             render(&changes, Some(600)),
-            render(&[], None)
+            render(&[], None),
+            proposed(&"4f3c9a0b1d2e".repeat(6), 86_400)
         ));
     }
 }

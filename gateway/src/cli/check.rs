@@ -1,5 +1,6 @@
 //! `lazaret check`: loads, tests, prints, touches nothing.
 
+use clap::Args;
 use lazaret_config::{Config, Identity};
 use serde::Serialize;
 
@@ -8,8 +9,26 @@ use super::units::{bytes, count, counted};
 use super::{CliError, Exit};
 use crate::daemon;
 
-pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
-    let config = daemon::check(&context.config_dir)?.config;
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Print what must be signed where [policy] asks for signatures
+    #[arg(long)]
+    statement: bool,
+}
+
+pub(super) fn run(check: &Check, context: &mut Context<'_>) -> Result<Exit, CliError> {
+    let checked = daemon::check(&context.config_dir)?;
+    if check.statement {
+        let statement = daemon::statement(&checked);
+        if context.json {
+            context.print_json(&Statement { statement })?;
+        } else {
+            context.print(&statement)?;
+        }
+        return Ok(Exit::Ok);
+    }
+    let config = checked.config;
     let summary = Summary::of(&config);
     if context.json {
         context.print_json(&summary)?;
@@ -17,6 +36,11 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
         context.print(&render(&summary, &config))?;
     }
     Ok(Exit::Ok)
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Statement {
+    statement: String,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -1,45 +1,63 @@
 //! `lazaret diff`: what the files would change, and who gains or loses what.
 //!
-//! In: the configuration in force, which the daemon keeps in `STATE_DIR/applied`, and the one in the files.
+//! In: the configuration in force, which the daemon keeps in `STATE_DIR/applied`, or a version of the history, and the one in the files.
 //! Out: [`Difference`]. Where something is written is no difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use clap::Args;
 use lazaret_config::{Config, DeviceName, Identity, Origin, Rule, ServiceProtocol, SiteProfile};
 use serde::Serialize;
 
 use super::context::Context;
+use super::history::version;
 use super::units::counted;
 use super::{CliError, Exit};
 
 /// The name of the copy in the state directory.
 const APPLIED: &str = "applied";
 
-pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
-    let new = context.config()?;
-    let applied = new.gateway.state_dir.join(APPLIED);
-    if !applied.is_dir() {
-        let text = format!("nothing was applied yet: there is no {}", applied.display());
-        return Err(CliError::new(Exit::Failure, text));
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// Compare with this version instead of what is in force, as `lazaret history` numbers it
+    #[arg(long, value_name = "NUMBER")]
+    from: Option<u64>,
+}
+
+impl Diff {
+    pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        let new = context.config()?;
+        let applied = new.gateway.state_dir.join(APPLIED);
+        let old = match self.from {
+            Some(number) => version(context, Some(number))?.config,
+            None if !applied.is_dir() => {
+                let text = format!("nothing was applied yet: there is no {}", applied.display());
+                return Err(CliError::new(Exit::Failure, text));
+            }
+            // Key files are named relative to the directory of the files, and are not copied.
+            None => Config::from_sources(&context.config_dir, &lazaret_config::sources(&applied)?)?,
+        };
+        let difference = between(context, old, new);
+        if context.json {
+            context.print_json(&difference)?;
+        } else {
+            context.print(&render(&difference))?;
+        }
+        Ok(Exit::Ok)
     }
-    // Key files are named relative to the directory of the files, and are not copied.
-    let old = Config::from_sources(&context.config_dir, &lazaret_config::sources(&applied)?)?;
-    let difference = Difference::between(
-        &comparable(old, &context.config_dir),
-        &comparable(new, &context.config_dir),
-    );
-    if context.json {
-        context.print_json(&difference)?;
-    } else {
-        context.print(&render(&difference))?;
-    }
-    Ok(Exit::Ok)
+}
+
+/// What differs between two configurations, wherever they are written.
+pub(super) fn between(context: &Context<'_>, old: Config, new: Config) -> Difference {
+    let directory = &context.config_dir;
+    Difference::between(&comparable(old, directory), &comparable(new, directory))
 }
 
 /// What differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-struct Difference {
+pub(super) struct Difference {
     changes: Vec<Change>,
     /// Devices that can do more or less than before.
     access: BTreeMap<DeviceName, Access>,
@@ -281,7 +299,8 @@ fn visitors(config: &Config, device: &DeviceName) -> BTreeSet<String> {
     all
 }
 
-fn render(difference: &Difference) -> String {
+/// In words.
+pub(super) fn render(difference: &Difference) -> String {
     if difference.changes.is_empty() && difference.access.is_empty() {
         return "no difference\n".to_owned();
     }

@@ -23,6 +23,7 @@ mod explain;
 mod factory_reset;
 mod flow;
 mod health;
+mod history;
 mod inspect;
 mod patient;
 mod registry;
@@ -80,13 +81,19 @@ enum Command {
     /// Run the gateway in the foreground
     Run,
     /// Check the configuration and its tests; change nothing
-    Check,
+    Check(check::Check),
     /// Show what the files would change, and who gains or loses what
-    Diff,
+    Diff(diff::Diff),
     /// Put the files into force
     Apply(apply::Apply),
     /// Keep what was applied with --confirm
     Confirm,
+    /// Put into force what another operator proposed
+    Approve(apply::Approve),
+    /// Put an earlier policy into force
+    Rollback(apply::Rollback),
+    /// Show the policies that were in force
+    History(history::History),
     /// Show how the gateway fares
     Status,
     /// Show which security settings are not as they should be
@@ -200,10 +207,13 @@ pub fn invoke(
 fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliError> {
     match command {
         Command::Run => run::run(context),
-        Command::Check => check::run(context),
-        Command::Diff => diff::run(context),
+        Command::Check(check) => check::run(&check, context),
+        Command::Diff(diff) => diff.run(context),
         Command::Apply(apply) => apply.run(context),
         Command::Confirm => apply::confirm(context),
+        Command::Approve(approve) => approve.run(context),
+        Command::Rollback(rollback) => rollback.run(context),
+        Command::History(history) => history.run(context),
         Command::Status => status::run(context),
         Command::Doctor(doctor) => doctor.run(context),
         Command::Device(device) => device.run(context),

@@ -14,7 +14,7 @@ pub(super) struct Worker {
 }
 
 pub(super) fn run(context: &Context<'_>) -> Result<Exit, CliError> {
-    daemon::run(daemon::check(&context.config_dir)?)?;
+    daemon::run(daemon::choose(&context.config_dir)?)?;
     Ok(Exit::Ok)
 }
 

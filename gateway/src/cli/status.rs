@@ -5,7 +5,8 @@ use super::table::Table;
 use super::units::{count, counted, period};
 use super::{CliError, Exit};
 use crate::control::message::{
-    CaStatus, Draining, JournalStatus, RegistryStatus, Request, Response, Status, TableStatus,
+    CaStatus, Draining, JournalStatus, PolicyStatus, RegistryStatus, Request, Response, Status,
+    TableStatus,
 };
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
@@ -29,6 +30,12 @@ fn exit(status: &Status) -> Exit {
         (TableStatus::Drifted(_), _) => Exit::Drift,
         (TableStatus::AsPlanned, JournalStatus::Failed(_)) => Exit::Failure,
         (TableStatus::AsPlanned, JournalStatus::Writable) if !registry_good => Exit::Failure,
+        (TableStatus::AsPlanned, JournalStatus::Writable) if status.policy.alarm.is_some() => {
+            Exit::Drift
+        }
+        (TableStatus::AsPlanned, JournalStatus::Writable) if !status.policy.is_good() => {
+            Exit::Failure
+        }
         (TableStatus::AsPlanned, JournalStatus::Writable) => Exit::Ok,
     }
 }
@@ -49,7 +56,16 @@ fn render(status: &Status) -> String {
             period(status.uptime_seconds)
         ),
     ]);
-    text.row(["config", status.config.get(..12).unwrap_or(&status.config)]);
+    let config = status.config.get(..12).unwrap_or(&status.config);
+    let version = status
+        .policy
+        .version
+        .map(|number| format!(", version {number}"));
+    let version = version.unwrap_or_default();
+    text.row(["config", &format!("{config}{version}")]);
+    for line in policy(&status.policy) {
+        text.row(["", &line]);
+    }
     if let Some(left) = status.confirm_seconds {
         text.row([
             "",
@@ -114,6 +130,26 @@ fn render(status: &Status) -> String {
     format!("{}\n{}", text.render(), workers.render())
 }
 
+fn policy(policy: &PolicyStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.extend(policy.alarm.as_ref().map(|alarm| format!("ALARM: {alarm}")));
+    let trouble = policy.trouble.as_ref();
+    lines.extend(trouble.map(|why| format!("the history FAILED: {why}")));
+    if let Some(proposal) = &policy.proposal {
+        let what = match proposal.rollback {
+            Some(number) => format!("the rollback to version {number}"),
+            None => "what is in the files".to_owned(),
+        };
+        let digest = proposal.digest.get(..12).unwrap_or(&proposal.digest);
+        lines.push(format!(
+            "{} proposes {what}, for {}: lazaret approve {digest}",
+            proposal.by.name,
+            period(proposal.seconds)
+        ));
+    }
+    lines
+}
+
 fn drained(draining: Draining) -> String {
     let (left, over) = (period(draining.seconds), period(draining.over_seconds));
     format!("draining: nothing new is taken, what is left ends in {left}; over in {over}")
@@ -149,7 +185,7 @@ fn registry(status: &RegistryStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::message::{DeviceCounts, Draining, WorkerStatus};
+    use crate::control::message::{DeviceCounts, Draining, Person, ProposalStatus, WorkerStatus};
 
     fn status() -> Status {
         let worker = |name: &str, pid, restarts| WorkerStatus {
@@ -164,6 +200,10 @@ mod tests {
             config: "4f3c9a0b1d2e".repeat(6),
             confirm_seconds: Some(95),
             draining: None,
+            policy: PolicyStatus {
+                version: Some(12),
+                ..PolicyStatus::default()
+            },
             listen: "[::]:51820".parse().unwrap(),
             interface: "lz-wg".to_owned(),
             workers: vec![
@@ -206,8 +246,31 @@ mod tests {
                 contradicted: 2,
             },
             workers: Vec::new(),
+            policy: PolicyStatus {
+                version: None,
+                alarm: Some("the files are not what is in force: version 11 is".to_owned()),
+                trouble: Some("no space left on device".to_owned()),
+                proposal: Some(ProposalStatus {
+                    digest: "4f3c9a0b1d2e".repeat(6),
+                    by: Person {
+                        uid: 1001,
+                        name: "alice".to_owned(),
+                    },
+                    rollback: Some(9),
+                    seconds: 7200,
+                    why: String::new(),
+                }),
+            },
             ..status()
         };
+        let held = Status {
+            policy: PolicyStatus {
+                trouble: None,
+                ..bad.policy.clone()
+            },
+            ..status()
+        };
+        assert_eq!(exit(&held), Exit::Drift);
         let away = Status {
             registry: bad.registry.clone(),
             ..status()

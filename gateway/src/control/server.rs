@@ -25,7 +25,7 @@ pub enum ControlError {
     /// The system says no.
     #[error("cannot use the control connection")]
     Io(#[from] io::Error),
-    /// Neither root nor the gateway's own user.
+    /// Neither root nor the gateway's own user, nor an operator.
     #[error("user {0} may not control the gateway")]
     Denied(u32),
     /// Longer than [`MAX_REQUEST`].
@@ -97,20 +97,39 @@ pub fn bind(runtime_dir: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// The request of a connection, and the user id of who asks.
+/// The request of a connection, and the user id of who asks: root, the gateway's own user, or an operator.
 ///
 /// # Errors
 /// When the caller may not, or says nothing sensible in time.
-pub async fn read_request(stream: &mut UnixStream) -> Result<(Request, u32), ControlError> {
-    read_within(stream, REQUEST_TIMEOUT).await
+pub async fn read_request(
+    stream: &mut UnixStream,
+    operators: &[u32],
+) -> Result<(Request, u32), ControlError> {
+    read_within(stream, operators, REQUEST_TIMEOUT).await
+}
+
+/// Whether a user is root or the gateway's own.
+#[must_use]
+pub fn is_own(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+/// Lets others than root and the gateway's own user connect, or not; who they are is asked of the kernel.
+///
+/// # Errors
+/// When the system says no.
+pub fn open_to(runtime_dir: &Path, others: bool) -> io::Result<()> {
+    let mode = if others { 0o666 } else { 0o600 };
+    std::fs::set_permissions(runtime_dir.join(SOCKET), Permissions::from_mode(mode))
 }
 
 async fn read_within(
     stream: &mut UnixStream,
+    operators: &[u32],
     limit: Duration,
 ) -> Result<(Request, u32), ControlError> {
     let user = stream.peer_cred()?.uid();
-    if user != 0 && user != rustix::process::geteuid().as_raw() {
+    if !is_own(user) && !operators.contains(&user) {
         return Err(ControlError::Denied(user));
     }
     let line = timeout(limit, read_line(stream))
@@ -180,7 +199,7 @@ mod tests {
             }
             written
         });
-        let read = read_request(&mut ours).await;
+        let read = read_request(&mut ours, &[]).await;
         writing.abort();
         read
     }
@@ -220,7 +239,7 @@ mod tests {
     async fn does_not_wait_for_ever() {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"{").await.unwrap();
-        let read = read_within(&mut ours, Duration::from_millis(20)).await;
+        let read = read_within(&mut ours, &[], Duration::from_millis(20)).await;
         assert!(matches!(read, Err(ControlError::Timeout)));
     }
 
@@ -243,7 +262,7 @@ mod tests {
         let listener = bind(&runtime).unwrap();
         let asking = tokio::task::spawn_blocking(move || client::ask(&runtime, &Request::Confirm));
         let (mut stream, _) = listener.accept().await.unwrap();
-        let (request, _) = read_request(&mut stream).await.unwrap();
+        let (request, _) = read_request(&mut stream, &[]).await.unwrap();
         assert_eq!(request, Request::Confirm);
         let response = Response::Done {
             what: "x".repeat(1 << 20),

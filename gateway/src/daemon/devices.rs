@@ -166,6 +166,10 @@ impl Supervisor {
             Request::Status
             | Request::Apply { .. }
             | Request::Confirm
+            | Request::Rollback { .. }
+            | Request::Approve { .. }
+            | Request::History
+            | Request::Version { .. }
             | Request::Devices { .. }
             | Request::Standing { .. }
             | Request::Sessions
@@ -388,6 +392,10 @@ impl Supervisor {
             Request::Status
             | Request::Apply { .. }
             | Request::Confirm
+            | Request::Rollback { .. }
+            | Request::Approve { .. }
+            | Request::History
+            | Request::Version { .. }
             | Request::Devices { .. }
             | Request::Standing { .. }
             | Request::Story { .. }

@@ -21,6 +21,7 @@ mod operator;
 mod operator_tokens;
 mod outbox;
 mod inventory;
+mod policy;
 mod presence;
 mod told;
 mod privileges;
@@ -35,6 +36,10 @@ mod transactions;
 mod worker;
 
 pub use clock::SystemClock;
+pub use policy::{
+    Chosen, History, Listed, NAMESPACE, ProposalError, SignatureError, StoreError, choose,
+    statement,
+};
 pub use reload::{Checked, ReloadError, check, check_sources};
 pub use supervisor::{DaemonError, run};
 pub use worker::{WorkerError, run as worker};

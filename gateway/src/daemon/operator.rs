@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tokio::net::UnixStream;
-use tracing::debug;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
 
 use super::connections::standing;
 use super::enforce::with_those_behind;
 use super::events::chain;
-use super::supervisor::Supervisor;
+use super::policy::{Wanted, Wish};
+use super::supervisor::{Input, Supervisor};
 use crate::audit::event::Event;
 use crate::control::message::{
     DeviceCounts, Failure, JournalStatus, KillTarget, Request, Response, Standing, Status,
@@ -45,8 +47,12 @@ impl Questions {
 }
 
 impl Supervisor {
-    /// An operator asks. Whoever reaches the socket is root or the gateway's own user.
+    /// An operator asks. Whoever reaches the socket is root, the gateway's own user, or one of `[policy] operators`.
     pub(super) fn asked(&mut self, stream: UnixStream, request: Request, uid: u32) {
+        if !request.is_about_policies() && !server::is_own(uid) {
+            let why = format!("user {uid} may ask for policies only");
+            return answer(stream, failed(Failure::Denied, &why));
+        }
         match request {
             Request::Status | Request::Devices { .. } | Request::Strangers => {
                 self.ask_tunnel(stream, request);
@@ -83,7 +89,15 @@ impl Supervisor {
             | Request::Story { .. }
             | Request::Backup { .. }
             | Request::Adopt { .. } => self.ask_registry(stream, request, uid),
+            Request::History => {
+                let listed = self.policies.history().list();
+                let (versions, damaged) = (listed.records, listed.damaged);
+                answer(stream, Response::History { versions, damaged });
+            }
+            Request::Version { number } => answer(stream, self.version(number)),
             Request::Apply { .. }
+            | Request::Rollback { .. }
+            | Request::Approve { .. }
             | Request::Confirm
             | Request::Standing { .. }
             | Request::Kill { .. }
@@ -104,26 +118,22 @@ impl Supervisor {
 
     fn change(&mut self, request: Request, uid: u32) -> Response {
         match request {
-            Request::Apply { confirm_seconds } => {
-                match self.apply(confirm_seconds.map(Duration::from_secs), uid) {
-                    Ok(changes) => Response::Applied {
-                        changes,
-                        confirm_seconds,
-                    },
-                    Err(error) => Response::Failed {
-                        kind: error.failure(),
-                        why: chain(&error),
-                    },
-                }
-            }
-            Request::Confirm => match self.confirm() {
+            Request::Apply {
+                confirm_seconds,
+                why,
+                signature,
+            } => self.wished(Wanted::Files, (confirm_seconds, why, signature), uid),
+            Request::Rollback {
+                number,
+                confirm_seconds,
+                why,
+            } => self.wished(Wanted::Version(number), (confirm_seconds, why, None), uid),
+            Request::Approve { digest } => self.approve(&digest, uid),
+            Request::Confirm => match self.confirm(uid) {
                 Ok(()) => Response::Done {
                     what: "the last change stays".to_owned(),
                 },
-                Err(error) => Response::Failed {
-                    kind: error.failure(),
-                    why: error.to_string(),
-                },
+                Err(error) => failed(error.failure(), &chain(&error)),
             },
             Request::Standing {
                 device,
@@ -155,8 +165,29 @@ impl Supervisor {
             | Request::Story { .. }
             | Request::Backup { .. }
             | Request::Adopt { .. }
+            | Request::History
+            | Request::Version { .. }
             | Request::Probe => failed(Failure::Internal, "this request changes nothing"),
         }
+    }
+
+    fn wished(
+        &mut self,
+        wanted: Wanted,
+        (seconds, why, signature): (Option<u64>, String, Option<String>),
+        uid: u32,
+    ) -> Response {
+        if why.len() > MAX_WHY || why.chars().any(char::is_control) {
+            let why = format!("a reason is one line of at most {MAX_WHY} bytes");
+            return failed(Failure::Usage, &why);
+        }
+        let wish = Wish {
+            wanted,
+            trial: seconds.map(Duration::from_secs),
+            why,
+            signature,
+        };
+        self.wish(wish, uid)
     }
 
     fn kill_connection(&mut self, id: ConnectionId) -> Response {
@@ -265,6 +296,10 @@ impl Supervisor {
             | Request::Story { .. }
             | Request::Backup { .. }
             | Request::Adopt { .. }
+            | Request::Rollback { .. }
+            | Request::Approve { .. }
+            | Request::History
+            | Request::Version { .. }
             | Request::Denied => Response::Status(Box::new(self.status(peers))),
         };
         answer(question.stream, response);
@@ -299,6 +334,7 @@ impl Supervisor {
                 .unconfirmed
                 .as_ref()
                 .map(|trial| trial.deadline.saturating_duration_since(now).as_secs()),
+            policy: self.policies.status(now),
             draining: self.draining(),
             listen: self.config.wireguard.listen,
             interface: self.config.wireguard.interface.clone(),
@@ -327,10 +363,26 @@ pub(super) fn name(request: &Request) -> (String, String) {
     let (command, about) = match request {
         Request::Apply {
             confirm_seconds: None,
+            ..
         } => ("apply", String::new()),
         Request::Apply {
             confirm_seconds: Some(seconds),
+            ..
         } => ("apply", format!("confirm within {seconds} s")),
+        Request::Rollback {
+            number,
+            confirm_seconds,
+            ..
+        } => (
+            "rollback",
+            match confirm_seconds {
+                Some(seconds) => format!("to version {number}, confirm within {seconds} s"),
+                None => format!("to version {number}"),
+            },
+        ),
+        Request::Approve { digest } => ("approve", digest.chars().take(LONGEST_DIGEST).collect()),
+        Request::History => ("history", String::new()),
+        Request::Version { .. } => ("history show", String::new()),
         Request::Confirm => ("confirm", String::new()),
         Request::Standing {
             device, standing, ..
@@ -424,6 +476,47 @@ pub(super) fn failed(kind: Failure, why: &str) -> Response {
     }
 }
 
+/// Takes requests, a few at a time.
+pub(super) async fn listen_to_operators(
+    listener: UnixListener,
+    inputs: mpsc::Sender<Input>,
+    operators: watch::Receiver<Vec<u32>>,
+) {
+    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(OPERATORS));
+    loop {
+        let Ok(permit) = std::sync::Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "cannot accept an operator");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let inputs = inputs.clone();
+        let operators = operators.borrow().clone();
+        tokio::spawn(async move {
+            let mut stream = stream;
+            match server::read_request(&mut stream, &operators).await {
+                // The supervisor may be stopping; then the operator sees the connection closed.
+                Ok((request, uid)) => drop(
+                    inputs
+                        .send(Input::Asked {
+                            stream,
+                            request,
+                            uid,
+                        })
+                        .await,
+                ),
+                Err(error) => drop(server::respond(&mut stream, &error.response()).await),
+            }
+            drop(permit);
+        });
+    }
+}
+
 /// Answers in a task of its own: an operator who does not read must not hold up the house.
 pub(super) fn answer(mut stream: UnixStream, response: Response) {
     tokio::spawn(async move {
@@ -433,9 +526,16 @@ pub(super) fn answer(mut stream: UnixStream, response: Response) {
     });
 }
 
+/// Operators at a time.
+//= C7
+const OPERATORS: usize = 16;
+/// After an operator that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_QUESTIONS: usize = 64;
 pub(super) const MAX_WHY: usize = 512;
+/// SHA-256 in hex.
+const LONGEST_DIGEST: usize = 64;
 /// Four numbers of nine digits with dots between them.
 const LONGEST_VERSION: usize = 39;
 /// A handshake is renewed every two minutes while packets flow.

@@ -1,6 +1,6 @@
 //! Reload: check, then swap. On any error the old configuration stays.
 //!
-//! A change can be put on trial: unless it is confirmed in time, it is undone.
+//! Who may ask for it, and what becomes of it later, is `policy`.
 
 use std::fs;
 use std::io;
@@ -10,22 +10,14 @@ use std::time::{Duration, Instant};
 
 use lazaret_config::{Config, ConfigErrors, Source};
 use sha2::{Digest, Sha256};
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::enforce::EnforceError;
 use super::events::chain;
-use super::life::OURSELVES;
+use super::policy::{self, ProposalError, SignatureError, StoreError};
 use super::supervisor::Supervisor;
-use crate::audit::event::Event;
 use crate::control::message::Failure;
-use crate::flow::{Clock, DeviceName};
-
-/// A change on trial.
-pub(super) struct Unconfirmed {
-    pub(super) deadline: Instant,
-    /// What was in force, not the files: they may be gone or different.
-    before: (Vec<Source>, Config),
-}
+use crate::flow::DeviceName;
 
 /// Why a configuration is not put into force.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +48,46 @@ pub enum ReloadError {
     /// There is nothing to confirm.
     #[error("there is no change that waits to be confirmed")]
     NothingOnTrial,
+    /// There is no such version.
+    #[error("there is no version {0} in the history: `lazaret history`")]
+    NoVersion(u64),
+    /// A second person must agree, and has not.
+    #[error(transparent)]
+    Proposal(#[from] ProposalError),
+    /// The signature does not count.
+    #[error("the signature does not count")]
+    Signature(#[source] SignatureError),
+    /// It has no signature and needs one.
+    #[error(
+        "it must be signed: `lazaret check --statement` prints what to sign, `lazaret apply --signature FILE` takes the signature"
+    )]
+    Unsigned,
+    /// A signer cannot be read.
+    #[error("signer {number} of [policy] cannot be used: {why}")]
+    Signers {
+        /// From 1.
+        number: usize,
+        /// What is wrong.
+        why: SignatureError,
+    },
+    /// What was in force cannot be kept, so that a trial of something else could not be undone.
+    #[error(
+        "what is in force cannot be kept for after a restart, so that nothing can be tried: {0}"
+    )]
+    Unkept(String),
+    /// What a restart needs to know cannot be written or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A version that has to be in force in place of the files cannot be.
+    #[error(
+        "version {number} of the history must be in force in place of the files, and cannot be: {why}"
+    )]
+    Instead {
+        /// Of the version.
+        number: u64,
+        /// Why not.
+        why: String,
+    },
     /// The kernel does not take it.
     #[error(transparent)]
     Enforce(#[from] EnforceError),
@@ -69,9 +101,17 @@ impl ReloadError {
             Self::Configuration(_) | Self::WithdrawnKey { .. } => Failure::Configuration,
             Self::PolicyTest(_) => Failure::PolicyTest,
             Self::Restart(_) | Self::OnTrial | Self::TooLong => Failure::Usage,
-            Self::NothingOnTrial => Failure::Unknown,
-            Self::Enforce(_) => Failure::Internal,
+            Self::NothingOnTrial | Self::NoVersion(_) => Failure::Unknown,
+            Self::Proposal(_) | Self::Signature(_) | Self::Unsigned => Failure::Denied,
+            Self::Signers { .. } => Failure::Configuration,
+            Self::Enforce(_) | Self::Unkept(_) | Self::Store(_) | Self::Instead { .. } => {
+                Failure::Internal
+            }
         }
+    }
+
+    pub(super) fn unkept(error: &StoreError) -> Self {
+        Self::Unkept(chain(error))
     }
 }
 
@@ -110,6 +150,7 @@ impl Checked {
 
     fn of(directory: &Path, sources: Vec<Source>) -> Result<Self, ReloadError> {
         let config = Config::from_sources(directory, &sources)?;
+        policy::check_signers(&config.policy)?;
         let failures: Vec<String> = config.run_tests().iter().map(ToString::to_string).collect();
         if !failures.is_empty() {
             return Err(ReloadError::PolicyTest(failures));
@@ -149,41 +190,16 @@ pub(super) fn digest(sources: &[Source]) -> String {
 }
 
 impl Supervisor {
-    /// Reads the files again and puts them into force.
-    pub(super) fn apply(
-        &mut self,
-        trial: Option<Duration>,
-        by: u32,
-    ) -> Result<Vec<String>, ReloadError> {
-        if self.unconfirmed.is_some() {
-            return Err(ReloadError::OnTrial);
-        }
-        let deadline = deadline(trial, self.clock.now())?;
-        let before = (self.sources.clone(), self.files.clone());
-        let result = check(&self.directory)
-            .and_then(|checked| self.no_withdrawn_key(checked))
-            .and_then(|checked| self.put_into_force(checked, by));
-        match &result {
-            Ok(_) => {
-                self.unconfirmed = deadline.map(|deadline| Unconfirmed { deadline, before });
-            }
-            Err(error) => self.record(Event::PolicyRefused {
-                by,
-                why: chain(error),
-            }),
-        }
-        result
-    }
-
     //= C5
-    fn no_withdrawn_key(&self, checked: Checked) -> Result<Checked, ReloadError> {
+    pub(super) fn no_withdrawn_key(&self, checked: Checked) -> Result<Checked, ReloadError> {
         match self.registry.withdrawn(&checked.config).pop_first() {
             Some((device, other)) => Err(ReloadError::WithdrawnKey { device, other }),
             None => Ok(checked),
         }
     }
 
-    fn put_into_force(&mut self, checked: Checked, by: u32) -> Result<Vec<String>, ReloadError> {
+    /// Swaps what is in force, and says what changed.
+    pub(super) fn put_into_force(&mut self, checked: Checked) -> Result<Vec<String>, ReloadError> {
         let Checked {
             sources, config, ..
         } = checked;
@@ -213,57 +229,8 @@ impl Supervisor {
         self.digest = digest(&sources);
         self.sources = sources;
         self.keep_applied();
-        self.record(Event::PolicyApplied {
-            by,
-            config: self.digest.clone(),
-            changes: changes.clone(),
-        });
-        info!(changes = changes.len(), "policy applied");
+        self.follow_operators();
         Ok(changes)
-    }
-
-    /// Keeps the change that is on trial.
-    pub(super) fn confirm(&mut self) -> Result<(), ReloadError> {
-        self.unconfirmed
-            .take()
-            .map(drop)
-            .ok_or(ReloadError::NothingOnTrial)
-    }
-
-    /// Undoes a change that nobody confirmed.
-    pub(super) fn undo_unconfirmed(&mut self, now: Instant) {
-        let Some(trial) = self.unconfirmed.take_if(|trial| trial.deadline <= now) else {
-            return;
-        };
-        let (sources, config) = trial.before.clone();
-        let before = Checked {
-            directory: self.directory.clone(),
-            sources,
-            config,
-        };
-        match self.put_into_force(before, OURSELVES) {
-            Ok(_) => warn!("the last change was not confirmed and is undone"),
-            Err(error) => {
-                error!(
-                    error = chain(&error),
-                    "the last change was not confirmed and cannot be undone yet"
-                );
-                self.unconfirmed = now.checked_add(UNDO_AGAIN).map(|deadline| Unconfirmed {
-                    deadline,
-                    before: trial.before,
-                });
-            }
-        }
-    }
-
-    /// SIGHUP is `lazaret apply`.
-    pub(super) fn reload_by_signal(&mut self) {
-        if let Err(error) = self.apply(None, OURSELVES) {
-            error!(
-                error = chain(&error),
-                "the configuration is not applied; the old one stays"
-            );
-        }
     }
 
     /// Keeps a copy of the files in force, for `lazaret diff`.
@@ -282,7 +249,7 @@ impl Supervisor {
 }
 
 /// What differs and is fixed when the gateway starts.
-fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
+pub(super) fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
     let fixed = [
         (old.wireguard == new.wireguard, "[tunnel.wireguard]"),
         (old.quic == new.quic, "[tunnel.quic]"),
@@ -307,7 +274,10 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
 }
 
 /// When a trial ends.
-fn deadline(trial: Option<Duration>, now: Instant) -> Result<Option<Instant>, ReloadError> {
+pub(super) fn deadline(
+    trial: Option<Duration>,
+    now: Instant,
+) -> Result<Option<Instant>, ReloadError> {
     let Some(trial) = trial else { return Ok(None) };
     let deadline = now.checked_add(trial).filter(|_| trial <= LONGEST_TRIAL);
     deadline.map(Some).ok_or(ReloadError::TooLong)
@@ -335,7 +305,6 @@ fn copy(directory: &Path, sources: &[Source], kept: &Path) -> io::Result<()> {
 }
 
 const LONGEST_TRIAL: Duration = Duration::from_hours(24);
-const UNDO_AGAIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests make up their time")]

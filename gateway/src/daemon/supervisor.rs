@@ -25,14 +25,15 @@ use super::ground::Ground;
 use super::inventory::Inventory;
 use super::life::Workers;
 use super::notify;
-use super::operator::Questions;
+use super::operator::{Questions, listen_to_operators};
 use super::outbox::Outbox;
+use super::policy::{Chosen, Policies, Unconfirmed};
 use super::presence::Presence;
 use super::privileges::{self, SealError};
 use super::probe::{Part, Probes};
 use super::quic::Sessions;
 use super::registry::Records;
-use super::reload::{self, Checked, Unconfirmed};
+use super::reload::{self, Checked};
 use super::signing::Signing;
 use super::transactions::Transactions;
 use super::worker::{self, Kind};
@@ -129,6 +130,9 @@ pub(super) struct Supervisor {
     pub(super) verified: Instant,
     pub(super) ground: Ground,
     pub(super) unconfirmed: Option<Unconfirmed>,
+    pub(super) policies: Policies,
+    /// Who may use the control socket for policies.
+    pub(super) operators: watch::Sender<Vec<u32>>,
     pub(super) forwarded: u64,
     pub(super) refused: u64,
     pub(super) ready: bool,
@@ -178,7 +182,7 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// When it cannot start. Once started it goes on until a signal.
-pub fn run(checked: Checked) -> Result<(), DaemonError> {
+pub fn run(chosen: Chosen) -> Result<(), DaemonError> {
     super::logging::start();
     if !worker::executable() {
         let cause = io::ErrorKind::NotFound.into();
@@ -197,7 +201,7 @@ pub fn run(checked: Checked) -> Result<(), DaemonError> {
         })?;
     runtime.block_on(async {
         let (inputs, queue) = mpsc::channel(INPUTS);
-        let (supervisor, listeners, control) = Supervisor::start(checked, inputs).await?;
+        let (supervisor, listeners, control) = Supervisor::start(chosen, inputs).await?;
         supervisor.serve(queue, listeners, control).await
     })
 }
@@ -206,14 +210,14 @@ impl Supervisor {
     /// Brings everything up, in the order in which it is safe: the rules stand before the first tunnel packet.
     //= C4
     async fn start(
-        checked: Checked,
+        chosen: Chosen,
         inputs: mpsc::Sender<Input>,
     ) -> Result<(Self, Vec<TcpListener>, UnixListener), DaemonError> {
         let Checked {
             directory,
             sources,
             config,
-        } = checked;
+        } = chosen.checked;
         let clock = SystemClock;
         let state = &config.gateway.state_dir;
         let database = Place::new(&config.registry, state).may_exist();
@@ -232,6 +236,9 @@ impl Supervisor {
         let (ground, plan, accepting) = Ground::prepare(&config, &registry, wall).await?;
         let in_hours = enforce::rules_in_hours(&config, wall);
         let relay_workers = worker::relays(config.limits.relay_workers);
+        let operators = watch::Sender::new(Vec::new());
+        let from = (directory.as_path(), sources.as_slice());
+        let policies = Policies::begin(chosen.origin, from, &files, wall);
         let mut supervisor = Self {
             directory,
             digest: reload::digest(&sources),
@@ -267,18 +274,22 @@ impl Supervisor {
             verified: now,
             ground,
             unconfirmed: None,
+            policies,
+            operators,
             forwarded: 0,
             refused: 0,
             ready: false,
             announced: false,
         };
         supervisor.keep_applied();
+        supervisor.follow_operators();
         supervisor.start_registry()?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         supervisor.record(Event::GatewayStarted {
             version,
             config: supervisor.digest.clone(),
         });
+        supervisor.tell_origin();
         supervisor.start_workers();
         if supervisor.config.pki.is_some() {
             supervisor.start_worker(Kind::Signer);
@@ -310,7 +321,11 @@ impl Supervisor {
                 self.taking.subscribe(),
             ));
         }
-        tokio::spawn(listen_to_operators(control, self.inputs.clone()));
+        tokio::spawn(listen_to_operators(
+            control,
+            self.inputs.clone(),
+            self.operators.subscribe(),
+        ));
         match DeniedWatch::open() {
             Ok(watch) => drop(tokio::spawn(watch_denied(watch, self.inputs.clone()))),
             Err(error) => warn!(%error, "denied packets cannot be seen, only counted"),
@@ -533,41 +548,6 @@ async fn accept(
     }
 }
 
-async fn listen_to_operators(listener: UnixListener, inputs: mpsc::Sender<Input>) {
-    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(OPERATORS));
-    loop {
-        let Ok(permit) = std::sync::Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                warn!(%error, "cannot accept an operator");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        let inputs = inputs.clone();
-        tokio::spawn(async move {
-            let mut stream = stream;
-            match server::read_request(&mut stream).await {
-                // The supervisor may be stopping; then the operator sees the connection closed.
-                Ok((request, uid)) => drop(
-                    inputs
-                        .send(Input::Asked {
-                            stream,
-                            request,
-                            uid,
-                        })
-                        .await,
-                ),
-                Err(error) => drop(server::respond(&mut stream, &error.response()).await),
-            }
-            drop(permit);
-        });
-    }
-}
-
 async fn watch_denied(mut watch: DeniedWatch, inputs: mpsc::Sender<Input>) {
     loop {
         match watch.next().await {
@@ -585,7 +565,6 @@ async fn watch_denied(mut watch: DeniedWatch, inputs: mpsc::Sender<Input>) {
 }
 
 const INPUTS: usize = 4096;
-const OPERATORS: usize = 16;
 const TICK: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(10);

@@ -62,6 +62,14 @@ fn said(status: &Status, items: &mut Vec<Item>) {
     };
     let right = "every decision can be recorded";
     items.push(Item::new("gateway.journal", verdict, found, right));
+    let policy = &status.policy;
+    let (verdict, found) = match (&policy.alarm, &policy.trouble) {
+        (Some(alarm), _) => (Verdict::Bad, alarm.as_str()),
+        (None, Some(trouble)) => (Verdict::Bad, trouble.as_str()),
+        (None, None) => (Verdict::Ok, "from the files"),
+    };
+    let right = "what is in force is what was applied, and in the history";
+    items.push(Item::new("gateway.policy", verdict, found, right));
     if let Some(ca) = &status.ca {
         items.push(authority(ca));
     }

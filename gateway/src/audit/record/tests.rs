@@ -57,6 +57,9 @@ pub(crate) fn samples() -> Vec<Event> {
             by: 0,
             config: "cd".repeat(32),
             changes: vec![word("device us-07 added"), word("rule consoles removed")],
+            why: String::new(),
+            proposed_by: None,
+            signer: None,
         },
         Event::PolicyRefused {
             by: 1000,
@@ -206,6 +209,9 @@ fn long_texts_and_lists_are_bounded() {
         by: 0,
         config: String::new(),
         changes: vec!["\u{1}é".repeat(5000); 10_000],
+        why: String::new(),
+        proposed_by: None,
+        signer: None,
     };
     encoder.encode(
         1,

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::cli;
 use crate::control::message::{
-    CaStatus, DeviceCounts, JournalStatus, RegistryStatus, Status, TableStatus, WorkerStatus,
+    CaStatus, DeviceCounts, JournalStatus, PolicyStatus, RegistryStatus, Status, TableStatus,
+    WorkerStatus,
 };
 use crate::doctor::facts::{Owned, Process, Role};
 use crate::doctor::{Facts, SUPERVISOR, Seen};
@@ -137,6 +138,7 @@ fn status() -> Status {
         ca: None,
         sessions: 0,
         draining: None,
+        policy: PolicyStatus::default(),
         forwarded: 0,
         refused: 0,
     }

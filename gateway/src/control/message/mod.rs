@@ -2,6 +2,7 @@
 
 mod device;
 mod enrol;
+mod policy;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub use device::{
     StoryLine, StrangerStatus,
 };
 pub use enrol::{EnrolRequest, EnrolResponse, NewToken, TokenStatus};
+pub use policy::{How, Person, PolicyFile, PolicyStatus, ProposalStatus, Version, VersionRecord};
 
 pub use crate::flow::Standing;
 use crate::flow::{ConnectionId, DeviceName, Flow, Inspected, ServiceName};
@@ -28,9 +30,36 @@ pub enum Request {
     Apply {
         /// Undo it after so many seconds unless [`Request::Confirm`] comes.
         confirm_seconds: Option<u64>,
+        /// In the operator's words; may be empty.
+        #[serde(default)]
+        why: String,
+        /// An armoured signature of OpenSSH.
+        #[serde(default)]
+        signature: Option<String>,
     },
     /// Keep what was applied.
     Confirm,
+    /// Put an earlier policy into force.
+    Rollback {
+        /// Its number in the history.
+        number: u64,
+        /// Undo it after so many seconds unless [`Request::Confirm`] comes.
+        confirm_seconds: Option<u64>,
+        /// In the operator's words; may be empty.
+        why: String,
+    },
+    /// Put into force what another person proposed.
+    Approve {
+        /// Its digest, or the beginning of it.
+        digest: String,
+    },
+    /// The policies that were in force.
+    History,
+    /// A policy that was in force, with its files.
+    Version {
+        /// Its number in the history; none: what is in force.
+        number: Option<u64>,
+    },
     /// All devices, or one.
     Devices {
         /// Only this one.
@@ -134,6 +163,37 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether operators may ask it, who are neither root nor the gateway's own user.
+    #[must_use]
+    pub fn is_about_policies(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::Apply { .. }
+            | Self::Confirm
+            | Self::Rollback { .. }
+            | Self::Approve { .. }
+            | Self::History
+            | Self::Version { .. } => true,
+            Self::Devices { .. }
+            | Self::Standing { .. }
+            | Self::AddDevices { .. }
+            | Self::Rotate { .. }
+            | Self::Extend { .. }
+            | Self::Story { .. }
+            | Self::Backup { .. }
+            | Self::Adopt { .. }
+            | Self::Sessions
+            | Self::Kill { .. }
+            | Self::Denied
+            | Self::Probe
+            | Self::Pki(_)
+            | Self::Drain { .. }
+            | Self::Updated { .. } => false,
+        }
+    }
+}
+
 /// What was asked for concerning versions of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -167,6 +227,22 @@ pub enum Response {
         /// Seconds until it is undone, if it must be confirmed.
         confirm_seconds: Option<u64>,
     },
+    /// To [`Request::Apply`] and [`Request::Rollback`] where two persons must agree.
+    Proposed {
+        /// SHA-256 of what is proposed, in hex.
+        digest: String,
+        /// Until it is forgotten.
+        seconds: u64,
+    },
+    /// To [`Request::History`].
+    History {
+        /// The oldest first.
+        versions: Vec<VersionRecord>,
+        /// What is wrong with versions that cannot be read, one line each.
+        damaged: Vec<String>,
+    },
+    /// To [`Request::Version`].
+    Version(Box<Version>),
     /// To [`Request::Devices`].
     Devices {
         /// In the order of their names.
@@ -231,6 +307,9 @@ impl Response {
             Self::Failed { why, .. } => Some(why),
             Self::Status(_)
             | Self::Applied { .. }
+            | Self::Proposed { .. }
+            | Self::History { .. }
+            | Self::Version(_)
             | Self::Devices { .. }
             | Self::Sessions { .. }
             | Self::Denied { .. }
@@ -279,6 +358,9 @@ pub struct Status {
     /// Set while no new connections are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<Draining>,
+    /// How what is in force came to be, and what waits.
+    #[serde(default)]
+    pub policy: PolicyStatus,
     /// Where the tunnel listens.
     pub listen: SocketAddr,
     /// The TUN interface.
