@@ -9,7 +9,9 @@ use crate::error::ConfigErrors;
 use crate::excerpt::Lines;
 use crate::model::{Config, Origin, Party, PatientKey, Role};
 use crate::problem::{Place, Problems};
+use crate::quic::Quic;
 use crate::source::{Source, sources};
+use crate::table::quic::RawQuic;
 
 impl Config {
     /// Reads and checks the configuration in a directory.
@@ -41,6 +43,11 @@ impl Config {
     }
 }
 
+/// Inside: the tunnel, if there is to be one.
+fn quic(raw: Option<RawQuic>) -> Option<Option<Quic>> {
+    raw.map_or(Some(None), |raw| raw.into_model().map(Some))
+}
+
 fn build(
     document: Document,
     patient_key: Option<PatientKey>,
@@ -62,10 +69,7 @@ fn build(
     let gateway = document.gateway?;
     let mut config = Config {
         wireguard: document.wireguard?.into_model(dir)?,
-        quic: match document.quic {
-            Some(quic) => Some(quic.into_model()?),
-            None => None,
-        },
+        quic: quic(document.quic)?,
         hospital: document.hospital?.into_model()?,
         audit: document.audit.into_model(&gateway.state_dir),
         pki: document.pki,

@@ -42,8 +42,8 @@ const ARROWS: [(&str, &[&str]); 20] = [
         "cli",
         &[
             "flow", "own", "channel", "tunnel", "segment", "inspect", "forward", "audit",
-            "registry", "pki", "enrol", "control", "daemon", "setup", "connect", "update", "doctor",
-            "systemd",
+            "registry", "pki", "enrol", "control", "daemon", "setup", "connect", "update",
+            "doctor", "systemd",
         ],
     ),
     ("lib", &[]),

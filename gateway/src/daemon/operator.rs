@@ -20,9 +20,9 @@ use crate::control::message::{
 use crate::control::server;
 use crate::flow::{Clock, ConnectionId, DeviceName};
 use crate::inspect::EndReason;
+use crate::quic::message::ToQuic;
 use crate::segment::changes::Cut;
 use crate::segment::conntrack;
-use crate::quic::message::ToQuic;
 use crate::tunnel::message::{PeerStatus, ToTunnel};
 
 /// Questions that wait for the tunnel's figures.

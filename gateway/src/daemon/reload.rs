@@ -17,7 +17,7 @@ use super::events::chain;
 use super::policy::{self, ProposalError, SignatureError, StoreError};
 use super::supervisor::Supervisor;
 use crate::control::message::Failure;
-use crate::flow::DeviceName;
+use crate::flow::{Clock, DeviceName};
 
 /// Why a configuration is not put into force.
 #[derive(Debug, thiserror::Error)]

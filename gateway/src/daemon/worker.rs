@@ -55,7 +55,9 @@ impl Kind {
         match self {
             Self::RelayHl7(_) => Some(Inspected::Hl7),
             Self::RelayDicom(_) => Some(Inspected::Dicom),
-            Self::TunnelWireguard | Self::TunnelQuic | Self::Audit | Self::Signer | Self::Enrol => None,
+            Self::TunnelWireguard | Self::TunnelQuic | Self::Audit | Self::Signer | Self::Enrol => {
+                None
+            }
         }
     }
 

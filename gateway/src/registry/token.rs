@@ -319,6 +319,7 @@ impl Token {
                     Standing::Pending
                 },
                 approved: terms.approve,
+                removed: false,
                 why,
                 since: whole(at),
                 roles: terms.roles.clone(),

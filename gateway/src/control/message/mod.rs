@@ -188,6 +188,9 @@ impl Request {
             | Self::Denied
             | Self::Probe
             | Self::Pki(_)
+            | Self::Remove { .. }
+            | Self::Strangers
+            | Self::Enrol(_)
             | Self::Drain { .. }
             | Self::Updated { .. } => false,
         }
