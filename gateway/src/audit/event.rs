@@ -10,10 +10,6 @@ use crate::flow::{ConnectionId, DeviceName, Flow, ServiceName, Side};
 //= C8
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large variant is the common one; messages box the event"
-)]
 pub enum Event {
     /// The supervisor began to work.
     GatewayStarted {

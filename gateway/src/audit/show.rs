@@ -37,32 +37,7 @@ fn story(record: &Record) -> String {
         ),
         "worker-started" => format!("{} as process {}", text("worker"), number("pid")),
         "worker-died" => format!("{}: {}", text("worker"), text("status")),
-        "policy-applied" => {
-            format!(
-                "by user {}{}: {}",
-                number("by"),
-                agreed(record),
-                changes(record)
-            )
-        }
-        "policy-rolled-back" => format!(
-            "to version {} by {} (user {}){}: {}",
-            number("version"),
-            text("who"),
-            number("by"),
-            agreed(record),
-            changes(record)
-        ),
-        "policy-undone" => format!("back to version {}: {}", number("version"), changes(record)),
-        "policy-confirmed" | "policy-proposed" | "policy-admitted" => format!(
-            "{} by {} (user {}){}",
-            short(text("config")),
-            text("who"),
-            number("by"),
-            agreed(record)
-        ),
-        "policy-held" => text("why").to_owned(),
-        "policy-refused" => format!("by user {}: {}", number("by"), text("why")),
+        event if event.starts_with("policy-") => policy(record),
         "device-standing" => {
             let why = after(": ", text("why"));
             let (device, before, after) = (text("device"), text("before"), text("after"));
@@ -109,6 +84,41 @@ fn story(record: &Record) -> String {
         ),
         "listening" => text("address").to_owned(),
         JOURNAL_OPENED => opened(record),
+        _ => fields(record),
+    }
+}
+
+/// What became of a policy, and by whose word.
+fn policy(record: &Record) -> String {
+    let text = |field| record.text(field);
+    let number = |field| record.number(field).unwrap_or(0);
+    match record.event.as_str() {
+        "policy-applied" => {
+            format!(
+                "by user {}{}: {}",
+                number("by"),
+                agreed(record),
+                changes(record)
+            )
+        }
+        "policy-rolled-back" => format!(
+            "to version {} by {} (user {}){}: {}",
+            number("version"),
+            text("who"),
+            number("by"),
+            agreed(record),
+            changes(record)
+        ),
+        "policy-undone" => format!("back to version {}: {}", number("version"), changes(record)),
+        "policy-confirmed" | "policy-proposed" | "policy-admitted" => format!(
+            "{} by {} (user {}){}",
+            short(text("config")),
+            text("who"),
+            number("by"),
+            agreed(record)
+        ),
+        "policy-held" => text("why").to_owned(),
+        "policy-refused" => format!("by user {}: {}", number("by"), text("why")),
         _ => fields(record),
     }
 }

@@ -94,22 +94,7 @@ fn render(status: &Status) -> String {
     if let Some(ca) = &status.ca {
         text.row(["authority", &authority(ca)]);
     }
-    let devices = status.devices;
-    let mut words = vec![
-        format!("{} configured", count(devices.configured)),
-        format!("{} connected", count(devices.connected)),
-    ];
-    for (number, word) in [
-        (devices.quarantined, "quarantined"),
-        (devices.revoked, "revoked"),
-        (devices.pending, "pending"),
-        (devices.expired, "expired"),
-    ] {
-        if number > 0 {
-            words.push(format!("{} {word}", count(number)));
-        }
-    }
-    text.row(["devices", &words.join(", ")]);
+    text.row(["devices", &devices(status)]);
     let (forwarded, refused) = (count(status.forwarded), count(status.refused));
     text.row([
         "sessions",
@@ -128,6 +113,25 @@ fn render(status: &Status) -> String {
         return text.render();
     }
     format!("{}\n{}", text.render(), workers.render())
+}
+
+fn devices(status: &Status) -> String {
+    let devices = status.devices;
+    let mut words = vec![
+        format!("{} configured", count(devices.configured)),
+        format!("{} connected", count(devices.connected)),
+    ];
+    for (number, word) in [
+        (devices.quarantined, "quarantined"),
+        (devices.revoked, "revoked"),
+        (devices.pending, "pending"),
+        (devices.expired, "expired"),
+    ] {
+        if number > 0 {
+            words.push(format!("{} {word}", count(number)));
+        }
+    }
+    words.join(", ")
 }
 
 fn policy(policy: &PolicyStatus) -> Vec<String> {

@@ -281,30 +281,36 @@ impl Supervisor {
             ready: false,
             announced: false,
         };
-        supervisor.keep_applied();
-        supervisor.follow_operators();
-        supervisor.start_registry()?;
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        supervisor.record(Event::GatewayStarted {
-            version,
-            config: supervisor.digest.clone(),
-        });
-        supervisor.tell_origin();
-        supervisor.start_workers();
-        if supervisor.config.pki.is_some() {
-            supervisor.start_worker(Kind::Signer);
-        }
-        if supervisor.wants_enrolment() {
-            supervisor.start_worker(Kind::Enrol);
-        }
-        let quic = supervisor.config.quic.iter().map(|quic| quic.listen);
-        for address in std::iter::once(supervisor.config.wireguard.listen)
-            .chain(quic)
-            .collect::<Vec<_>>()
-        {
-            supervisor.record(Event::Listening { address });
-        }
+        supervisor.begin()?;
         Ok((supervisor, accepting, control))
+    }
+
+    /// Says that it is there, and starts what works for it.
+    fn begin(&mut self) -> Result<(), DaemonError> {
+        self.keep_applied();
+        self.follow_operators();
+        self.start_registry()?;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.record(Event::GatewayStarted {
+            version,
+            config: self.digest.clone(),
+        });
+        self.tell_origin();
+        self.start_workers();
+        if self.config.pki.is_some() {
+            self.start_worker(Kind::Signer);
+        }
+        if self.wants_enrolment() {
+            self.start_worker(Kind::Enrol);
+        }
+        let quic = self.config.quic.as_ref().map(|quic| quic.listen);
+        for address in [Some(self.config.wireguard.listen), quic]
+            .into_iter()
+            .flatten()
+        {
+            self.record(Event::Listening { address });
+        }
+        Ok(())
     }
 
     async fn serve(
