@@ -82,6 +82,15 @@ fn a_device_added_at_run_time_lives_as_one_of_the_files() {
             .gateway
             .wait_for_record("handshakes-refused", |_| true);
         assert_eq!(home.handshake(), 0);
+        // It is not answered, but it is counted by its source.
+        wait::until("a stranger", wait::SOON, || {
+            let list = clinic.gateway.json(&["device", "list", "--unknown"]);
+            let all = list["strangers"].as_array()?.clone();
+            let key = clinic.site.public_key("home-7");
+            all.iter()
+                .any(|one| text(one, "what") == "key" && text(one, "value") == key.trim())
+                .then_some(())
+        });
         let _ = clinic
             .gateway
             .lazaret(&["device", "approve", "home-7"])
@@ -90,6 +99,15 @@ fn a_device_added_at_run_time_lives_as_one_of_the_files() {
         let mut client = home.mllp(clinic.his.address());
         assert_eq!(client.exchange(&hl7::oru("R0")).code, "AA");
 
+        wait::until("what was seen of it", wait::SOON, || {
+            let shown = clinic.gateway.json(&["device", "show", "home-7"]);
+            let seen = shown["devices"][0]["inventory"]["seen"].as_array()?.clone();
+            let has = |what: &str, value: &str| {
+                let mut all = seen.iter();
+                all.any(|one| text(one, "what") == what && text(one, "value") == value)
+            };
+            (has("message", "ORU^R01") && has("software", "ECG")).then_some(())
+        });
         let _ = clinic
             .gateway
             .lazaret(&["device", "quarantine", "home-7"])

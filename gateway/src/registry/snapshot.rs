@@ -31,7 +31,7 @@ pub enum RegistryError {
         cause: io::Error,
     },
     /// Not what this program wrote.
-    #[error("{path} is damaged: restore it, or remove it to make every device of the files active")]
+    #[error("{path} is damaged: restore it, or remove it to go by the database alone")]
     Damaged {
         /// The file.
         path: PathBuf,

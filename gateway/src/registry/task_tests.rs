@@ -158,3 +158,14 @@ async fn a_server_that_stops_is_told_and_comes_back() {
         .until(|said| matches!(said, FromTask::Saved { mark: 2 }))
         .await;
 }
+
+/// It ends when nobody listens any more, or by a mistake of ours.
+#[tokio::test]
+async fn a_thread_that_ended_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let World { handle, said } = World::start(file(directory.path()), None);
+    assert!(!handle.is_over());
+    drop(said);
+    let ended = timeout(Duration::from_secs(30), handle.queue.closed()).await;
+    assert!(ended.is_ok() && handle.is_over());
+}
