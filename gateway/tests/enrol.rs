@@ -16,6 +16,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 const LAZARET: &str = env!("CARGO_BIN_EXE_lazaret");
@@ -72,7 +74,7 @@ protocol = "hl7"
 [rule.results]
 from = ["role:ecg-home"]
 to = ["his"]
-hl7 = { send = ["ORU^R01"] }
+hl7 = { send = ["ORU^R01"], bind_sender = false }
 "#;
 
 //= C3
@@ -98,7 +100,7 @@ fn a_tunnel_is_enrolled_once_by_its_token() {
             &format!(r#"{{"public_key":"{key}","serial":"{serial}"}}"#),
         )
     };
-    let unknown = "lzt_".to_owned() + &"0".repeat(39);
+    let unknown = token_of_another();
     let refusal = (401, "the token is not good, or not any more\n".to_owned());
     let stranger = tunnel(&unknown, &format!(r#"{{"public_key":"{}"}}"#, key(1)));
     assert_eq!(stranger, refusal);
@@ -123,8 +125,15 @@ fn a_tunnel_is_enrolled_once_by_its_token() {
     let known = json(&["device", "show", "ecg-1"]);
     assert!(known.to_string().contains("10.64.64.1"), "{known}");
 
+    let other = forms();
+    revoked_and_told(&refusal);
+    assert!(!journal().contains("lzt_") && !journal().contains(&other[4..]));
+    guesses(&unknown);
+}
+
+fn forms() -> String {
     // Forms that are not right, with a token that is; none of them uses it.
-    let token = self::token(&["--role", "ecg-home", "--device", "ecg-2"]);
+    let token = token(&["--role", "ecg-home", "--device", "ecg-2"]);
     for (body, wanted) in [
         ("{}", 400),
         (r#"{"public_key":"AAAA"}"#, 400),
@@ -148,12 +157,15 @@ fn a_tunnel_is_enrolled_once_by_its_token() {
     let pending = json(&["device", "list", "--pending"]);
     assert_eq!(pending["devices"][0]["device"], "ecg-2");
     assert!(lazaret(&["device", "approve", "ecg-2"]).status.success());
+    token
+}
 
+fn revoked_and_told(refusal: &(u16, String)) {
     let revoked = json(&["enroll", "token", "create", "--role", "ecg-home"]);
     let id = revoked["id"].as_str().unwrap();
     assert!(lazaret(&["enroll", "token", "revoke", id]).status.success());
     let body = format!(r#"{{"public_key":"{}"}}"#, key(4));
-    assert_eq!(tunnel(revoked["token"].as_str().unwrap(), &body), refusal);
+    assert_eq!(tunnel(revoked["token"].as_str().unwrap(), &body), *refusal);
     let listed = json(&["enroll", "token", "list"]);
     let states: Vec<_> = listed["tokens"]
         .as_array()
@@ -162,7 +174,6 @@ fn a_tunnel_is_enrolled_once_by_its_token() {
         .map(|t| &t["state"])
         .collect();
     assert_eq!(states.iter().filter(|state| **state == "used").count(), 2);
-    let journal = journal();
     for words in [
         "\"token-created\"",
         "\"token-revoked\"",
@@ -177,17 +188,19 @@ fn a_tunnel_is_enrolled_once_by_its_token() {
     ] {
         until_in_journal(words);
     }
-    assert!(!journal.contains("lzt_") && !journal.contains(&token[4..]));
+}
 
+fn guesses(unknown: &str) {
+    let body = format!(r#"{{"public_key":"{}"}}"#, key(5));
     // Who guesses has to wait, and others do not.
-    let guess = || tunnel(&unknown, &body).0;
+    let guess = || tunnel(unknown, &body).0;
     let mut guesses = 0;
     while guess() == 401 {
         guesses += 1;
         assert!(guesses < 30, "nobody stops the guesses");
     }
     assert_eq!(guess(), 429);
-    let other = self::token(&["--role", "ecg-home"]);
+    let other = token(&["--role", "ecg-home"]);
     let from = |address| {
         post(
             &["--interface", address, "-u", &format!("x:{other}")],
@@ -208,6 +221,16 @@ fn a_certificate_is_enrolled_and_renewed_by_est() {
         return again("a_certificate_is_enrolled_and_renewed_by_est");
     }
     let _gateway = begin();
+    first_certificate();
+    next_certificates();
+    a_machine();
+    both_processes_may_die();
+    revoked_machines();
+    apps();
+    sealed();
+}
+
+fn first_certificate() {
     let token = token(&["--role", "ecg-home", "--device", "ecg-1"]);
     request("one", "ec -pkeyopt ec_paramgen_curve:P-256", "/CN=ecg-1");
     let basic = format!("x:{token}");
@@ -255,6 +278,10 @@ fn a_certificate_is_enrolled_and_renewed_by_est() {
         .0,
         401
     );
+}
+
+fn next_certificates() {
+    let one = body("one");
     // Pending, it may renew, and nothing else.
     assert_eq!(
         json(&["device", "list", "--pending"])["devices"][0]["device"],
@@ -281,9 +308,11 @@ fn a_certificate_is_enrolled_and_renewed_by_est() {
         405
     );
     assert_eq!(curl(&[&format!("{URL}/anything")]).0, 404);
+}
 
+fn a_machine() {
     // A clinician's machine, with nothing but a token and the address.
-    let token = self::token(&["--role", "ecg-home", "--approve"]);
+    let token = token(&["--role", "ecg-home", "--approve"]);
     let asked = home(&[
         LAZARET,
         "enroll",
@@ -325,7 +354,9 @@ fn a_certificate_is_enrolled_and_renewed_by_est() {
         "{}",
         said_by(&stranger)
     );
+}
 
+fn both_processes_may_die() {
     // Both processes may die.
     for name in ["enrol", "signer"] {
         let before = pid_of(name).unwrap();
@@ -337,6 +368,9 @@ fn a_certificate_is_enrolled_and_renewed_by_est() {
         let renewed = home(&[LAZARET, "enroll", "renew", "/run/own", "--now"]);
         assert!(renewed.status.success(), "{}", said_by(&renewed));
     }
+}
+
+fn revoked_machines() {
     assert!(
         lazaret(&["device", "quarantine", "station-1"])
             .status
@@ -352,7 +386,9 @@ fn a_certificate_is_enrolled_and_renewed_by_est() {
     let renewed = home(&[LAZARET, "enroll", "renew", "/run/own", "--now"]);
     assert!(!renewed.status.success());
     until_in_journal("\"renewed\"");
+}
 
+fn apps() {
     // The apps get all in one.
     let printed = lazaret(&[
         "enroll",
@@ -373,7 +409,9 @@ fn a_certificate_is_enrolled_and_renewed_by_est() {
         "{}",
         said_by(&printed)
     );
+}
 
+fn sealed() {
     // What is sealed stays sealed.
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", pid_of("enrol").unwrap())).unwrap();
@@ -408,10 +446,7 @@ fn token_of_another() -> String {
 }
 
 fn key(number: u8) -> String {
-    format!(
-        "A{}AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=",
-        char::from(b'A' + number)
-    )
+    STANDARD.encode([number; 32])
 }
 
 /// A command where devices are.

@@ -183,11 +183,12 @@ impl Supervisor {
         let from = format!("{} ({})", by.name, by.uid);
         let response = match (what, result) {
             (_, Err(error)) => {
-                let kind = match &error {
-                    StoreError::NoToken => Failure::Unknown,
-                    StoreError::TooManyTokens => Failure::Usage,
-                    other if other.is_trouble() => Failure::Internal,
-                    _ => Failure::Internal,
+                let kind = if matches!(error, StoreError::NoToken) {
+                    Failure::Unknown
+                } else if error.is_trouble() {
+                    Failure::Internal
+                } else {
+                    Failure::Usage
                 };
                 failed(kind, &told(&error))
             }
@@ -202,8 +203,7 @@ impl Supervisor {
                 Ok(_),
             ) => {
                 let what = "token-created";
-                let device = terms.device.clone();
-                self.record_enrolment(what, Some(id.clone()), device, from, &why);
+                self.record_enrolment(what, Some(id.clone()), terms.device, from, &why);
                 Response::Enrol(EnrolResponse::Token {
                     id,
                     token: token.to_string(),

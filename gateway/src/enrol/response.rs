@@ -51,7 +51,9 @@ pub(super) fn certificates(all: &[Vec<u8>]) -> Answer {
 pub(super) fn granted(granted: &Granted, as_text: bool) -> Answer {
     match granted {
         // The device has those above it from `/cacerts`.
-        Granted::Certificate { certificate, .. } => certificates(&[certificate.0.clone()]),
+        Granted::Certificate { certificate, .. } => {
+            certificates(std::slice::from_ref(&certificate.0))
+        }
         Granted::Wireguard(place) if as_text => {
             let text = wireguard::configuration(place, None);
             answer(StatusCode::OK, TEXT, text.into_bytes())
