@@ -167,7 +167,7 @@ pub enum Event {
     },
     /// Somebody made, used or took back a token, came with a wrong one, or renewed a certificate.
     Enrolment {
-        /// `token-created`, `token-revoked`, `enrolled`, `again`, `renewed`, `refused`.
+        /// `token-created`, `token-revoked`, `enrolled`, `again`, `certified`, `renewed`, `refused`.
         what: String,
         /// Which token, by the beginning of its hash.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,30 +1,24 @@
-//! The supervisor's side of enrolment: what a token lets its bearer become, and what the listener shows.
+//! The supervisor's side of enrolment: what a token lets its bearer become, and who may renew.
 //!
 //! In: questions of the process `enrol`, answers of the registry and of the signer, requests of operators.
 //! Out: answers, records. Nothing waits: each question goes from the registry to the signer by its ticket.
 //! Whoever brings a token that is not good hears the same whatever is wrong with it; the journal says what it was.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr};
 
-use tracing::{info, warn};
+use tracing::warn;
 
+use super::enrolment_listener::Desk;
 use super::operator_tokens::Errand;
 use super::registry::mark;
 use super::signing::Asker;
-use super::supervisor::{Input, Supervisor};
-use super::worker::{Kind, Worker};
+use super::supervisor::Supervisor;
+use super::worker::Kind;
 use crate::audit::event::Event;
-use crate::channel;
-use crate::enrol::message::{
-    FromEnrol, Gateway, Granted, Identity, Place, Refused, Said, ToEnrol, Wanted,
-};
+use crate::enrol::message::{FromEnrol, Gateway, Granted, Place, Refused, Said, ToEnrol, Wanted};
 use crate::flow::{Clock, DeviceName, Standing};
-use crate::pki::message::{
-    Answer, AuthorityStatus, Der, Listener, Question, Refusal, ServerIdentity, ToSigner, Trust,
-};
-use crate::pki::pem;
+use crate::pki::message::{Answer, Question, Refusal};
 use crate::registry::PublicKey;
 use crate::registry::request;
 use crate::registry::store::{StoreError, Taken};
@@ -32,21 +26,12 @@ use crate::registry::task::{Outcome, Work};
 use crate::registry::token::{self, BearerKey, Claim, Redemption, Token, TokenHash, Verdict};
 use crate::tunnel::noise::Boring;
 
-/// Everything that is under way, and what the listener has.
+/// What is under way.
 #[derive(Default)]
 pub(super) struct Enrolment {
-    socket: Option<(SocketAddr, TcpListener)>,
     /// What waits for the registry, by ticket.
     pub(super) errands: BTreeMap<u64, Errand>,
-    /// What the signer said of the listener; told when it is whole.
-    server: Option<ServerIdentity>,
-    trust: Option<Trust>,
-    pub(super) authorities: Vec<Der>,
-    told: Option<Identity>,
-    /// Both processes have an end of the same door.
-    has_door: bool,
-    /// When the signer is asked again.
-    look: Option<Instant>,
+    pub(super) listener: Desk,
 }
 
 /// A device that waits for an answer.
@@ -65,68 +50,11 @@ pub(super) enum Signed {
 }
 
 impl Supervisor {
-    /// Whether the configuration wants the service.
-    pub(super) fn wants_enrolment(&self) -> bool {
-        self.files.enrol.listen.is_some() && self.files.pki.is_some()
-    }
-
-    pub(super) fn start_enrol(&mut self, generation: u64) -> std::io::Result<u32> {
-        let listen = self.files.enrol.listen;
-        let listen = listen.ok_or(std::io::ErrorKind::NotFound)?;
-        let socket = self.enrol_socket(listen)?;
-        let worker = Worker::start(Kind::Enrol, generation, &self.inputs, |message, _| {
-            Input::Enrol(message)
-        })?;
-        let connections = self.files.enrol.connections;
-        worker.send(ToEnrol::Start { connections }, vec![socket.into()]);
-        let pid = worker.pid;
-        self.workers.enrol = Some(worker);
-        (self.enrolment.has_door, self.enrolment.told) = (false, None);
-        Ok(pid)
-    }
-
-    /// Kept for the life of the configuration: while the process is started again, connections wait.
-    fn enrol_socket(&mut self, listen: SocketAddr) -> std::io::Result<TcpListener> {
-        if let Some((address, socket)) = &self.enrolment.socket
-            && *address == listen
-        {
-            return socket.try_clone();
-        }
-        self.enrolment.socket = None;
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(listen),
-            socket2::Type::STREAM,
-            None,
-        )?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&listen.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        let socket = TcpListener::from(socket);
-        info!(%listen, "the enrolment service listens");
-        let copy = socket.try_clone()?;
-        self.enrolment.socket = Some((listen, socket));
-        Ok(copy)
-    }
-
-    /// After a change of `[enrol]` or `[pki]`.
-    pub(super) fn follow_enrol(&mut self) {
-        let wanted = self.wants_enrolment();
-        if self.workers.enrol.is_some() || !wanted {
-            self.workers.dismiss(Kind::Enrol);
-        }
-        if wanted {
-            self.start_worker(Kind::Enrol);
-        } else {
-            self.enrolment.socket = None;
-        }
-    }
-
     pub(super) fn enrol_said(&mut self, message: FromEnrol) {
         match message.0 {
             Said::Ready => {
                 self.workers.set_ready(Kind::Enrol);
-                self.enrolment.look = None;
+                self.identity_changed();
                 self.follow_identity(self.clock.now());
             }
             Said::Ask {
@@ -423,11 +351,13 @@ impl Supervisor {
                     warn!(%device, "it was said to be another device");
                     return self.answer_device(waiting, Err(Refused::Token));
                 }
-                if renews.is_some() {
-                    let why = format!("certificate {}", issued.serial);
-                    let named = Some(device.clone());
-                    self.record_enrolment("renewed", None, named, from, &why);
-                }
+                let what = if renews.is_some() {
+                    "renewed"
+                } else {
+                    "certified"
+                };
+                let why = format!("certificate {}", issued.serial);
+                self.record_enrolment(what, None, Some(device.clone()), from, &why);
                 Ok(Granted::Certificate {
                     standing: self.registry.standing(&device),
                     device,
@@ -443,85 +373,6 @@ impl Supervisor {
             }
         };
         self.answer_device(waiting, answer);
-    }
-
-    fn listener_signed(&mut self, answered: Result<Answer, Refusal>) {
-        match answered {
-            Ok(Answer::Server(server)) => self.enrolment.server = Some(server),
-            Ok(Answer::Trust(trust)) => self.enrolment.trust = Some(trust),
-            Ok(Answer::Status(status)) => self.enrolment.authorities = authorities(&status),
-            Ok(_) => {}
-            Err(Refusal::NoAuthority | Refusal::Unavailable) => {}
-            Err(refusal) => warn!(%refusal, "the enrolment service has no certificate"),
-        }
-        self.tell_identity();
-    }
-
-    /// Tells the process what is new; a door for both ends comes with the first.
-    fn tell_identity(&mut self) {
-        let (Some(server), Some(trust)) = (&self.enrolment.server, &self.enrolment.trust) else {
-            return;
-        };
-        let (Some(enrol), Some(signer)) = (&self.workers.enrol, &self.workers.signer) else {
-            return;
-        };
-        let ready = self.workers.is_ready(Kind::Enrol) && self.workers.is_ready(Kind::Signer);
-        if !ready || self.enrolment.authorities.is_empty() {
-            return;
-        }
-        let identity = Identity {
-            server: server.clone(),
-            trust: trust.clone(),
-            authorities: self.enrolment.authorities.clone(),
-        };
-        if self.enrolment.has_door && self.enrolment.told.as_ref() == Some(&identity) {
-            return;
-        }
-        let mut descriptors = Vec::new();
-        if !self.enrolment.has_door {
-            let (ours, theirs) = match channel::pair() {
-                Ok(pair) => pair,
-                Err(error) => return warn!(%error, "there is no way to the signer"),
-            };
-            let listener = Listener::Enrol;
-            signer.send(ToSigner::Door { listener }, vec![theirs]);
-            descriptors.push(ours);
-        }
-        let message = ToEnrol::Identity(Box::new(identity.clone()));
-        enrol.send(message, descriptors);
-        (self.enrolment.has_door, self.enrolment.told) = (true, Some(identity));
-    }
-
-    /// Asks the signer what the listener shows and believes, now and then and when something changed.
-    //= C9
-    pub(super) fn follow_identity(&mut self, now: Instant) {
-        if !self.wants_enrolment() || !self.workers.is_ready(Kind::Signer) {
-            return;
-        }
-        if self.enrolment.look.is_some_and(|look| now < look) {
-            return;
-        }
-        self.enrolment.look = now.checked_add(LOOK);
-        let listener = Listener::Enrol;
-        let server = Question::Server {
-            listener,
-            renew: false,
-        };
-        for question in [server, Question::Trust, Question::Status] {
-            self.ask_signer(question, Asker::Enrol(Signed::Listener));
-        }
-    }
-
-    /// Authorities or lists changed, or the signer is another process.
-    pub(super) fn identity_changed(&mut self) {
-        self.enrolment.look = None;
-        self.quic.refresh();
-        self.follow_quic_identity(self.clock.now());
-    }
-
-    pub(super) fn signer_left(&mut self) {
-        self.enrolment.has_door = false;
-        self.enrolment.look = None;
     }
 
     pub(super) fn record_enrolment(
@@ -599,24 +450,6 @@ fn told(refusal: &Refusal) -> Refused {
     }
 }
 
-/// Certificates of all trusted authorities and of those above them, each once.
-fn authorities(status: &AuthorityStatus) -> Vec<Der> {
-    let mut all = Vec::new();
-    for one in &status.authorities {
-        for der in pem::all(&one.certificate, pem::CERTIFICATE).unwrap_or_default() {
-            let der = Der(der);
-            if !all.contains(&der) {
-                all.push(der);
-            }
-        }
-    }
-    all
-}
-
-/// Connections that wait to be taken.
-const BACKLOG: i32 = 256;
 /// Devices and operators that wait for the registry.
 //= C7
 const MAX_ERRANDS: usize = 128;
-/// Between two looks at certificate, authorities and lists.
-const LOOK: Duration = Duration::from_secs(20);

@@ -11,6 +11,7 @@ mod devices;
 mod drain;
 mod enforce;
 mod enrolment;
+mod enrolment_listener;
 mod events;
 mod ground;
 mod life;

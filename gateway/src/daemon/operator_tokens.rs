@@ -120,7 +120,7 @@ impl Supervisor {
             let why = "the system has no random numbers";
             return Err(Box::new(failed(Failure::Internal, why)));
         }
-        let authority = self.enrolment.authorities.first();
+        let authority = self.enrolment.listener.authorities.first();
         let token = Text::new(chance, authority.map(|der| &*der.0));
         let hash = TokenHash(token.hash());
         let at = self.now();

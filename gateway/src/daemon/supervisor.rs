@@ -297,12 +297,7 @@ impl Supervisor {
         });
         self.tell_origin();
         self.start_workers();
-        if self.config.pki.is_some() {
-            self.start_worker(Kind::Signer);
-        }
-        if self.wants_enrolment() {
-            self.start_worker(Kind::Enrol);
-        }
+        self.start_optional_workers();
         let quic = self.config.quic.as_ref().map(|quic| quic.listen);
         for address in [Some(self.config.wireguard.listen), quic]
             .into_iter()

@@ -275,3 +275,66 @@ const CSR_ATTRIBUTES: &[u8] = &[
     0x31, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, // … secp256r1
     0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02, // ecdsa-with-SHA256
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(&name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_token_is_the_password_of_basic_or_a_bearer_and_nothing_else() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        let of = |values: &[&str]| password(&headers(AUTHORIZATION, values));
+        for (value, wanted) in [
+            (basic("x:lzt_1"), Some("lzt_1")),
+            (basic(":lzt_1"), Some("lzt_1")),
+            (basic("x:a:b"), Some("a:b")),
+            ("bearer  lzt_1".to_owned(), Some("lzt_1")),
+            (basic("lzt_1"), None),
+            ("Basic !!!".to_owned(), None),
+            ("Basic".to_owned(), None),
+            ("Digest lzt_1".to_owned(), None),
+            (format!("Basic {}", STANDARD.encode([0xff, b':'])), None),
+        ] {
+            assert_eq!(of(&[&value]).as_deref(), wanted, "{value}");
+        }
+        assert_eq!(of(&[&basic("x:1"), &basic("x:2")]), None, "two of them");
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn a_type_may_have_parameters() {
+        let is = |value: &str| is_of_type(&headers(CONTENT_TYPE, &[value]), "application/pkcs10");
+        assert!(is("application/pkcs10") && is("Application/PKCS10 ; a=b"));
+        assert!(!is("application/pkcs10x") && !is("") && !is("text/plain"));
+    }
+
+    #[test]
+    fn the_attributes_are_one_whole_sequence() {
+        let length = usize::from(CSR_ATTRIBUTES[1]);
+        assert_eq!(CSR_ATTRIBUTES.len(), length + 2);
+    }
+
+    #[test]
+    fn hostile_requests_are_only_errors() {
+        for body in [
+            &b""[..],
+            b"\0",
+            b"MA==",
+            b"MIAA",
+            b"-----BEGIN",
+            &[b'M'; 20_000],
+        ] {
+            assert!(request_of(body).is_err());
+            assert!(tunnel([0; 32], body).is_err());
+        }
+    }
+}
