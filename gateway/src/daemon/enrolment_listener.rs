@@ -183,6 +183,8 @@ impl Supervisor {
     /// Authorities or lists changed, or the signer is another process.
     pub(super) fn identity_changed(&mut self) {
         self.enrolment.listener.look = None;
+        self.quic.refresh();
+        self.follow_quic_identity(self.clock.now());
     }
 
     pub(super) fn signer_left(&mut self) {
