@@ -16,7 +16,7 @@ use crate::registry::csv;
 /// Which devices to show.
 #[derive(Debug, Default, Args)]
 pub(in crate::cli) struct List {
-    /// Who came that nobody knows: handshakes of unknown keys, unknown sources, foreign certificates
+    /// Who came that nobody knows: handshakes of unknown keys, unknown sources
     #[arg(long, conflicts_with_all = ["pending", "unused", "expiring", "role", "origin", "state"])]
     unknown: bool,
     /// Only those that wait to be approved
@@ -161,6 +161,10 @@ impl List {
 
 impl Export {
     pub(super) fn run(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        if self.which.unknown {
+            let why = "those who are unknown are listed only: lazaret device list --unknown";
+            return Err(CliError::new(Exit::Usage, why));
+        }
         let devices = self.which.chosen(all(context)?);
         if context.json || self.format == Format::Json {
             context.print_json(&Response::Devices { devices })?;
