@@ -13,6 +13,7 @@ use super::supervisor::{Input, Supervisor};
 use super::worker::{Kind, Worker};
 use crate::channel;
 use crate::enrol::message::{Identity, ToEnrol};
+use crate::flow::Clock as _;
 use crate::pki::message::{
     Answer, AuthorityStatus, Der, Listener, Question, Refusal, ServerIdentity, ToSigner, Trust,
 };
