@@ -223,10 +223,39 @@ mod tests {
                 retry: None,
             },
         ];
-        let shown: Vec<_> = all
-            .iter()
-            .map(|event| format!("{event}\n{}", serde_json::to_string(event).unwrap()))
-            .collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        let expected = [
+            (
+                "connecting to gateway.example.org (192.0.2.1:443)",
+                r#"{"event":"connecting","gateway":"gateway.example.org","address":"192.0.2.1:443"}"#,
+            ),
+            (
+                "connected, post-quantum key exchange",
+                r#"{"event":"connected","post_quantum":true}"#,
+            ),
+            (
+                "services:\n  console  10.20.0.5 tcp/22-3389  for 2 min",
+                r#"{"event":"services","services":[{"name":"console","address":"10.20.0.5","ports":"tcp/22-3389","seconds_left":61}]}"#,
+            ),
+            (
+                "no service may be used now",
+                r#"{"event":"services","services":[]}"#,
+            ),
+            (
+                "latency 12.3 ms",
+                r#"{"event":"latency","milliseconds":12.34}"#,
+            ),
+            (
+                "refused: the certificate has expired; next attempt in 300 s",
+                r#"{"event":"refused","why":"the certificate has expired","retry":300}"#,
+            ),
+            (
+                "no connection: no answer",
+                r#"{"event":"lost","why":"no answer","retry":null}"#,
+            ),
+        ];
+        for (event, (text, json)) in all.iter().zip(expected) {
+            assert_eq!(event.to_string(), text);
+            assert_eq!(serde_json::to_string(event).unwrap(), json);
+        }
     }
 }

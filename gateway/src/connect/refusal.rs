@@ -91,7 +91,7 @@ fn of_alert(code: u64) -> Refusal {
         Some(46 | 49 | 50) => {
             "the gateway does not accept this certificate: it is not approved yet, revoked, or not for clients"
         }
-        Some(48) => "the gateway does not know the authority of this certificate",
+        Some(48 | 51) => "the gateway does not know the authority of this certificate",
         Some(116) => "the gateway wants a certificate, and none was sent",
         Some(120) => "the server at this address offers no HTTP/3",
         Some(..=0xff) => "the gateway ended the handshake",
@@ -117,7 +117,7 @@ fn of_local(code: u64, reason: &str) -> Refusal {
         48 => {
             "the gateway's certificate is not of the authority in `ca`: this may not be the gateway"
         }
-        _ if reason.contains("NotValidForName") => {
+        _ if reason.contains("NotValidForName") || reason.contains("not valid for name") => {
             "the gateway's certificate is for another name: see `name`"
         }
         42 | 46 => "the gateway's certificate cannot be accepted: this may not be the gateway",

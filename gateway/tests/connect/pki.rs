@@ -7,14 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use lazaret::pki::pem::encode as pem;
 use lazaret_config::{Client, ClientGateway, ServerName};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
 /// What is wrong with a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     None,
     /// Its certificate ended.
     Expired,
@@ -27,33 +28,34 @@ pub enum Fault {
 }
 
 /// An authority and the folder with its files.
-pub struct Authority {
-    pub folder: TempDir,
+pub(crate) struct Authority {
+    pub(crate) folder: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
     other: CertifiedIssuer<'static, KeyPair>,
 }
 
-fn issuer() -> CertifiedIssuer<'static, KeyPair> {
+fn issuer(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
-            issuer: issuer(),
-            other: issuer(),
+            issuer: issuer("authority"),
+            other: issuer("another authority"),
         }
     }
 
-    pub fn root(&self) -> CertificateDer<'static> {
+    pub(crate) fn root(&self) -> CertificateDer<'static> {
         self.issuer.der().clone()
     }
 
     /// The identity of the gateway.
-    pub fn gateway(&self) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    pub(crate) fn gateway(&self) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let mut params = CertificateParams::new(vec!["gateway.test".to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().unwrap();
@@ -62,7 +64,7 @@ impl Authority {
     }
 
     /// What a client's file would say.
-    pub fn client(&self, address: SocketAddr, fault: Fault) -> Client {
+    pub(crate) fn client(&self, address: SocketAddr, fault: Fault) -> Client {
         let mut params = CertificateParams::default();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if fault == Fault::Expired {

@@ -14,7 +14,10 @@ use lazaret::masque::server::{Event, Grant, Session};
 use lazaret::masque::service::Service;
 use lazaret::masque::{self, Transmit};
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, RecvStream, SendStream, ServerConfig, VarInt};
+use quinn::{
+    Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig, TokioRuntime,
+    VarInt,
+};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -28,7 +31,7 @@ use crate::pki::Authority;
 
 /// How the server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     Grant,
     /// A tunnel without services.
     GrantNothing,
@@ -39,17 +42,22 @@ pub enum Answer {
     Nonsense,
 }
 
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     cut: Arc<Notify>,
     capsules: Arc<AtomicUsize>,
 }
 
 impl Server {
     /// Starts it; `hybrid_only`: it offers nothing but X25519MLKEM768.
-    pub fn start(authority: &Authority, answer: Answer, hybrid_only: bool) -> Self {
+    pub(crate) fn start(authority: &Authority, answer: Answer, hybrid_only: bool) -> Self {
         let config = configuration(authority, answer, hybrid_only);
-        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        // As on a narrow path: packets of 1280 bytes fit no datagram.
+        let mut limits = EndpointConfig::default();
+        limits.max_udp_payload_size(1200).unwrap();
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new(limits, Some(config), socket, runtime).unwrap();
         let server = Self {
             address: endpoint.local_addr().unwrap(),
             cut: Arc::new(Notify::new()),
@@ -74,12 +82,12 @@ impl Server {
     }
 
     /// Closes the connection that there is.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cut.notify_one();
     }
 
     /// How many packets came in the stream.
-    pub fn capsules(&self) -> usize {
+    pub(crate) fn capsules(&self) -> usize {
         self.capsules.load(Ordering::Relaxed)
     }
 }
