@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tracing::warn;
 
+use super::denied::Allowance;
 use super::enrolment_listener::Desk;
 use super::operator_tokens::Errand;
 use super::registry::mark;
@@ -16,7 +17,9 @@ use super::signing::Asker;
 use super::supervisor::Supervisor;
 use super::worker::Kind;
 use crate::audit::event::Event;
-use crate::enrol::message::{FromEnrol, Gateway, Granted, Place, Refused, Said, ToEnrol, Wanted};
+use crate::enrol::message::{
+    Away, FromEnrol, Gateway, Granted, Place, Refused, Said, ToEnrol, Wanted,
+};
 use crate::flow::{Clock, DeviceName, Standing};
 use crate::pki::message::{Answer, Question, Refusal};
 use crate::registry::PublicKey;
@@ -32,6 +35,8 @@ pub(super) struct Enrolment {
     /// What waits for the registry, by ticket.
     pub(super) errands: BTreeMap<u64, Errand>,
     pub(super) listener: Desk,
+    /// Of those who have to wait: a flood of guesses must not hide who guesses.
+    alarms: Allowance,
 }
 
 /// A device that waits for an answer.
@@ -67,7 +72,15 @@ impl Supervisor {
                 wanted,
             }),
             Said::SentAway { source, why } => {
-                self.record_refusal(source, None, None, why.as_str());
+                let now = self.clock.now();
+                match why {
+                    Away::NoToken => self.record_refusal(source, None, None, why.as_str()),
+                    Away::TooOften if self.enrolment.alarms.take(now) => {
+                        let from = source.to_string();
+                        self.record_enrolment("refused", None, None, from, why.as_str());
+                    }
+                    Away::TooOften => {}
+                }
             }
         }
     }
