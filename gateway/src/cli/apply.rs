@@ -84,13 +84,16 @@ impl Approve {
 
 /// Prints what came into force, or waits for a second person.
 fn applied(context: &mut Context<'_>, response: &Response) -> Result<Exit, CliError> {
-    let text = match response {
-        Response::Applied {
-            changes,
-            confirm_seconds,
-        } => render(changes, *confirm_seconds),
-        Response::Proposed { digest, seconds } => proposed(digest, *seconds),
-        _ => return Err(strange()),
+    let text = if let Response::Proposed { digest, seconds } = response {
+        proposed(digest, *seconds)
+    } else if let Response::Applied {
+        changes,
+        confirm_seconds,
+    } = response
+    {
+        render(changes, *confirm_seconds)
+    } else {
+        return Err(strange());
     };
     if context.json {
         context.print_json(response)?;

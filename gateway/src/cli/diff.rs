@@ -31,7 +31,7 @@ impl Diff {
         let new = context.config()?;
         let applied = new.gateway.state_dir.join(APPLIED);
         let old = match self.from {
-            Some(number) => version(context, Some(number))?.config,
+            Some(number) => version(context, Some(number))?,
             None if !applied.is_dir() => {
                 let text = format!("nothing was applied yet: there is no {}", applied.display());
                 return Err(CliError::new(Exit::Failure, text));

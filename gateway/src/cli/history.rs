@@ -38,31 +38,31 @@ impl History {
     }
 }
 
-/// A version, and what it says.
-pub(super) struct Loaded {
-    pub(super) record: VersionRecord,
-    pub(super) config: Config,
+/// What a version of the history says; without a number, what is in force.
+pub(super) fn version(context: &Context<'_>, number: Option<u64>) -> Result<Config, CliError> {
+    let (_, sources) = load(context, number)?;
+    Ok(Config::from_sources(&context.config_dir, &sources)?)
 }
 
-/// A version of the history; without a number, what is in force.
-pub(super) fn version(context: &Context<'_>, number: Option<u64>) -> Result<Loaded, CliError> {
-    let (record, sources) = match (context.ask(&Request::Version { number }), number) {
+fn load(
+    context: &Context<'_>,
+    number: Option<u64>,
+) -> Result<(VersionRecord, Vec<Source>), CliError> {
+    match (context.ask(&Request::Version { number }), number) {
         (Ok(Response::Version(version)), _) => {
             let Version { record, files } = *version;
             let sources = files.into_iter().map(|PolicyFile { path, text }| Source {
                 path: context.config_dir.join(path),
                 text,
             });
-            (record, sources.collect())
+            Ok((record, sources.collect()))
         }
-        (Ok(_), _) => return Err(strange()),
+        (Ok(_), _) => Err(strange()),
         (Err(error), Some(number)) if error.is_down() => {
-            kept(context).load(number, &context.config_dir)?
+            Ok(kept(context).load(number, &context.config_dir)?)
         }
-        (Err(error), _) => return Err(error),
-    };
-    let config = Config::from_sources(&context.config_dir, &sources)?;
-    Ok(Loaded { record, config })
+        (Err(error), _) => Err(error),
+    }
 }
 
 /// What the gateway wrote, read without it.
@@ -101,15 +101,20 @@ fn list(context: &mut Context<'_>) -> Result<Exit, CliError> {
 #[derive(Serialize)]
 struct Shown {
     record: VersionRecord,
-    /// What putting it into force would change; none if no gateway runs.
+    /// What putting it into force would change; none if no gateway runs, or the caller may not read its key files.
     difference: Option<Difference>,
 }
 
 fn show(context: &mut Context<'_>, number: u64) -> Result<Exit, CliError> {
-    let Loaded { record, config } = version(context, Some(number))?;
+    let (record, sources) = load(context, number.into())?;
     let difference = match version(context, None) {
-        Ok(now) => Some(diff::between(context, now.config, config)),
+        Ok(now) => {
+            let config = Config::from_sources(&context.config_dir, &sources)?;
+            Some(diff::between(context, now, config))
+        }
         Err(error) if error.is_down() => None,
+        // An operator who may not read the key files still sees the record.
+        Err(error) if error.exit == Exit::Configuration => None,
         Err(error) => return Err(error),
     };
     if context.json {

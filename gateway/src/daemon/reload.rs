@@ -39,6 +39,11 @@ pub enum ReloadError {
         /// Whose it was.
         other: DeviceName,
     },
+    /// As [`Self::Restart`], of a version that is not in the files.
+    #[error(
+        "{0} of that version cannot come back while the gateway runs: write it into the files and restart"
+    )]
+    Apart(&'static str),
     /// A change is on trial.
     #[error("the last change is not confirmed yet: `lazaret confirm`, or wait until it is undone")]
     OnTrial,
@@ -100,7 +105,7 @@ impl ReloadError {
         match self {
             Self::Configuration(_) | Self::WithdrawnKey { .. } => Failure::Configuration,
             Self::PolicyTest(_) => Failure::PolicyTest,
-            Self::Restart(_) | Self::OnTrial | Self::TooLong => Failure::Usage,
+            Self::Restart(_) | Self::Apart(_) | Self::OnTrial | Self::TooLong => Failure::Usage,
             Self::NothingOnTrial | Self::NoVersion(_) => Failure::Unknown,
             Self::Proposal(_) | Self::Signature(_) | Self::Unsigned => Failure::Denied,
             Self::Signers { .. } => Failure::Configuration,

@@ -61,6 +61,26 @@ pub(crate) fn samples() -> Vec<Event> {
             proposed_by: None,
             signer: None,
         },
+        Event::PolicyRolledBack {
+            by: 1002,
+            who: word("bob"),
+            version: 7,
+            config: "cd".repeat(32),
+            changes: vec![word("rule consoles removed")],
+            why: word("the ward lost its monitors"),
+            proposed_by: Some(1001),
+            signer: Some(word("chief@example.org")),
+        },
+        Event::PolicyUndone {
+            version: 7,
+            config: "cd".repeat(32),
+            changes: vec![word("rule consoles added")],
+        },
+        Event::PolicyConfirmed {
+            by: 1002,
+            who: word("bob"),
+            config: "cd".repeat(32),
+        },
         Event::PolicyRefused {
             by: 1000,
             why: word("lazaret.toml:3:1: unknown key"),

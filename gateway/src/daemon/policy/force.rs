@@ -257,6 +257,7 @@ impl Supervisor {
     /// What a restart brings is written first: a crash must not keep what nobody confirmed.
     fn pinned(&mut self, pin: Option<Pin>, checked: Checked) -> Result<Vec<String>, ReloadError> {
         let before = self.policies.pin.clone();
+        self.policies.retract()?;
         self.policies.set_pin(pin)?;
         self.put_into_force(checked).inspect_err(|_| {
             if let Err(error) = self.policies.set_pin(before) {
@@ -277,7 +278,10 @@ impl Supervisor {
         what: &'static str,
     ) -> Result<Response, ReloadError> {
         let guarded = self.files.policy.is_guarded() || checked.config.policy.signature_required;
-        if !guarded || trial.is_some() || wanted != Wanted::Files {
+        if wanted != Wanted::Files {
+            return Err(ReloadError::Apart(what));
+        }
+        if !guarded || trial.is_some() {
             return Err(ReloadError::Restart(what));
         }
         let config = checked.digest();

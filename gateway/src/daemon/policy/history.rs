@@ -105,7 +105,7 @@ impl History {
         let path = self.version(record.number);
         self.write(&path, record, from, sources)
             .map_err(failed("write", &path))?;
-        self.forget(keep, record.number)
+        self.forget(keep, record.number, MOST_BYTES)
     }
 
     fn write(
@@ -140,8 +140,7 @@ impl History {
     }
 
     //= C7
-    fn forget(&self, keep: &[u64], newest: u64) -> Result<(), StoreError> {
-        let mut room = MOST_BYTES;
+    fn forget(&self, keep: &[u64], newest: u64, mut room: u64) -> Result<(), StoreError> {
         for (place, number) in self.numbers()?.into_iter().rev().enumerate() {
             let path = self.version(number);
             room = room.saturating_sub(size(&path));
@@ -213,3 +212,97 @@ const MOST_VERSIONS: usize = 100;
 /// Bytes of all versions that are kept.
 //= C7
 const MOST_BYTES: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::policy::empty;
+
+    const FROM: &str = "/nowhere";
+
+    fn sources(text: &str) -> Vec<Source> {
+        let source = |name: &str| Source {
+            path: Path::new(FROM).join(name),
+            text: format!("{text}{name}"),
+        };
+        vec![source("lazaret.toml"), source("conf.d/a.toml")]
+    }
+
+    fn add(history: &History, text: &str, keep: &[u64]) -> u64 {
+        let sources = sources(text);
+        let record = VersionRecord {
+            number: history.next().unwrap(),
+            ..empty(digest(&sources))
+        };
+        let from = Path::new(FROM);
+        history.add(&record, from, &sources, keep).unwrap();
+        record.number
+    }
+
+    fn numbers(history: &History) -> Vec<u64> {
+        let listed = history.list();
+        listed.records.iter().map(|record| record.number).collect()
+    }
+
+    #[test]
+    fn the_newest_are_kept_and_those_that_are_named() {
+        let state = tempfile::tempdir().unwrap();
+        let history = History::of(state.path());
+        assert!(numbers(&history).is_empty());
+        for _ in 0..MOST_VERSIONS {
+            add(&history, "x", &[2]);
+        }
+        assert_eq!(numbers(&history).len(), MOST_VERSIONS);
+        assert_eq!(numbers(&history)[0], 1);
+        assert_eq!(add(&history, "x", &[2]), 101);
+        add(&history, "x", &[2]);
+        add(&history, "x", &[2]);
+        assert_eq!(numbers(&history)[..3], [2, 4, 5]);
+        // Nor more bytes than there is room for.
+        let each = size(&history.version(103));
+        history.forget(&[2], 103, each * 2 + 1).unwrap();
+        assert_eq!(numbers(&history), [2, 102, 103]);
+        history.forget(&[], 103, 1).unwrap();
+        assert_eq!(numbers(&history), [103]);
+    }
+
+    #[test]
+    fn a_version_comes_back_as_it_was_or_not_at_all() {
+        let state = tempfile::tempdir().unwrap();
+        let history = History::of(state.path());
+        let number = add(&history, "one ", &[]);
+        let into = Path::new(FROM);
+        let (record, loaded) = history.load(number, into).unwrap();
+        assert_eq!((record.number, &loaded), (number, &sources("one ")));
+        let other = add(&history, "two ", &[]);
+        for (path, text) in [
+            ("files/lazaret.toml", "other"),
+            ("files/conf.d/b.toml", ""),
+            ("record.json", "{}"),
+        ] {
+            let path = history.version(number).join(path);
+            let before = fs::read(&path).ok();
+            fs::write(&path, text).unwrap();
+            let shown = history.load(number, into).unwrap_err().to_string();
+            assert!(shown.contains("damaged"), "{shown}");
+            match before {
+                Some(before) => fs::write(&path, before).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            history.load(number, into).unwrap();
+        }
+        // Another version under its name, something unfinished, and what is nobody's.
+        let directory = state.path().join(DIRECTORY);
+        fs::remove_dir_all(history.version(number)).unwrap();
+        fs::rename(history.version(other), history.version(number)).unwrap();
+        for name in ["unfinished", "007", "notes", "-1"] {
+            fs::create_dir_all(directory.join(name)).unwrap();
+        }
+        let listed = history.list();
+        assert!(listed.records.is_empty());
+        assert!(listed.damaged[0].contains("it is version 2"), "{listed:?}");
+        assert_eq!(listed.damaged.len(), 1);
+        assert_eq!(add(&history, "three ", &[]), 2);
+        assert!(!directory.join("unfinished").exists());
+    }
+}

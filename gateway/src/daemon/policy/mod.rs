@@ -174,7 +174,9 @@ impl Policies {
     }
 
     fn write(&mut self, directory: &Path, sources: &[Source]) -> Result<(), StoreError> {
-        let pinned: Vec<u64> = self.pin.iter().map(|pin| pin.version).collect();
+        // What is gone back to on trial is pinned only once it is confirmed.
+        let pinned = self.pin.iter().map(|pin| pin.version);
+        let pinned: Vec<u64> = pinned.chain(self.record.of).collect();
         let history = &self.history;
         let record = &mut self.record;
         let written = history.next().and_then(|number| {
@@ -192,6 +194,11 @@ impl Policies {
         self.alarm = pin.as_ref().filter(|pin| !pin.trial).map(alarm);
         self.pin = pin;
         Ok(())
+    }
+
+    /// What was agreed to for the next start is void: something else comes into force.
+    fn retract(&self) -> Result<(), StoreError> {
+        store::replace::<Admitted>(&self.state.join(ADMITTED), None)
     }
 
     fn admit(&self, admitted: &Admitted) -> Result<(), StoreError> {
@@ -214,7 +221,9 @@ impl Policies {
             version: self.kept.then_some(self.record.number),
             alarm: self.alarm.clone(),
             trouble: self.trouble.clone(),
-            proposal: self.proposal.as_ref().map(|proposal| proposal.status(now)),
+            proposal: (self.proposal.as_ref())
+                .filter(|proposal| proposal.lives(now))
+                .map(|proposal| proposal.status(now)),
         }
     }
 
