@@ -251,7 +251,7 @@ fn what_the_daemon_says_is_shown_or_fails() {
     assert_eq!(
         daemon.join().unwrap(),
         Request::Apply {
-            confirm_seconds: Some(600)
+            confirm_seconds: Some(600),
             why: String::new(),
             signature: None,
         }
