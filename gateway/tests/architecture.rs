@@ -64,11 +64,12 @@ const PRIVATE: [(&str, &[&str]); 13] = [
             "gateway/src/enrol/",
             "gateway/src/connect/",
             "gateway/src/quic/tls.rs",
+            "gateway/src/quic/tests.rs",
         ],
     ),
     ("quinn", &["gateway/src/quic/", "gateway/src/connect/"]),
     ("quinn_proto", &["gateway/src/quic/tls.rs"]),
-    ("rcgen", &["gateway/src/pki/"]),
+    ("rcgen", &["gateway/src/pki/", "gateway/src/quic/tests.rs"]),
     ("x509_cert", &["gateway/src/pki/"]),
     ("rustables", &["gateway/src/segment/nft.rs"]),
     (

@@ -162,7 +162,7 @@ pub fn peer_program(name: &str) -> String {
 }
 
 /// A script of ours that drives a Python peer.
-pub(crate) fn peer_script(name: &str) -> String {
+pub fn peer_script(name: &str) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
     Path::new(folder).join(name).display().to_string()
 }

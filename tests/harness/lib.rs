@@ -35,7 +35,7 @@ pub mod wait;
 pub use appliance::Appliance;
 pub use clinic::Clinic;
 pub use device::{Device, wan4, wan6};
-pub use dicom::{Images, data_set, peer_program};
+pub use dicom::{Images, data_set, peer_program, peer_script};
 pub use gateway::{Gateway, Said, lazaret, memory, patient_hashes, text};
 pub use hl7::fixture_path;
 pub use hospital::{Archive, Archiving, His};

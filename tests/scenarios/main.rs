@@ -41,3 +41,4 @@ mod crowd;
 mod pressure;
 mod sandbox;
 mod health;
+mod quic;

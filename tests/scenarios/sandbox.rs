@@ -82,7 +82,7 @@ fn workers_hold_only_the_descriptors_that_they_were_given() {
             for (number, target) in &open {
                 let harmless = ["/dev/null", "pipe:", "anon_inode:", "socket:"];
                 let own = match name.as_str() {
-                    "tunnel-wireguard" => target.starts_with("/dev/net/tun"),
+                    "tunnel-wireguard" | "tunnel-quic" => target.starts_with("/dev/net/tun"),
                     "audit" => target.contains("/audit"),
                     _ => false,
                 };

@@ -130,6 +130,17 @@ fn offers(config: &Config, name: &ServiceName) -> Vec<Offer> {
 }
 
 impl Supervisor {
+    /// Where both tunnels listen.
+    pub(super) fn record_listening(&mut self) {
+        let quic = self.config.quic.as_ref().map(|quic| quic.listen);
+        for address in [Some(self.config.wireguard.listen), quic]
+            .into_iter()
+            .flatten()
+        {
+            self.record(Event::Listening { address });
+        }
+    }
+
     pub(super) fn start_quic(&mut self, generation: u64) -> std::io::Result<u32> {
         let (quic, ground) = (self.config.quic.as_ref().zip(self.ground.quic.as_ref()))
             .ok_or(std::io::ErrorKind::NotFound)?;
@@ -298,6 +309,12 @@ impl Supervisor {
 
     /// Its sessions are gone with it.
     pub(super) fn quic_died(&mut self) {
+        self.sessions_ended("the tunnel worker ended");
+    }
+
+    /// All that are known, when nobody can tell of them any more.
+    //= C8
+    pub(super) fn sessions_ended(&mut self, why: &str) {
         let figures = std::mem::take(&mut self.quic.figures);
         for (device, last) in figures {
             self.record(Event::SessionEnded {
@@ -305,7 +322,7 @@ impl Supervisor {
                 seconds: last.seconds,
                 received: last.received,
                 sent: last.sent,
-                why: "the tunnel worker ended".to_owned(),
+                why: why.to_owned(),
             });
         }
     }

@@ -236,7 +236,6 @@ impl Supervisor {
         let (ground, plan, accepting) = Ground::prepare(&config, &registry, wall).await?;
         let in_hours = enforce::rules_in_hours(&config, wall);
         let relay_workers = worker::relays(config.limits.relay_workers);
-        let operators = watch::Sender::new(Vec::new());
         let from = (directory.as_path(), sources.as_slice());
         let policies = Policies::begin(chosen.origin, from, &files, wall);
         let mut supervisor = Self {
@@ -275,7 +274,7 @@ impl Supervisor {
             ground,
             unconfirmed: None,
             policies,
-            operators,
+            operators: watch::Sender::new(Vec::new()),
             forwarded: 0,
             refused: 0,
             ready: false,
@@ -298,13 +297,7 @@ impl Supervisor {
         self.tell_origin();
         self.start_workers();
         self.start_optional_workers();
-        let quic = self.config.quic.as_ref().map(|quic| quic.listen);
-        for address in [Some(self.config.wireguard.listen), quic]
-            .into_iter()
-            .flatten()
-        {
-            self.record(Event::Listening { address });
-        }
+        self.record_listening();
         Ok(())
     }
 
@@ -471,6 +464,7 @@ impl Supervisor {
         }
         let wall = self.clock.wall();
         self.transactions.write_at_last(&self.config, wall).await;
+        self.sessions_ended("the gateway stopped");
         self.close_journal(queue).await;
     }
 

@@ -120,7 +120,7 @@ fn alert(code: TransportErrorCode) -> &'static str {
         Some(45) => "the certificate is expired or not valid yet",
         Some(48) => "the certificate is not of the gateway's authority",
         Some(49) => "the certificate is not one of a device",
-        Some(51) => "the certificate is not the device's own",
+        Some(51) => "a signature of the certificate or the handshake is wrong",
         Some(70) => "another version of TLS",
         Some(80) => "the handshake could not be signed",
         Some(116) => "there was no certificate",

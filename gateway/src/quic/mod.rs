@@ -16,3 +16,5 @@ mod session;
 mod streams;
 mod tls;
 mod transport;
+#[cfg(test)]
+mod tests;

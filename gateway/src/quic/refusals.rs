@@ -88,10 +88,10 @@ mod tests {
     use super::*;
 
     fn times(event: &QuicEvent) -> u64 {
-        match event {
-            QuicEvent::Refused { times, .. } => *times,
-            other => panic!("{other:?}"),
-        }
+        let QuicEvent::Refused { times, .. } = event else {
+            panic!("{event:?}");
+        };
+        *times
     }
 
     #[test]

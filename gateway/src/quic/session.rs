@@ -24,7 +24,7 @@ use super::worker::News;
 use crate::flow::DeviceName;
 use crate::masque::capsule::Route;
 use crate::masque::icmp::{self, Told};
-use crate::masque::packet::{Dropped, Gate};
+use crate::masque::packet::{self, Dropped, Gate};
 use crate::masque::server::{Event, Grant, Session};
 use crate::masque::service::Service;
 use crate::masque::{Code, Error, Scope, Transmit};
@@ -222,6 +222,8 @@ impl Serving {
             Ok(head) => head.length,
             // The table says no, and tells of it.
             Err(Dropped::Destination) => packet.len(),
+            // The kernel of a client looks for neighbours and routers on its TUN, too.
+            Err(Dropped::Source) if speaks_to_its_link(packet) => return,
             Err(Dropped::Source) => return Counted::add(&counted.spoofed, 1),
             Err(Dropped::Malformed | Dropped::Link | Dropped::Hops | Dropped::TooBig) => return,
         };
@@ -346,6 +348,14 @@ impl Serving {
             routes,
             services,
         }
+    }
+}
+
+/// Whether a packet was never meant to leave the link: from a link-local address of IPv6, or from none yet.
+fn speaks_to_its_link(packet: &[u8]) -> bool {
+    match packet::head(packet).map(|head| head.source) {
+        Ok(IpAddr::V6(source)) => source.is_unicast_link_local() || source.is_unspecified(),
+        Ok(IpAddr::V4(_)) | Err(_) => false,
     }
 }
 

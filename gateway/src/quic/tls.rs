@@ -121,14 +121,18 @@ fn provider(post_quantum: PostQuantum) -> CryptoProvider {
     provider
 }
 
+/// As the registry of TLS calls those that are offered.
 fn name(group: NamedGroup) -> &'static str {
-    match group {
-        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
-        NamedGroup::X25519 => "X25519",
-        NamedGroup::secp256r1 => "secp256r1",
-        NamedGroup::secp384r1 => "secp384r1",
-        _ => "another",
-    }
+    let names = [
+        (NamedGroup::X25519MLKEM768, "X25519MLKEM768"),
+        (NamedGroup::X25519, "X25519"),
+        (NamedGroup::secp256r1, "secp256r1"),
+        (NamedGroup::secp384r1, "secp384r1"),
+    ];
+    let mut names = names.into_iter();
+    names
+        .find(|(one, _)| *one == group)
+        .map_or("another", |(_, name)| name)
 }
 
 /// A group of the library that notes when it was used.
