@@ -2,7 +2,9 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
+    clippy::wildcard_enum_match_arm,
     clippy::indexing_slicing,
     reason = "what goes wrong in a test must fail it, in its helpers too"
 )]

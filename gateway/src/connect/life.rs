@@ -190,9 +190,8 @@ impl Life<'_> {
     async fn live(&mut self, once: bool, ears: &mut Ears<'_>) -> Result<Ending, LifeError> {
         let mut pause = Pause::default();
         loop {
-            let (ended, lasted) = match self.attempt(ears).await {
-                Some(ended) => ended,
-                None => break,
+            let Some((ended, lasted)) = self.attempt(ears).await else {
+                break;
             };
             let wait = pause.after(lasted, ended.is_final, chance()?);
             let retry = (!once).then_some(wait.as_secs().max(1));
@@ -302,7 +301,7 @@ const MOST_ADDRESSES: usize = 8;
 fn authority(gateway: &ClientGateway) -> String {
     let host = match &gateway.host {
         ServerName::Address(address) if address.is_ipv6() => format!("[{address}]"),
-        host => host.to_string(),
+        host @ (ServerName::Dns(_) | ServerName::Address(_)) => host.to_string(),
     };
     if gateway.port == 443 {
         host

@@ -210,7 +210,11 @@ mod tests {
                 match piece {
                     Piece::Data(bytes) => data.extend(bytes),
                     Piece::Skipped(length) => skipped += length,
-                    other => others.push(format!("{other:?}")),
+                    other @ (Piece::Headers(_)
+                    | Piece::Settings(_)
+                    | Piece::Number(..)
+                    | Piece::PushPromise
+                    | Piece::Forbidden) => others.push(format!("{other:?}")),
                 }
             }
             assert!(bytes.is_empty());

@@ -231,7 +231,7 @@ proptest! {
     fn what_is_written_is_read_in_any_pieces(capsules in vec(capsule(), 0..8), piece in 1_usize..50) {
         let bytes: Vec<u8> = capsules.iter().flat_map(write).collect();
         let expected: Vec<_> = capsules.into_iter().map(Piece::Capsule).collect();
-        prop_assert_eq!(read(&bytes).unwrap(), expected.clone());
+        prop_assert_eq!(&read(&bytes).unwrap(), &expected);
         let (mut reader, mut found) = (Reader::default(), Vec::new());
         for chunk in bytes.chunks(piece) {
             let mut rest = chunk;

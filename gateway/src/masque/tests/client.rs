@@ -25,12 +25,15 @@ fn yes() -> Vec<u8> {
     headers(&answer(Status(200), None))
 }
 
-#[test]
-fn each_malformed_stream_beside_its_twin() {
+/// What is wrong, a stream, what it may hold, what it may not, and the code for that.
+type Case = (&'static str, u64, Vec<u8>, Vec<u8>, Code);
+
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn malformed() -> Vec<Case> {
     let with = |head: &[u8], tail: &[u8]| [head, tail].concat();
     let go = |id| with(&control(), &frame(7, &number(id)));
     let status = |text| headers(&[Field::new(":status", text)]);
-    let cases: Vec<(&str, u64, Vec<u8>, Vec<u8>, Code)> = vec![
+    vec![
         (
             "no extended CONNECT",
             3,
@@ -90,8 +93,12 @@ fn each_malformed_stream_beside_its_twin() {
             with(&yes(), &frame(0, &[3, 10, 4, 2, 0, 0, 0, 1, 0, 0, 0, 0])),
             Code::Message,
         ),
-    ];
-    for (what, stream, good, bad, expected) in cases {
+    ]
+}
+
+#[test]
+fn each_malformed_stream_beside_its_twin() {
+    for (what, stream, good, bad, expected) in malformed() {
         let fresh = || match stream {
             3 => Session::new("gateway.example", true),
             _ => session(),

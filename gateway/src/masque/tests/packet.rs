@@ -242,7 +242,7 @@ fn some_are_told_nothing() {
         None,
         "another family"
     );
-    let mut fragment = six.clone();
+    let mut fragment = six;
     fragment[6] = 44;
     fragment[42..44].copy_from_slice(&[0, 1]);
     assert!(told(&fragment), "the first fragment");

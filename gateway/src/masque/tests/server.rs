@@ -43,13 +43,13 @@ fn code(result: Result<(), Error>) -> Option<Code> {
 /// What is wrong, a stream, what it may hold, what it may not, and the code for that.
 type Case = (&'static str, u64, Vec<u8>, Vec<u8>, Code);
 
-#[test]
-fn each_malformed_stream_beside_its_twin() {
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn malformed() -> Vec<Case> {
     let with = |head: &[u8], tail: &[u8]| [head, tail].concat();
     let go = |id| with(&control(), &frame(7, &number(id)));
     let push = |first, then| with(&with(&control(), &frame(13, &[first])), &frame(13, &[then]));
     let content = |payload: &[u8]| with(&request(), &frame(0, payload));
-    let cases: Vec<Case> = vec![
+    vec![
         (
             "no settings first",
             2,
@@ -241,8 +241,12 @@ fn each_malformed_stream_beside_its_twin() {
             vec![],
             Code::StreamCreation,
         ),
-    ];
-    for (what, stream, good, bad, expected) in cases {
+    ]
+}
+
+#[test]
+fn each_malformed_stream_beside_its_twin() {
+    for (what, stream, good, bad, expected) in malformed() {
         let begin = || {
             if stream == 2 {
                 Session::new(true)
