@@ -28,7 +28,6 @@ fn yes() -> Vec<u8> {
 /// What is wrong, a stream, what it may hold, what it may not, and the code for that.
 type Case = (&'static str, u64, Vec<u8>, Vec<u8>, Code);
 
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn malformed() -> Vec<Case> {
     let with = |head: &[u8], tail: &[u8]| [head, tail].concat();
     let go = |id| with(&control(), &frame(7, &number(id)));
