@@ -228,6 +228,10 @@ impl<'l> Link<'l> {
             client::Event::Packet(packet) => self.arrived(&packet),
             client::Event::GoingAway => self.tell(Event::GoingAway).await,
             client::Event::Ended => {
+                // Streams end with the connection too, and then that is what happened.
+                if let Some(error) = self.connection.close_reason() {
+                    return Err(refusal::of_connection(&error));
+                }
                 self.connection.close(code(Code::None), b"");
                 return Err(Refusal::passing("the gateway ended the tunnel"));
             }

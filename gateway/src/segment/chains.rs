@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use lazaret_config::{HospitalMode, Party, Transport};
 
 use super::doors::{self, Door};
+use super::enrolment;
 use super::errands::Errand;
 use super::tunnels::Tunnel;
 use crate::flow::DeviceName;
@@ -271,7 +272,7 @@ fn input(frame: &Frame, parts: &[Part], inward: &BTreeMap<Knock, Inward>, doors:
         terms.extend([Term::Port(Transport::Udp, tunnel.udp_port), Term::Accept]);
         rules.push(Rule(terms));
     }
-    rules.extend(frame.enrol.map(|listen| comes_to(frame, listen)));
+    rules.extend(frame.enrol.map(|listen| enrolment::comes_to(frame, listen)));
     for part in parts {
         //= C9: by role and mark, so that nobody can dial the listener and losing the role ends the flow.
         let ends: BTreeSet<(SocketAddr, u32)> = (part.steered.iter())
@@ -415,7 +416,11 @@ fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
         terms.extend([port, Term::Accept]);
         rules.push(Rule(terms));
     }
-    rules.extend(frame.enrol.map(|listen| goes_from(frame, listen)));
+    rules.extend(
+        frame
+            .enrol
+            .map(|listen| enrolment::goes_from(frame, listen)),
+    );
     rules.push(Rule(vec![
         Term::Towards(frame.hospital.clone()),
         Term::State(State::EstablishedRelated),
@@ -448,26 +453,6 @@ fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
     rules.extend(neighbours(&frame.not_towards(), &ND_OUT));
     rules.push(refuse(vec![], None));
     base("output", Kind::Filter, Hook::Output, 0, Policy::Drop, rules)
-}
-
-/// Whoever wants to be enrolled, from anywhere but the tunnel.
-//= C3
-fn comes_to(frame: &Frame, listen: SocketAddr) -> Rule {
-    let mut terms = frame.not_from();
-    terms.extend((!listen.ip().is_unspecified()).then(|| Term::Destination(listen.ip())));
-    terms.push(Term::Port(Transport::Tcp, listen.port()));
-    terms.push(Term::Accept);
-    Rule(terms)
-}
-
-/// Answers of the enrolment service; it dials nobody.
-fn goes_from(frame: &Frame, listen: SocketAddr) -> Rule {
-    let mut terms = frame.not_towards();
-    terms.extend((!listen.ip().is_unspecified()).then(|| Term::Source(listen.ip())));
-    terms.push(Term::SourcePort(Transport::Tcp, listen.port()));
-    terms.push(Term::State(State::EstablishedRelated));
-    terms.push(Term::Accept);
-    Rule(terms)
 }
 
 /// Devices appear in the hospital with the gateway's address.

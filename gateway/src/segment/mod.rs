@@ -11,6 +11,7 @@ pub mod table;
 pub mod plan;
 mod chains;
 mod doors;
+mod enrolment;
 mod errands;
 pub mod tunnels;
 pub mod changes;
