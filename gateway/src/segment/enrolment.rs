@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::chains::Frame;
-use super::table::{Rule, State, Term, Transport};
+use super::table::{Rule, State, Term};
+use lazaret_config::Transport;
 
 /// Whoever wants to be enrolled, from anywhere but the tunnel.
 //= C3
