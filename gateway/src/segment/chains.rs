@@ -9,11 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use lazaret_config::{HospitalMode, Party, Transport};
 
 use super::doors::{self, Door};
-use super::enrolment;
 use super::errands::Errand;
 use super::tunnels::Tunnel;
-use crate::flow::DeviceName;
-use crate::flow::Standing;
+use crate::flow::{DeviceName, Standing};
 use crate::segment::plan::{Endpoint, Grants, Inward, Knock, Member, Treatment, party_name};
 use crate::segment::table::{
     Base, Chain, Family, Hook, Kind, Policy, Rule, Set, State, Table, Term, Why,
@@ -272,7 +270,11 @@ fn input(frame: &Frame, parts: &[Part], inward: &BTreeMap<Knock, Inward>, doors:
         terms.extend([Term::Port(Transport::Udp, tunnel.udp_port), Term::Accept]);
         rules.push(Rule(terms));
     }
-    rules.extend(frame.enrol.map(|listen| enrolment::comes_to(frame, listen)));
+    rules.extend(
+        frame
+            .enrol
+            .map(|listen| super::enrolment::comes_to(frame, listen)),
+    );
     for part in parts {
         //= C9: by role and mark, so that nobody can dial the listener and losing the role ends the flow.
         let ends: BTreeSet<(SocketAddr, u32)> = (part.steered.iter())
@@ -419,7 +421,7 @@ fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
     rules.extend(
         frame
             .enrol
-            .map(|listen| enrolment::goes_from(frame, listen)),
+            .map(|listen| super::enrolment::goes_from(frame, listen)),
     );
     rules.push(Rule(vec![
         Term::Towards(frame.hospital.clone()),
