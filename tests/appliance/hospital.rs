@@ -113,6 +113,7 @@ pub(crate) fn first_log_in(appliance: &mut Appliance<'_>) {
     let _ = appliance.wait_for("type `written`");
     appliance.type_line("written");
     let _ = appliance.wait_for("not shown any more");
+    let _ = appliance.wait_for("lazaret> ");
 }
 
 /// Serves a folder over HTTPS at the address of the HIS.

@@ -85,8 +85,8 @@ fn without_its_data_it_goes_back_and_stays_closed() {
             }
         };
         assert_eq!(last, 1);
-        // The first of its three starts ended in the boot menu.
-        assert_eq!(trials, 2);
+        // The power failed in the boot menu, after or before the start was counted.
+        assert!(trials == 2 || trials == 3, "{trials}");
         let screen = appliance.screen();
         assert!(screen.contains("its header is gone"), "{screen}");
     });
