@@ -64,6 +64,27 @@ fn device<'a>(clinic: &Clinic<'a>, name: &str, added: &Value) -> Device<'a> {
     device
 }
 
+/// Whoever is not known is not answered, but counted by its source.
+fn counted_as_a_stranger(clinic: &Clinic<'_>, name: &str) {
+    let key = clinic.site.public_key(name);
+    wait::until("a stranger", wait::SOON, || {
+        let list = clinic.gateway.json(&["device", "list", "--unknown"]);
+        let all = list["strangers"].as_array()?.clone();
+        let is_it = |one: &Value| text(one, "what") == "key" && text(one, "value") == key.trim();
+        all.iter().any(is_it).then_some(())
+    });
+}
+
+fn its_key_is_nobodys_again(clinic: &Clinic<'_>, name: &str) {
+    let mut again = add(clinic, name, &[]);
+    again[2] = "home-8".to_owned();
+    let again: Vec<&str> = again.iter().map(String::as_str).collect();
+    let refused = clinic.gateway.lazaret(&again);
+    assert_eq!(refused.code, 2, "{}", refused.all());
+    let why = format!("{name} has or had the same key");
+    assert!(refused.err.contains(&why), "{}", refused.err);
+}
+
 //= C3
 //= C9
 #[test]
@@ -82,15 +103,7 @@ fn a_device_added_at_run_time_lives_as_one_of_the_files() {
             .gateway
             .wait_for_record("handshakes-refused", |_| true);
         assert_eq!(home.handshake(), 0);
-        // It is not answered, but it is counted by its source.
-        wait::until("a stranger", wait::SOON, || {
-            let list = clinic.gateway.json(&["device", "list", "--unknown"]);
-            let all = list["strangers"].as_array()?.clone();
-            let key = clinic.site.public_key("home-7");
-            all.iter()
-                .any(|one| text(one, "what") == "key" && text(one, "value") == key.trim())
-                .then_some(())
-        });
+        counted_as_a_stranger(&clinic, "home-7");
         let _ = clinic
             .gateway
             .lazaret(&["device", "approve", "home-7"])
@@ -149,17 +162,7 @@ fn a_device_added_at_run_time_lives_as_one_of_the_files() {
             (text(&record, "what"), text(&record, "why")),
             ("added", "trial")
         );
-        // Its key is nobody's ever again.
-        let mut again = add(&clinic, "home-7", &[]);
-        again[2] = "home-8".to_owned();
-        let again: Vec<&str> = again.iter().map(String::as_str).collect();
-        let refused = clinic.gateway.lazaret(&again);
-        assert_eq!(refused.code, 2, "{}", refused.all());
-        assert!(
-            refused.err.contains("home-7 has or had the same key"),
-            "{}",
-            refused.err
-        );
+        its_key_is_nobodys_again(&clinic, "home-7");
         assert_eq!(clinic.his.received().len(), 2);
     });
 }

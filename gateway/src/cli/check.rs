@@ -12,7 +12,7 @@ use crate::daemon;
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Print what must be signed where [policy] asks for signatures
+    /// Print what must be signed where `[policy]` asks for signatures
     #[arg(long)]
     statement: bool,
 }

@@ -46,7 +46,7 @@ pub fn write(value: u64, out: &mut Vec<u8>) {
     out.extend(bytes.iter().skip(8 - length));
 }
 
-/// How many bytes [`write`] takes.
+/// How many bytes [`write()`] takes.
 #[must_use]
 pub const fn length(value: u64) -> usize {
     match value {

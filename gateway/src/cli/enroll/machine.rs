@@ -23,7 +23,7 @@ use crate::pki::pem;
 /// A first certificate.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Request {
-    /// Where the gateway enrols devices, as in https://gateway.example.org:8443
+    /// Where the gateway enrols devices, as in `https://gateway.example.org:8443`
     url: String,
     /// The token
     token: Token,
