@@ -136,7 +136,6 @@ fn a_client_of_others_works_as_if_on_site() {
         let clinic = open(lab);
         enrol(&clinic, "desk-7");
         let mut desk = connect(lab, "desk-7", &["--spoof", "10.64.0.1"]);
-        let said = desk.output();
         for line in [
             "handshake h3 full",
             "settings 1 1",
@@ -146,8 +145,9 @@ fn a_client_of_others_works_as_if_on_site() {
             "route 10.20.2.10-10.20.2.10 0",
             "service his-results 10.20.2.10 6 2575 2575",
         ] {
-            assert!(said.contains(line), "{line}\n{said}");
+            desk.wait_for_output(line);
         }
+        let said = desk.output();
         // What it may not use is not advertised.
         assert!(!said.contains("10.20.1.10"), "{said}");
         let began = clinic.gateway.wait_for_record("session-began", |_| true);
