@@ -14,7 +14,7 @@ use lazaret_config::{Config, Quic};
 use tokio::net::TcpListener;
 
 use super::enforce;
-use super::supervisor::DaemonError;
+use super::error::DaemonError;
 use crate::registry::Registry;
 use crate::segment::host;
 use crate::segment::plan::{Listeners, Plan};

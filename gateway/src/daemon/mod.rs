@@ -12,8 +12,11 @@ mod drain;
 mod enforce;
 mod enrolment;
 mod enrolment_listener;
+mod error;
 mod events;
 mod ground;
+mod intake;
+mod inventory;
 mod life;
 mod logging;
 mod memories;
@@ -21,7 +24,6 @@ mod notify;
 mod operator;
 mod operator_tokens;
 mod outbox;
-mod inventory;
 mod policy;
 mod presence;
 mod told;
@@ -37,10 +39,11 @@ mod transactions;
 mod worker;
 
 pub use clock::SystemClock;
+pub use error::DaemonError;
 pub use policy::{
     Chosen, History, Listed, NAMESPACE, ProposalError, SignatureError, StoreError, choose,
     statement,
 };
 pub use reload::{Checked, ReloadError, check, check_sources};
-pub use supervisor::{DaemonError, run};
+pub use supervisor::run;
 pub use worker::{WorkerError, run as worker};

@@ -12,10 +12,11 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
+use super::error::DaemonError;
 use super::events::chain;
 use super::life::OURSELVES;
 use super::operator::{answer, failed};
-use super::supervisor::{DaemonError, Input, Supervisor};
+use super::supervisor::{Input, Supervisor};
 use crate::audit::event::Event;
 use crate::control::message::{Failure, RegistryStatus, Request};
 use crate::flow::{Clock, DeviceName, Standing};

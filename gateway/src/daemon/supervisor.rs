@@ -19,9 +19,11 @@ use super::connections::Connections;
 use super::credit::Credit;
 use super::denied::{Allowance, Denied};
 use super::drain::Drain;
-use super::enforce::{self, EnforceError};
+use super::enforce;
 use super::enrolment::Enrolment;
+use super::error::DaemonError;
 use super::ground::Ground;
+use super::intake::{accept, bind_control, watch_denied};
 use super::inventory::Inventory;
 use super::life::Workers;
 use super::notify;
@@ -29,7 +31,7 @@ use super::operator::{Questions, listen_to_operators};
 use super::outbox::Outbox;
 use super::policy::{Chosen, Policies, Unconfirmed};
 use super::presence::Presence;
-use super::privileges::{self, SealError};
+use super::privileges;
 use super::probe::{Part, Probes};
 use super::quic::Sessions;
 use super::registry::Records;
@@ -40,20 +42,17 @@ use super::worker::{self, Kind};
 use crate::audit::event::Event;
 use crate::audit::message::FromAudit;
 use crate::control::message::Request;
-use crate::control::server;
 use crate::enrol::message::FromEnrol;
 use crate::flow::{Clock, ConnectionId, RuleName};
 use crate::forward::message::FromRelay;
 use crate::pki::message::FromSigner;
 use crate::quic::message::FromQuic;
+use crate::registry::Registry;
 use crate::registry::store::Place;
 use crate::registry::task::FromTask;
-use crate::registry::{Registry, RegistryError};
 use crate::segment::changes::Cut;
 use crate::segment::denied::{DeniedPacket, DeniedWatch};
-use crate::segment::host::HostError;
 use crate::segment::plan::Plan;
-use crate::tunnel::device::TunError;
 use crate::tunnel::message::FromTunnel;
 
 /// Everything that can happen.
@@ -138,44 +137,6 @@ pub(super) struct Supervisor {
     pub(super) ready: bool,
     /// The service manager knows.
     announced: bool,
-}
-
-/// Why the gateway cannot start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
-    /// The supervisor could not limit its powers.
-    #[error("cannot limit the powers of the supervisor")]
-    Seal(#[from] SealError),
-    /// The registry cannot be read.
-    #[error("cannot open the registry")]
-    Registry(#[from] RegistryError),
-    /// The TUN interface cannot be made.
-    #[error("cannot make the tunnel interface")]
-    Tun(#[from] TunError),
-    /// The kernel cannot be prepared.
-    #[error("cannot prepare the kernel")]
-    Host(#[from] HostError),
-    /// The table cannot be loaded.
-    #[error("cannot segment the network")]
-    Enforce(#[from] EnforceError),
-    /// A socket cannot be bound.
-    #[error("cannot listen on {what}")]
-    Listen {
-        /// What it is for.
-        what: String,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-    /// Anything else of the operating system.
-    #[error("cannot {step}")]
-    System {
-        /// What was to be done.
-        step: &'static str,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
 }
 
 /// Runs the gateway until it is told to stop.
@@ -508,87 +469,9 @@ impl Supervisor {
     }
 }
 
-fn bind_control(config: &Config) -> Result<UnixListener, DaemonError> {
-    let directory = &config.gateway.runtime_dir;
-    server::bind(directory).map_err(|cause| DaemonError::Listen {
-        what: directory.join(server::SOCKET).display().to_string(),
-        cause,
-    })
-}
-
-/// Brings connections while they are taken; the others wait where the kernel keeps them.
-//= C8
-async fn accept(
-    listener: TcpListener,
-    inputs: mpsc::Sender<Input>,
-    mut taking: watch::Receiver<bool>,
-) {
-    loop {
-        match listener
-            .accept()
-            .await
-            .and_then(|(stream, _)| stream.into_std())
-        {
-            Ok(stream) => {
-                let taken = taking.wait_for(|taking| *taking).await.is_ok();
-                if !taken || inputs.send(Input::Accepted(stream)).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn watch_denied(mut watch: DeniedWatch, inputs: mpsc::Sender<Input>) {
-    loop {
-        match watch.next().await {
-            Ok(packets) => {
-                if inputs.send(Input::Denied(packets)).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                warn!(%error, "some denied packets were not seen");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
 const INPUTS: usize = 4096;
 const TICK: Duration = Duration::from_millis(500);
-const PAUSE: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(10);
 /// Between attempts while the table is known to be wrong.
 const REPAIR_EVERY: Duration = Duration::from_secs(5);
 const VERIFY_EVERY: Duration = Duration::from_secs(30);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    //= C8
-    #[tokio::test]
-    async fn connections_wait_until_they_are_taken_again() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (inputs, mut queue) = mpsc::channel(8);
-        let taking = watch::Sender::new(false);
-        tokio::spawn(accept(listener, inputs, taking.subscribe()));
-        let _device = tokio::net::TcpStream::connect(address).await.unwrap();
-        let _other = tokio::net::TcpStream::connect(address).await.unwrap();
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        assert!(queue.try_recv().is_err());
-        taking.send_replace(true);
-        for _ in 0..2 {
-            let next = tokio::time::timeout(DRAIN, queue.recv()).await.unwrap();
-            assert!(matches!(next, Some(Input::Accepted(_))));
-        }
-    }
-}

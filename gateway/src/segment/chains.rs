@@ -9,53 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use lazaret_config::{HospitalMode, Party, Transport};
 
 use super::doors::{self, Door};
-use super::errands::Errand;
-use super::tunnels::Tunnel;
+use super::frame::Frame;
 use crate::flow::{DeviceName, Standing};
 use crate::segment::plan::{Endpoint, Grants, Inward, Knock, Member, Treatment, party_name};
 use crate::segment::table::{
     Base, Chain, Family, Hook, Kind, Policy, Rule, Set, State, Table, Term, Why,
 };
-
-/// What surrounds the devices.
-pub(super) struct Frame {
-    pub tunnels: Vec<Tunnel>,
-    /// The gateway's own addresses inside.
-    pub gateway: Vec<IpAddr>,
-    pub hospital: String,
-    pub mode: HospitalMode,
-    pub errands: Vec<Errand>,
-    /// Where the enrolment service listens.
-    pub enrol: Option<SocketAddr>,
-}
-
-impl Frame {
-    /// One term for each tunnel.
-    pub(super) fn from(&self) -> impl Iterator<Item = Term> + use<> {
-        self.interfaces().into_iter().map(Term::From)
-    }
-
-    /// One term for each tunnel.
-    pub(super) fn towards(&self) -> impl Iterator<Item = Term> + use<> {
-        self.interfaces().into_iter().map(Term::Towards)
-    }
-
-    /// All of them together.
-    pub(super) fn not_from(&self) -> Vec<Term> {
-        self.interfaces().into_iter().map(Term::NotFrom).collect()
-    }
-
-    /// All of them together.
-    pub(super) fn not_towards(&self) -> Vec<Term> {
-        let interfaces = self.interfaces().into_iter();
-        interfaces.map(Term::NotTowards).collect()
-    }
-
-    fn interfaces(&self) -> Vec<String> {
-        let tunnels = self.tunnels.iter();
-        tunnels.map(|tunnel| tunnel.interface.clone()).collect()
-    }
-}
 
 /// The mark of connections that a relay opens with a device's address.
 pub(super) const UPSTREAM_CT_MARK: u32 = 0x5500_0001;

@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use lazaret_config::{HospitalMode, Transport};
 
-use crate::segment::chains::{Frame, chain, refuse};
+use crate::segment::chains::{chain, refuse};
+use crate::segment::frame::Frame;
 use crate::segment::plan::{Inward, Knock};
 use crate::segment::table::{Chain, Family, Rule, State, Term, Why};
 

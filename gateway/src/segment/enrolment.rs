@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::chains::Frame;
+use super::frame::Frame;
 use super::table::{Rule, State, Term};
 use lazaret_config::Transport;
 

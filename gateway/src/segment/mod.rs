@@ -13,6 +13,7 @@ mod chains;
 mod doors;
 mod enrolment;
 mod errands;
+mod frame;
 pub mod tunnels;
 pub mod changes;
 pub mod nft;

@@ -14,6 +14,7 @@ use lazaret_config::{
 
 use crate::flow::Standing;
 use crate::flow::{DeviceName, ServiceName};
+use crate::segment::frame::Frame;
 use crate::segment::table::{Family, Table};
 use crate::segment::{chains, errands, tunnels};
 
@@ -140,7 +141,7 @@ impl Plan {
             })
             .collect();
         let inward = inward(config, facts, &devices);
-        let frame = chains::Frame {
+        let frame = Frame {
             tunnels: tunnels::of(config, facts),
             gateway: config.tunnel_addresses().collect(),
             hospital: config.hospital.interface.clone(),
