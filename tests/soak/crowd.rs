@@ -14,17 +14,16 @@ const MANY: u32 = 10_000;
 fn ten_thousand_devices_of_the_registry() {
     Lab::run(|lab| {
         let clinic = Clinic::open_with(lab, |site| {
-            site.replace("\"10.64.0.0/16\"", "\"10.64.0.0/14\"");
-            site.append("[enrol]\naddresses = [\"10.66.0.0/16\"]\n");
+            site.append("[enrol]\naddresses = [\"10.64.128.0/17\"]\n");
         });
         let list = lab.directory().join("list.csv");
-        let mut text = "name,roles,wireguard\n".to_owned();
+        let mut text = "name,roles,wireguard,hl7_sender\n".to_owned();
         for number in 1..MANY {
             let key = STANDARD.encode(key(number));
-            writeln!(text, "home-{number},ecg-home,{key}").unwrap();
+            writeln!(text, "home-{number},ecg-home,{key},ECG^HOME").unwrap();
         }
         let live = clinic.site.public_key("home-0");
-        writeln!(text, "home-0,ecg-home,{}", live.trim()).unwrap();
+        writeln!(text, "home-0,ecg-home,{},ECG^HOME", live.trim()).unwrap();
         std::fs::write(&list, text).unwrap();
         let said = timed("import of 10,000 devices", || {
             clinic
@@ -116,7 +115,7 @@ fn ten_thousand_devices_of_the_files() {
             let (key, high, low) = (STANDARD.encode(key(number)), number / 250, number % 250);
             write!(
                 text,
-                "[device.home-{number}]\nwireguard = \"{key}\"\naddresses = [\"10.64.{}.{}\"]\nroles = [\"ecg-home\"]\n\n",
+                "[device.home-{number}]\nwireguard = \"{key}\"\naddresses = [\"10.64.{}.{}\"]\nroles = [\"ecg-home\"]\nhl7_sender = \"ECG^HOME\"\n\n",
                 high + 1,
                 low + 1
             )

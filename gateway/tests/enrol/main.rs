@@ -10,6 +10,7 @@
     reason = "helpers of tests fail with them"
 )]
 
+mod strongswan;
 mod world;
 
 use std::os::unix::fs::PermissionsExt;
