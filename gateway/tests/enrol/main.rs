@@ -473,16 +473,10 @@ fn extended(name: &str, text: &str) -> String {
 /// What EST answered, as openssl reads it: a certificate of the gateway's authority.
 fn take(name: &str, answer: &str) {
     let (message, crt) = (format!("/run/{name}.p7"), format!("/run/{name}.crt"));
-    std::fs::write(
-        &message,
-        format!(
-            "-----BEGIN PKCS7-----\n{}-----END PKCS7-----\n",
-            answer.replace('\r', "")
-        ),
-    )
-    .unwrap();
-    let words = ["pkcs7", "-in", &message, "-print_certs", "-out", &crt];
-    let read = run(Command::new("openssl").args(words));
+    std::fs::write(&message, STANDARD.decode(answer).unwrap()).unwrap();
+    let words = ["pkcs7", "-inform", "der", "-print_certs"];
+    let files = ["-in", &message, "-out", &crt];
+    let read = run(Command::new("openssl").args(words).args(files));
     assert!(read.status.success(), "{}", said(&read));
     let words = [
         "verify",
