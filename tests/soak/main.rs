@@ -14,6 +14,7 @@
 
 mod crowd;
 mod database;
+mod enrolments;
 
 use std::time::Duration;
 
