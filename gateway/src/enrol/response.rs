@@ -42,6 +42,12 @@ pub(super) fn certificates(all: &[Vec<u8>]) -> Answer {
     }
 }
 
+/// What is revoked, for whoever believes our certificates without us.
+//= RFC 5280 5
+pub(super) fn lists(pem: &str) -> Answer {
+    answer(StatusCode::OK, PEM, pem.as_bytes().to_vec())
+}
+
 /// What a device gets.
 pub(super) fn granted(granted: &Granted, as_text: bool) -> Answer {
     match granted {
@@ -117,4 +123,5 @@ const CERTIFICATES: &str = "application/pkcs7-mime; smime-type=certs-only";
 /// Of `/csrattrs`.
 pub(super) const ATTRIBUTES: &str = "application/csrattrs";
 const TEXT: &str = "text/plain; charset=utf-8";
+const PEM: &str = "application/x-pem-file";
 const JSON: &str = "application/json";

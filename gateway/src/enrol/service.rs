@@ -39,6 +39,7 @@ where
     }
     match kind {
         Kind::Authorities => return response::certificates(&asking.authorities()),
+        Kind::Lists => return response::lists(asking.lists()),
         Kind::Attributes => return response::est(response::ATTRIBUTES, CSR_ATTRIBUTES),
         Kind::Enroll | Kind::Renew | Kind::Wireguard => {}
     }
@@ -72,6 +73,7 @@ where
 enum Kind {
     Authorities,
     Attributes,
+    Lists,
     Enroll,
     Renew,
     Wireguard,
@@ -81,7 +83,7 @@ impl Kind {
     fn content(self) -> &'static str {
         match self {
             Self::Wireguard => "application/json",
-            Self::Authorities | Self::Attributes | Self::Enroll | Self::Renew => {
+            Self::Authorities | Self::Attributes | Self::Lists | Self::Enroll | Self::Renew => {
                 "application/pkcs10"
             }
         }
@@ -255,11 +257,12 @@ fn tunnel(token: [u8; 32], body: &[u8]) -> Result<Wanted, String> {
     })
 }
 
-const PATHS: [(&str, Method, Kind); 5] = [
+const PATHS: [(&str, Method, Kind); 6] = [
     ("/.well-known/est/cacerts", Method::GET, Kind::Authorities),
     ("/.well-known/est/csrattrs", Method::GET, Kind::Attributes),
     ("/.well-known/est/simpleenroll", Method::POST, Kind::Enroll),
     ("/.well-known/est/simplereenroll", Method::POST, Kind::Renew),
+    ("/v1/crl", Method::GET, Kind::Lists),
     ("/v1/wireguard", Method::POST, Kind::Wireguard),
 ];
 /// Of the longest request in base64 with ends of lines.

@@ -31,6 +31,7 @@ use super::service;
 use crate::channel::{Channel, ChannelError};
 use crate::flow::Clock;
 use crate::pki::door::Door;
+use crate::pki::pem;
 use crate::pki::trust::TrustError;
 
 /// Why the process ends before it is told to.
@@ -158,6 +159,8 @@ struct House {
 struct Current {
     tls: Arc<ServerConfig>,
     authorities: Arc<Vec<Vec<u8>>>,
+    /// Lists of revoked certificates, as PEM.
+    lists: Arc<str>,
     grace: Duration,
 }
 
@@ -217,9 +220,12 @@ impl Current {
         tls.session_storage = Arc::new(NoServerSessionStorage {});
         tls.send_tls13_tickets = 0;
         let authorities = identity.authorities.into_iter().map(|der| der.0);
+        let lists = identity.trust.lists.iter();
+        let lists: String = lists.map(|list| pem::encode(pem::CRL, &list.0)).collect();
         Ok(Self {
             tls: Arc::new(tls),
             authorities: Arc::new(authorities.collect()),
+            lists: lists.into(),
             grace: identity.trust.grace,
         })
     }
@@ -296,6 +302,10 @@ pub(super) struct Asking {
 impl Asking {
     pub(super) fn authorities(&self) -> Arc<Vec<Vec<u8>>> {
         Arc::clone(&self.current.authorities)
+    }
+
+    pub(super) fn lists(&self) -> &str {
+        &self.current.lists
     }
 
     pub(super) fn grace(&self) -> Duration {

@@ -334,6 +334,15 @@ fn revoked_machines() {
     let renewed = home(&[LAZARET, "enroll", "renew", "/run/own", "--now"]);
     assert!(!renewed.status.success());
     until_in_journal("\"renewed\"");
+    until("everybody can know that it is revoked", || {
+        let (status, lists) = curl(&[&format!("{URL}/v1/crl")]);
+        assert_eq!(status, 200, "{lists}");
+        std::fs::write("/run/crl.pem", lists).unwrap();
+        let words = ["verify", "-crl_check", "-CAfile", "/run/ca.pem"];
+        let files = ["-CRLfile", "/run/crl.pem", "/run/own/device.pem"];
+        let verified = run(Command::new("openssl").args(words).args(files));
+        said(&verified).contains("certificate revoked")
+    });
 }
 
 fn apps() {
