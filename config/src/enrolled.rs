@@ -7,6 +7,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::check::is_reserved;
 use crate::decide::Index;
 use crate::field::dicom::AeTitle;
@@ -21,10 +23,8 @@ use crate::section::Text;
 pub struct Enrolled {
     /// What is said instead of file and line.
     pub origin: &'static str,
-    /// Its WireGuard key.
-    pub public_key: [u8; 32],
-    /// Its keys before, which are taken too while the key is changed.
-    pub older_keys: Vec<[u8; 32]>,
+    /// By what it is known, and so through which tunnel it comes.
+    pub credential: Credential,
     /// Its tunnel addresses.
     pub addresses: Vec<IpAddr>,
     /// Its roles.
@@ -35,6 +35,58 @@ pub struct Enrolled {
     pub ae_title: Option<String>,
     /// Its patients; `hmac:` values.
     pub patients: Vec<String>,
+}
+
+/// By what a device is known that stands in no file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Its WireGuard key.
+    WireGuard {
+        /// Its key.
+        public_key: [u8; 32],
+        /// Its keys before, which are taken too while the key is changed.
+        older_keys: Vec<[u8; 32]>,
+    },
+    /// The certificate that the gateway's own authority issued to its name.
+    Certificate,
+}
+
+impl Credential {
+    /// A WireGuard key, and none before it.
+    #[must_use]
+    pub fn wireguard(public_key: [u8; 32]) -> Self {
+        Self::WireGuard {
+            public_key,
+            older_keys: Vec::new(),
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &[u8; 32]> {
+        let (newest, older) = match self {
+            Self::WireGuard {
+                public_key,
+                older_keys,
+            } => (Some(public_key), older_keys.as_slice()),
+            Self::Certificate => (None, [].as_slice()),
+        };
+        newest.into_iter().chain(older)
+    }
+
+    fn into_identity(self) -> Identity {
+        match self {
+            Self::WireGuard {
+                public_key,
+                older_keys,
+            } => Identity::WireGuard {
+                public_key,
+                older_keys,
+                preshared_key_file: None,
+                keepalive: 0,
+                endpoint: None,
+            },
+            Self::Certificate => Identity::Certificate,
+        }
+    }
 }
 
 /// A text that is not what it should be.
@@ -96,9 +148,12 @@ pub enum Contradiction {
     /// The gateway has the address.
     #[error("{0} is the gateway's own address")]
     Own(IpAddr),
-    /// Outside of all tunnel networks.
-    #[error("the address {0} is in none of the tunnel networks")]
+    /// Outside of the networks of its tunnel.
+    #[error("the address {0} is in none of the networks of its tunnel")]
     Outside(IpAddr),
+    /// Its tunnel is not configured.
+    #[error("there is no [tunnel.quic], through which a device with a certificate comes")]
+    NoTunnel,
     /// Of a whole network.
     #[error("the address {0} means the network, or all of its hosts")]
     Reserved(IpAddr),
@@ -144,15 +199,28 @@ impl Config {
         (config, out)
     }
 
-    /// Whether an address may be a device's, but for who else has it.
+    /// The networks of the tunnel through which a device comes; none if there is no such tunnel.
+    #[must_use]
+    pub fn networks_for(&self, credential: &Credential) -> &[IpNet] {
+        match credential {
+            Credential::WireGuard { .. } => &self.wireguard.networks,
+            Credential::Certificate => self.quic.as_ref().map_or(&[], |quic| &quic.networks),
+        }
+    }
+
+    /// Whether an address may be that of a device with this credential, but for who else has it.
     ///
     /// # Errors
     /// Why not.
-    pub fn admits_address(&self, address: IpAddr) -> Result<(), Contradiction> {
-        if self.wireguard.addresses.contains(&address) {
+    fn admits_address(
+        &self,
+        credential: &Credential,
+        address: IpAddr,
+    ) -> Result<(), Contradiction> {
+        if self.tunnel_addresses().any(|own| own == address) {
             return Err(Contradiction::Own(address));
         }
-        let networks = &self.wireguard.networks;
+        let networks = self.networks_for(credential);
         let Some(network) = networks.iter().find(|network| network.contains(&address)) else {
             return Err(Contradiction::Outside(address));
         };
@@ -203,23 +271,13 @@ impl Config {
 }
 
 impl Enrolled {
-    fn keys(&self) -> impl Iterator<Item = &[u8; 32]> {
-        [&self.public_key].into_iter().chain(&self.older_keys)
-    }
-
     fn into_model(self) -> Device {
         Device {
             origin: Origin {
                 file: PathBuf::from(self.origin),
                 line: 0,
             },
-            identity: Identity::WireGuard {
-                public_key: self.public_key,
-                older_keys: self.older_keys,
-                preshared_key_file: None,
-                keepalive: 0,
-                endpoint: None,
-            },
+            identity: self.credential.into_identity(),
             addresses: self.addresses,
             networks: Vec::new(),
             roles: self.roles,
@@ -272,7 +330,10 @@ impl<'c> Admission<'c> {
         if self.names.contains(name) {
             return Err(Contradiction::Name);
         }
-        for key in device.keys() {
+        if device.credential == Credential::Certificate && self.config.quic.is_none() {
+            return Err(Contradiction::NoTunnel);
+        }
+        for key in device.credential.keys() {
             if let Some(other) = self.keys.get(key) {
                 return Err(Contradiction::Key(other.clone()));
             }
@@ -291,10 +352,10 @@ impl<'c> Admission<'c> {
             if let Some(other) = self.addresses.get(address) {
                 return Err(Contradiction::Address(other.clone(), *address));
             }
-            self.config.admits_address(*address)?;
+            self.config.admits_address(&device.credential, *address)?;
         }
         self.names.insert(name.clone());
-        for key in device.keys() {
+        for key in device.credential.keys() {
             self.keys.insert(*key, name.clone());
         }
         for address in &device.addresses {
@@ -333,8 +394,7 @@ mod tests {
     fn device(key: u8, address: &str) -> Enrolled {
         Enrolled {
             origin: "enrolled",
-            public_key: [key; 32],
-            older_keys: Vec::new(),
+            credential: Credential::wireguard([key; 32]),
             addresses: vec![address.parse().unwrap()],
             roles: ["ecg".parse().unwrap(), "new".parse().unwrap()].into(),
             hl7_sender: Some(("ECG".to_owned(), "HOME".to_owned())),
@@ -345,9 +405,11 @@ mod tests {
 
     /// With a key before this one.
     fn older(key: u8, before: [u8; 32], address: &str) -> Enrolled {
-        let older_keys = vec![before];
         Enrolled {
-            older_keys,
+            credential: Credential::WireGuard {
+                public_key: [key; 32],
+                older_keys: vec![before],
+            },
             ..device(key, address)
         }
     }
@@ -377,7 +439,7 @@ mod tests {
             panic!("ecg-1 has a key");
         };
         let mut same_key = device(1, "10.64.1.1");
-        same_key.public_key = public_key;
+        same_key.credential = Credential::wireguard(public_key);
         let mut two = device(2, "10.64.1.2");
         two.addresses.push("10.64.1.3".parse().unwrap());
         let all = [
@@ -405,7 +467,7 @@ mod tests {
                 "ecg-1: the files have a device of this name",
                 "b: device ecg-1 has the same key",
                 "c: device ecg-1 has the address 10.64.0.1",
-                "d: the address 10.65.0.1 is in none of the tunnel networks",
+                "d: the address 10.65.0.1 is in none of the networks of its tunnel",
                 "e: 10.64.255.254 is the gateway's own address",
                 "f: the address 10.64.255.255 means the network, or all of its hosts",
                 "g: a device has at most one address of each family",
@@ -416,6 +478,52 @@ mod tests {
                 "n: device m has the same key",
             ]
         );
+    }
+
+    //= C5
+    #[test]
+    fn a_device_with_a_certificate_lives_in_the_other_tunnel() {
+        let mut config = config();
+        let certified = |address| Enrolled {
+            credential: Credential::Certificate,
+            ..device(7, address)
+        };
+        let wanted = (name("desk-1"), certified("10.65.0.1"));
+        let (_, out) = config.with_enrolled([(&wanted.0, wanted.1.clone())]);
+        assert_eq!(out, [(name("desk-1"), Contradiction::NoTunnel)]);
+        config.quic = Some(crate::Quic {
+            listen: "[::]:443".parse().unwrap(),
+            interface: "lz-quic".to_owned(),
+            networks: vec!["10.65.0.0/24".parse().unwrap()],
+            addresses: vec!["10.65.0.254".parse().unwrap()],
+            mtu: 1280,
+            post_quantum: crate::PostQuantum::Preferred,
+            segmentation_offload: true,
+            initial_mtu: 1200,
+        });
+        let all = [
+            wanted,
+            (name("a"), certified("10.64.1.1")),
+            (name("b"), certified("10.65.0.254")),
+            (name("c"), certified("10.65.0.1")),
+            (name("d"), certified("10.65.0.2")),
+            (name("e"), device(7, "10.65.0.3")),
+            (name("ecg-1"), certified("10.65.0.4")),
+        ];
+        let (merged, out) = config.with_enrolled(all.iter().map(|(n, d)| (n, d.clone())));
+        let told: Vec<String> = out.iter().map(|(n, why)| format!("{n}: {why}")).collect();
+        assert_eq!(
+            told,
+            [
+                "a: the address 10.64.1.1 is in none of the networks of its tunnel",
+                "b: 10.65.0.254 is the gateway's own address",
+                "c: device desk-1 has the address 10.65.0.1",
+                "e: the address 10.65.0.3 is in none of the networks of its tunnel",
+                "ecg-1: the files have a device of this name",
+            ]
+        );
+        let desk = merged.devices.get(&name("desk-1")).unwrap();
+        assert_eq!(desk.identity, Identity::Certificate);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use appliance::{
 pub use certificate::{CertificateError, certificates, read_certificates};
 pub use client::{Client, Forward, Gateway as ClientGateway};
 pub use dicom::{DicomLevel, DicomProfile, DicomQuery, OWN_TITLE, UserIdentity};
-pub use enrolled::{Admission, Contradiction, Enrolled, InvalidValue};
+pub use enrolled::{Admission, Contradiction, Credential, Enrolled, InvalidValue};
 pub use error::{ConfigError, ConfigErrors, Remark, Spot};
 pub use explain::{Explanation, TestFailure};
 pub use field::document::DOCUMENT_KINDS;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::document::Document;
 use crate::field::net::Interface;
 use crate::problem::{At, Fault, Problems};
-use crate::table::wireguard::{RawWireGuard, own_addresses};
+use crate::table::wireguard::own_addresses;
 
 /// What both kinds of tunnels have.
 pub(super) struct Tunnel<'d> {
@@ -60,9 +60,7 @@ pub(super) fn check(document: &Document, problems: &Problems) {
             problems.report(fault.at(listen.place));
         }
     }
-    if let Some(wireguard) = &document.wireguard {
-        enrolled(document, wireguard, problems);
-    }
+    enrolled(document, &tunnels, problems);
     enrolment(document, problems);
     interfaces(document, &tunnels, problems);
     if let [wireguard, quic] = tunnels.as_slice()
@@ -161,8 +159,9 @@ pub(super) fn overlap(one: &IpNet, other: &IpNet) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
 }
 
-/// Addresses are given from the tunnel's own networks.
-fn enrolled(document: &Document, wireguard: &RawWireGuard, problems: &Problems) {
+/// Addresses are given from the tunnels' own networks.
+fn enrolled(document: &Document, tunnels: &[Tunnel<'_>], problems: &Problems) {
+    let networks = || tunnels.iter().flat_map(|tunnel| tunnel.networks);
     let parts = &document.enrol.addresses;
     if let Some(extra) = parts.get(MAX_NETWORKS) {
         let fault = Fault::new(format!("at most {MAX_NETWORKS} networks to give from"));
@@ -170,12 +169,8 @@ fn enrolled(document: &Document, wireguard: &RawWireGuard, problems: &Problems) 
     }
     for (number, part) in parts.iter().enumerate() {
         let inside = |network: &IpNet| network.contains(&part.value);
-        if !wireguard.networks.iter().any(|at| inside(&at.value)) {
-            let networks: Vec<String> = wireguard
-                .networks
-                .iter()
-                .map(|at| at.value.to_string())
-                .collect();
+        if networks().next().is_some() && !networks().any(|at| inside(&at.value)) {
+            let networks: Vec<String> = networks().map(|at| at.value.to_string()).collect();
             let fault = Fault::new("the network is not inside of one of the tunnel networks")
                 .help(format!("they are {}", networks.join(", ")));
             problems.report(fault.at(part.place));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use lazaret_config::Credential;
 use tokio::net::UnixStream;
 
 use super::operator::{MAX_WHY, answer, failed, name};
@@ -239,8 +240,14 @@ impl Supervisor {
             return Err(usage(&format!("device {device} is revoked")));
         }
         let mut files = lazaret_config::Admission::new(&self.files);
+        if known.newest_key().is_none() {
+            let why = format!(
+                "device {device} has no WireGuard key, it is known by its certificate, which it renews itself"
+            );
+            return Err(usage(&why));
+        }
         let taken = known.enrolled(self.now()).map(|mut enrolled| {
-            enrolled.public_key = key.0;
+            enrolled.credential = Credential::wireguard(key.0);
             files.admit(device, &enrolled)
         });
         if let Some(Err(why)) = taken {

@@ -98,6 +98,7 @@ impl Supervisor {
             serial: known.serial.clone(),
             patients: known.patients.len(),
             keys: keys.collect(),
+            certificates: known.certificates.clone(),
             created: known.created,
             created_by: known.created_by.clone(),
             since: known.since,

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use lazaret_config::{Enrolled, InvalidValue, RoleName};
+use lazaret_config::{Credential, Enrolled, InvalidValue, RoleName};
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{DeviceName, Standing};
@@ -39,6 +39,9 @@ pub struct Known {
     /// Its keys, the newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<DeviceKey>,
+    /// Fingerprints (SHA-256 of the SubjectPublicKeyInfo, in hex) of the keys with which it enrolled for a certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
     /// Its tunnel addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
@@ -84,16 +87,30 @@ impl Known {
         self.origin != Origin::File && !self.removed
     }
 
-    /// As the configuration wants to know it at a time; `None` without a key.
+    /// By what it is known at a time; `None` if by nothing, so that nobody is let in for it.
+    ///
+    /// A certificate counts by the device's name and the gateway's authority, which knows its keys: they change.
+    //= C5
+    #[must_use]
+    pub fn credential(&self, at: Timestamp) -> Option<Credential> {
+        if let Some(newest) = self.newest_key() {
+            let older = self.keys_at(at).filter(|key| *key != newest);
+            return Some(Credential::WireGuard {
+                public_key: newest.0,
+                older_keys: older.map(|key| key.0).collect(),
+            });
+        }
+        let certified = self.keys.is_empty() && !self.certificates.is_empty();
+        certified.then_some(Credential::Certificate)
+    }
+
+    /// As the configuration wants to know it at a time; `None` without a key and a certificate.
     #[must_use]
     pub fn enrolled(&self, at: Timestamp) -> Option<Enrolled> {
         let sender = self.hl7_sender.as_deref();
-        let newest = self.newest_key()?;
-        let older = self.keys_at(at).filter(|key| *key != newest);
         Some(Enrolled {
             origin: self.origin.as_str(),
-            public_key: newest.0,
-            older_keys: older.map(|key| key.0).collect(),
+            credential: self.credential(at)?,
             addresses: self.addresses.clone(),
             roles: self.roles.clone(),
             hl7_sender: sender.and_then(|sender| Enrolled::hl7_sender_of(sender).ok()),

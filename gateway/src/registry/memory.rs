@@ -339,6 +339,7 @@ fn apply(devices: &mut BTreeMap<DeviceName, Known>, change: &Change) {
             since: change.at,
             roles: BTreeSet::new(),
             keys: Vec::new(),
+            certificates: Vec::new(),
             addresses: Vec::new(),
             serial: None,
             patients: Vec::new(),

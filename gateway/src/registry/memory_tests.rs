@@ -3,6 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
+use lazaret_config::Credential;
+
 use super::*;
 use crate::registry::known::DeviceKey;
 
@@ -64,6 +66,7 @@ fn enrolled() -> Known {
         since: at(0),
         roles: BTreeSet::new(),
         keys: vec![key(1), older],
+        certificates: Vec::new(),
         addresses: vec!["10.64.1.1".parse().unwrap()],
         serial: None,
         patients: Vec::new(),
@@ -330,7 +333,10 @@ fn time_ends_devices_and_keys_and_a_clock_that_steps_back_gives_nothing_back() {
     registry.take_over(loaded(1, &[("ecg-1", device.clone())]));
     let ecg = name("ecg-1");
     let fared = |registry: &Registry| {
-        let keys = registry.let_in().map(|(_, one)| one.older_keys.len());
+        let keys = registry.let_in().map(|(_, one)| match one.credential {
+            Credential::WireGuard { older_keys, .. } => older_keys.len(),
+            Credential::Certificate => usize::MAX,
+        });
         (keys.collect::<Vec<_>>(), registry.standing(&ecg))
     };
     assert_eq!(fared(&registry), (vec![1], Standing::Active));
@@ -365,4 +371,55 @@ fn time_ends_devices_and_keys_and_a_clock_that_steps_back_gives_nothing_back() {
         .unwrap();
     assert!(follow(&mut registry, 300, 20_000));
     assert_eq!(registry.standing(&ecg), Standing::Revoked);
+}
+
+/// A certificate counts as long as its device is let in; without key and certificate nobody is.
+//= C5
+#[test]
+fn who_has_a_certificate_and_no_key_is_let_in_by_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut registry = open(directory.path());
+    let certified = Known {
+        keys: Vec::new(),
+        certificates: vec!["ab".repeat(32)],
+        addresses: vec!["10.65.1.1".parse().unwrap()],
+        ..enrolled()
+    };
+    let nobody = Known {
+        certificates: Vec::new(),
+        ..certified.clone()
+    };
+    let lost = Known {
+        keys: vec![DeviceKey {
+            wireguard: PublicKey([3; 32]),
+            until: Some(at(0)),
+        }],
+        ..certified.clone()
+    };
+    let pending = Known {
+        standing: Standing::Pending,
+        ..certified.clone()
+    };
+    let all = [
+        ("desk-1", certified),
+        ("desk-2", nobody),
+        ("desk-3", pending),
+        ("desk-4", lost),
+    ];
+    registry.take_over(loaded(1, &all));
+    let let_in = |registry: &Registry| -> Vec<(String, Credential)> {
+        let all = registry.let_in();
+        all.map(|(name, one)| (name.to_string(), one.credential))
+            .collect()
+    };
+    let one = |name: &str| (name.to_owned(), Credential::Certificate);
+    assert_eq!(let_in(&registry), [one("desk-1")]);
+    registry.set(change("desk-3", Standing::Active, 1)).unwrap();
+    assert_eq!(let_in(&registry), [one("desk-1"), one("desk-3")]);
+    registry
+        .set(change("desk-1", Standing::Revoked, 2))
+        .unwrap();
+    assert_eq!(let_in(&registry), [one("desk-3")]);
+    // As after a restart without the database.
+    assert_eq!(let_in(&open(directory.path())), [one("desk-3")]);
 }

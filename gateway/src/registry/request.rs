@@ -5,12 +5,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use lazaret_config::{Admission, Config, Enrolled, RoleName};
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, Way};
 use super::known::{By, DeviceKey, Known, Newcomer, Origin, whole};
 use crate::control::message::NewDevice;
 use crate::flow::{DeviceName, Standing};
@@ -63,16 +64,27 @@ pub fn newcomers(
 /// From where newcomers get addresses beside the devices of the files.
 #[must_use]
 pub fn addresses(files: &Config) -> Addresses {
-    let mut taken: HashSet<IpAddr> = files.wireguard.addresses.iter().copied().collect();
+    let mut taken: HashSet<IpAddr> = files.tunnel_addresses().collect();
     let mut closed = Vec::new();
     for device in files.devices.values() {
         taken.extend(&device.addresses);
         closed.extend(&device.networks);
     }
-    for network in &files.wireguard.networks {
+    for network in files.tunnel_networks() {
         taken.extend([network.network(), network.broadcast()]);
     }
-    Addresses::new(&files.enrol.addresses, taken, closed)
+    let quic = files.quic.as_ref().map_or(&[][..], |quic| &quic.networks);
+    let of_quic = |part: &IpNet| quic.iter().any(|network| network.contains(part));
+    let (certified, keyed): (Vec<IpNet>, Vec<IpNet>) =
+        files.enrol.addresses.iter().copied().partition(of_quic);
+    let certified = if certified.is_empty() {
+        quic
+    } else {
+        &certified
+    };
+    let certified = certified.iter().map(|network| (Way::Certificate, *network));
+    let keyed = keyed.into_iter().map(|network| (Way::Key, network));
+    Addresses::new(&certified.chain(keyed).collect::<Vec<_>>(), taken, closed)
 }
 
 fn newcomer(
@@ -110,6 +122,7 @@ fn newcomer(
             wireguard: key,
             until: None,
         }],
+        certificates: Vec::new(),
         addresses,
         serial: device.serial.as_deref().map(serial).transpose()?,
         patients: patients

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
-use lazaret_config::{Admission, Config, Enrolled, RoleName};
+use lazaret_config::{Admission, Config, Credential, Enrolled, RoleName};
 
 use super::known::{By, DeviceKey, Known, Newcomer, Origin, PublicKey, whole};
 use crate::flow::{DeviceName, Standing};
@@ -243,18 +243,17 @@ impl Terms {
         // Rules that name a device name one of the files.
         let name = self.device.clone().map_or_else(|| "nobody".parse(), Ok);
         let name = name.map_err(|_| "there is no name for the device")?;
-        let enrolled = self.enrolled([0; 32]);
+        let enrolled = self.enrolled(Credential::Certificate);
         files
             .binds(&name, &enrolled)
             .map_err(|error| error.to_string())
     }
 
-    fn enrolled(&self, public_key: [u8; 32]) -> Enrolled {
+    fn enrolled(&self, credential: Credential) -> Enrolled {
         let sender = self.hl7_sender.as_deref();
         Enrolled {
             origin: Origin::Enrolled.as_str(),
-            public_key,
-            older_keys: Vec::new(),
+            credential,
             addresses: Vec::new(),
             roles: self.roles.clone(),
             hl7_sender: sender.and_then(|sender| Enrolled::hl7_sender_of(sender).ok()),
@@ -291,17 +290,18 @@ impl Token {
         if files.devices.contains_key(&name) {
             return Err(format!("there is a device {name} already"));
         }
-        let keys = match key {
+        let (keys, certificates) = match key {
             BearerKey::Wireguard(public_key) => {
-                let enrolled = terms.enrolled(public_key.0);
+                let enrolled = terms.enrolled(Credential::wireguard(public_key.0));
                 let mut admission = Admission::new(files);
                 admission.admit(&name, &enrolled).map_err(|_| KEY_TAKEN)?;
-                vec![DeviceKey {
+                let key = DeviceKey {
                     wireguard: *public_key,
                     until: None,
-                }]
+                };
+                (vec![key], Vec::new())
             }
-            BearerKey::Certificate(_) => Vec::new(),
+            BearerKey::Certificate(fingerprint) => (Vec::new(), vec![fingerprint.clone()]),
         };
         let by = format!("token {}", self.id);
         let why = if self.why.is_empty() {
@@ -324,6 +324,7 @@ impl Token {
                 since: whole(at),
                 roles: terms.roles.clone(),
                 keys,
+                certificates,
                 addresses: Vec::new(),
                 serial: claim.serial.clone().or_else(|| terms.serial.clone()),
                 patients: terms.patients.clone(),

@@ -341,6 +341,12 @@ fn rows_of_known(table: &mut Table, known: &KnownStatus) {
             &format!("{}{}", key.wireguard, until.unwrap_or_default()),
         ]);
     }
+    for fingerprint in &known.certificates {
+        table.row([
+            "enrolled with",
+            &format!("a certificate, key {fingerprint}"),
+        ]);
+    }
     if origin_of(Some(known)) != FromWhere::File {
         table.row([
             "added",
@@ -460,6 +466,7 @@ mod tests {
                 patients: 1,
                 hl7_sender: Some("ECG^HOME".to_owned()),
                 ae_title: None,
+                certificates: Vec::new(),
                 keys: vec![
                     KeyStatus {
                         wireguard: format!("{}E=", "A".repeat(42)),

@@ -2,7 +2,7 @@
 //!
 //! In: what the daemon says of its devices. Out: the configuration with them. Without the daemon, the files alone.
 
-use lazaret_config::{Config, DeviceName, Enrolled};
+use lazaret_config::{Config, Credential, DeviceName, Enrolled};
 
 use crate::cli::context::Context;
 use crate::control::message::{DeviceStatus, Request, Response};
@@ -26,12 +26,15 @@ fn merge(config: &Config, devices: &[DeviceStatus]) -> Config {
 fn of(device: &DeviceStatus) -> Option<Enrolled> {
     let known = device.known.as_deref();
     let known = known.filter(|known| known.origin != "file")?;
-    let key = known.keys.iter().find(|key| key.until.is_none())?;
+    let credential = match known.keys.iter().find(|key| key.until.is_none()) {
+        Some(key) => Credential::wireguard(Enrolled::public_key_of(&key.wireguard).ok()?),
+        None if known.keys.is_empty() && !known.certificates.is_empty() => Credential::Certificate,
+        None => return None,
+    };
     let sender = known.hl7_sender.as_deref();
     Some(Enrolled {
         origin: "enrolled",
-        public_key: Enrolled::public_key_of(&key.wireguard).ok()?,
-        older_keys: Vec::new(),
+        credential,
         addresses: device.addresses.clone(),
         roles: device
             .roles

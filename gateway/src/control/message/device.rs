@@ -87,6 +87,9 @@ pub struct KnownStatus {
     pub ae_title: Option<String>,
     /// Its public keys, the newest first.
     pub keys: Vec<KeyStatus>,
+    /// SHA-256 of the SubjectPublicKeyInfo, in hex, of the keys with which it enrolled for a certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
     /// When it was written down.
     pub created: Timestamp,
     /// By whom.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::{INSERT_KEY, Place, Store, StoreError, insert, on};
+use super::{INSERT_CERTIFICATE, INSERT_KEY, Place, Store, StoreError, insert, on};
 use crate::flow::{DeviceName, Standing};
 use crate::registry::known::{DeviceKey, Known};
 
@@ -45,6 +45,7 @@ impl Store {
             let mut there = There::of(
                 sqlx::query_as(DEVICES).fetch_all(&mut *tx).await?,
                 sqlx::query_as(KEYS).fetch_all(&mut *tx).await?,
+                sqlx::query_as(CERTIFICATES).fetch_all(&mut *tx).await?,
                 sqlx::query_as(ADDRESSES).fetch_all(&mut *tx).await?,
             );
             for step in there.steps(devices) {
@@ -77,6 +78,14 @@ impl Store {
                             .execute(&mut *tx)
                             .await?;
                     }
+                    Step::AddCertificate(name, fingerprint, added) => {
+                        sqlx::query(INSERT_CERTIFICATE)
+                            .bind(fingerprint)
+                            .bind(name.as_str())
+                            .bind(added)
+                            .execute(&mut *tx)
+                            .await?;
+                    }
                     Step::Insert(name, known) => insert!(&mut *tx, name.as_str(), &known),
                 }
             }
@@ -94,6 +103,7 @@ enum Step<'d> {
     /// When a key is taken no more.
     EndKey(String, i64),
     AddKey(&'d DeviceName, &'d DeviceKey, i64),
+    AddCertificate(&'d DeviceName, &'d str, i64),
     Insert(&'d DeviceName, Box<Known>),
 }
 
@@ -105,6 +115,8 @@ struct There {
     keys: BTreeMap<String, (String, Option<i64>)>,
     /// Of each device, those without an end.
     newest: BTreeMap<String, Vec<String>>,
+    /// Fingerprints of keys of certificates.
+    certificates: BTreeSet<String>,
     addresses: BTreeSet<String>,
     /// Of those who are not revoked.
     serials: BTreeSet<String>,
@@ -114,6 +126,7 @@ impl There {
     fn of(
         devices: Vec<(String, String, Option<i64>, Option<String>)>,
         keys: Vec<(String, String, Option<i64>)>,
+        certificates: Vec<(String,)>,
         addresses: Vec<(String,)>,
     ) -> Self {
         let devices = devices.into_iter();
@@ -131,6 +144,7 @@ impl There {
                 .collect(),
             newest,
             serials: BTreeSet::new(),
+            certificates: certificates.into_iter().map(|(key,)| key).collect(),
             addresses: addresses.into_iter().map(|(address,)| address).collect(),
         }
     }
@@ -167,6 +181,12 @@ impl There {
             if let Some(at) = ours.filter(|at| end.is_none_or(|end| *at < end)) {
                 *end = Some(at);
                 steps.push(Step::End(name, at));
+            }
+        }
+        for fingerprint in &known.certificates {
+            if self.certificates.insert(fingerprint.clone()) {
+                let added = known.since.as_millisecond();
+                steps.push(Step::AddCertificate(name, fingerprint, added));
             }
         }
         let mut newest = None;
@@ -226,6 +246,13 @@ impl There {
             }
             free
         });
+        known.certificates.retain(|fingerprint| {
+            let free = self.certificates.insert(fingerprint.clone());
+            if !free {
+                warn!(device = %name, "the key of its certificate is somebody else's in the database");
+            }
+            free
+        });
         known.addresses.retain(|address| {
             let free = self.addresses.insert(address.to_string());
             if !free {
@@ -270,6 +297,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 const COUNT: &str = "UPDATE meta SET value = value + 1 WHERE name = 'revision'";
 const DEVICES: &str = "SELECT name, standing, expires, serial FROM device";
 const KEYS: &str = "SELECT value, device, until FROM device_key WHERE kind = 'wireguard'";
+const CERTIFICATES: &str = "SELECT value FROM device_key WHERE kind = 'certificate'";
 const ADDRESSES: &str = "SELECT address FROM device_address";
 const SET_STANDING: &str = "UPDATE device SET standing = $1, why = $2, since = $3 WHERE name = $4";
 const SET_EXPIRES: &str = "UPDATE device SET expires = $1 WHERE name = $2";

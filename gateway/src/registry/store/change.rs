@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::error::Taken;
 use super::{INSERT_KEY, Pool, Store, StoreError, insert, on};
 use crate::flow::{DeviceName, Standing};
-use crate::registry::addresses::Addresses;
+use crate::registry::addresses::{Addresses, Way};
 use crate::registry::known::{By, Change, Known, Newcomer, Origin, PublicKey};
 
 /// Another key for a device.
@@ -269,6 +269,7 @@ impl Store {
 /// Whose is what already.
 pub(super) struct There {
     pub(super) names: Vec<(String, Option<String>, String)>,
+    /// Those of tunnels in base64, those of certificates by their fingerprints in hex.
     pub(super) keys: Vec<(String, String)>,
     pub(super) addresses: Vec<(String, String)>,
 }
@@ -306,8 +307,9 @@ pub(super) fn complete<'n>(
         if !names.insert(name.to_owned()) {
             refuse(Taken::Name(newcomer.name.clone()));
         }
-        for key in &known.keys {
-            if let Some(owner) = owner_of(&mut keys, key.wireguard.to_string(), name) {
+        let own = known.keys.iter().map(|key| key.wireguard.to_string());
+        for key in own.chain(known.certificates.iter().cloned()) {
+            if let Some(owner) = owner_of(&mut keys, key, name) {
                 refuse(Taken::Key(owner));
             }
         }
@@ -322,7 +324,12 @@ pub(super) fn complete<'n>(
             refuse(Taken::Serial(owner));
         }
         if known.addresses.is_empty() {
-            match addresses.give() {
+            let way = if known.keys.is_empty() {
+                Way::Certificate
+            } else {
+                Way::Key
+            };
+            match addresses.give(way) {
                 Ok(given) => known.addresses = given,
                 Err(exhausted) => refuse(exhausted.into()),
             }
@@ -355,7 +362,7 @@ const SET_STANDING: &str = "UPDATE device SET standing = $1, why = $2, since = $
 pub(super) const EVENT: &str = "INSERT INTO device_event (revision, mark, device, at, uid, who, what, why) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const INSERT_FILE: &str = "INSERT INTO device (name, origin, standing, why, since, roles, patients, created, created_by) VALUES ($1, 'file', $2, '', $3, '', '', $3, $4)";
 pub(super) const NAMES: &str = "SELECT name, serial, standing FROM device";
-pub(super) const ALL_KEYS: &str = "SELECT value, device FROM device_key WHERE kind = 'wireguard'";
+pub(super) const ALL_KEYS: &str = "SELECT value, device FROM device_key";
 pub(super) const ALL_ADDRESSES: &str = "SELECT address, device FROM device_address";
 const ENROLLED: &str =
     "SELECT since FROM device WHERE name = $1 AND origin <> 'file' AND standing <> 'revoked'";

@@ -54,10 +54,12 @@ impl Store {
             let devices: Vec<DeviceRow> = sqlx::query_as(DEVICES).fetch_all(&mut *tx).await?;
             let keys: Vec<(String, String, Option<i64>)> =
                 sqlx::query_as(KEYS).fetch_all(&mut *tx).await?;
+            let certificates: Vec<(String, String)> =
+                sqlx::query_as(CERTIFICATES).fetch_all(&mut *tx).await?;
             let addresses: Vec<(String, String)> =
                 sqlx::query_as(ADDRESSES).fetch_all(&mut *tx).await?;
             tx.rollback().await?;
-            assemble(&meta, devices, keys, addresses)
+            assemble(&meta, devices, (keys, certificates), addresses)
         })
     }
 
@@ -92,7 +94,7 @@ impl Store {
 fn assemble(
     meta: &[(String, i64)],
     rows: Vec<DeviceRow>,
-    keys: Vec<(String, String, Option<i64>)>,
+    (keys, certificates): (Vec<(String, String, Option<i64>)>, Vec<(String, String)>),
     addresses: Vec<(String, String)>,
 ) -> Result<Loaded, StoreError> {
     let value = |wanted: &str| {
@@ -116,6 +118,11 @@ fn assemble(
             wireguard: key.parse().map_err(|_| strange("a key"))?,
             until: until.map(time).transpose()?,
         });
+    }
+    for (device, fingerprint) in certificates {
+        let known = devices.get_mut(&device);
+        let known = known.ok_or_else(|| strange("whose certificate it is"))?;
+        known.certificates.push(fingerprint);
     }
     for (device, address) in addresses {
         let known = devices.get_mut(&device);
@@ -177,6 +184,7 @@ fn device(row: DeviceRow) -> Result<(String, Known), StoreError> {
         since: time(since)?,
         roles: all,
         keys: Vec::new(),
+        certificates: Vec::new(),
         addresses: Vec::new(),
         serial,
         patients: words(&patients),
@@ -202,5 +210,6 @@ pub(super) fn strange(what: &str) -> StoreError {
 const MAX_CHAPTERS: i64 = 1000;
 const DEVICES: &str = "SELECT name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires, approved, removed FROM device";
 const KEYS: &str = "SELECT device, value, until FROM device_key WHERE kind = 'wireguard' ORDER BY device, CASE WHEN until IS NULL THEN 0 ELSE 1 END, added DESC, value";
+const CERTIFICATES: &str = "SELECT device, value FROM device_key WHERE kind = 'certificate' ORDER BY device, added DESC, value";
 const ADDRESSES: &str = "SELECT device, address FROM device_address";
 const STORY: &str = "SELECT revision, at, uid, who, what, why FROM device_event WHERE device = $1 ORDER BY revision DESC LIMIT $2";

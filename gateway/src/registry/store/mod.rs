@@ -115,6 +115,14 @@ macro_rules! insert {
                 .execute($connection)
                 .await?;
         }
+        for fingerprint in &known.certificates {
+            sqlx::query($crate::registry::store::INSERT_CERTIFICATE)
+                .bind(fingerprint)
+                .bind(name)
+                .bind(known.created.as_millisecond())
+                .execute($connection)
+                .await?;
+        }
         for address in &known.addresses {
             sqlx::query($crate::registry::store::INSERT_ADDRESS)
                 .bind(address.to_string())
@@ -139,6 +147,8 @@ fn joined<'t>(words: impl Iterator<Item = &'t str>) -> String {
 
 const INSERT: &str = "INSERT INTO device (name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires, approved, removed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 const INSERT_KEY: &str = "INSERT INTO device_key (kind, value, device, added, until) VALUES ('wireguard', $1, $2, $3, $4)";
+const INSERT_CERTIFICATE: &str =
+    "INSERT INTO device_key (kind, value, device, added) VALUES ('certificate', $1, $2, $3)";
 const INSERT_ADDRESS: &str = "INSERT INTO device_address (address, device) VALUES ($1, $2)";
 /// For one connection to be made or to become free.
 const ACQUIRE: Duration = Duration::from_secs(5);

@@ -6,11 +6,10 @@
 use jiff::Timestamp;
 
 use super::change::{ALL_ADDRESSES, ALL_KEYS, COUNT, EVENT, NAMES, There, complete};
-use super::error::Taken;
 use super::load::{strange, time};
 use super::{Store, StoreError, insert, on};
 use crate::registry::addresses::Addresses;
-use crate::registry::token::{BearerKey, ID, NewToken, Redemption, Terms, Token, TokenHash, Used};
+use crate::registry::token::{ID, NewToken, Redemption, Terms, Token, TokenHash, Used};
 
 type TokenRow = (
     String,
@@ -147,21 +146,6 @@ impl Store {
             let complete = complete(std::slice::from_ref(newcomer), there, &mut addresses)?;
             for (newcomer, known) in &complete {
                 insert!(&mut *tx, name, known);
-                if let BearerKey::Certificate(fingerprint) = key {
-                    let owner: Option<(String,)> = sqlx::query_as(CERTIFICATE_OWNER)
-                        .bind(fingerprint)
-                        .fetch_optional(&mut *tx)
-                        .await?;
-                    if let Some((owner,)) = owner {
-                        return Err(StoreError::Refused(vec![(0, Taken::Key(owner))]));
-                    }
-                    sqlx::query(INSERT_CERTIFICATE)
-                        .bind(fingerprint)
-                        .bind(name)
-                        .bind(at)
-                        .execute(&mut *tx)
-                        .await?;
-                }
                 sqlx::query(EVENT)
                     .bind(revision)
                     .bind(newcomer.mark)
@@ -254,7 +238,3 @@ const ALL: &str = "SELECT hash, role, device, serial, patients, hl7_sender, ae_t
 const REVOKE: &str =
     "UPDATE token SET revoked = $1 WHERE hash LIKE $2 AND uses_left > 0 AND revoked IS NULL";
 const REDEEM: &str = "UPDATE token SET uses_left = uses_left - 1, used_by = $1, used_key = $2, used_at = $3 WHERE hash = $4 AND uses_left > 0 AND revoked IS NULL AND expires > $3";
-const CERTIFICATE_OWNER: &str =
-    "SELECT device FROM device_key WHERE kind = 'certificate' AND value = $1";
-const INSERT_CERTIFICATE: &str =
-    "INSERT INTO device_key (kind, value, device, added) VALUES ('certificate', $1, $2, $3)";

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::flow::{DeviceName, Standing};
-use crate::registry::addresses::Addresses;
+use crate::registry::addresses::{Addresses, Way};
 use crate::registry::known::{
     By, Change, DeviceKey, Known, Newcomer, Origin, PublicKey, Seen, Sighting, Strange, What,
 };
@@ -37,9 +37,12 @@ fn key(number: u16) -> PublicKey {
     PublicKey(key)
 }
 
-/// Gives from 10.64.1.0/24.
+/// Gives from 10.64.1.0/24, and from 10.65.1.0/24 for certificates.
 fn pool() -> Addresses {
-    let networks = ["10.64.1.0/24".parse().unwrap()];
+    let networks = [
+        (Way::Key, "10.64.1.0/24".parse().unwrap()),
+        (Way::Certificate, "10.65.1.0/24".parse().unwrap()),
+    ];
     Addresses::new(&networks, ["10.64.1.1".parse().unwrap()].into(), Vec::new())
 }
 
@@ -58,6 +61,7 @@ fn newcomer(text: &str, number: u16) -> Newcomer {
                 wireguard: key(number),
                 until: None,
             }],
+            certificates: Vec::new(),
             addresses: Vec::new(),
             serial: Some(format!("SN-{number}")),
             patients: vec![format!("hmac:{}", "5f".repeat(32))],

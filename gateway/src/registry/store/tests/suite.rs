@@ -396,6 +396,7 @@ async fn adoption(store: &Store, place: &Place) {
     released.standing = Standing::Active;
     let mut lost = newcomer("ecg-3", 3).known;
     lost.addresses = vec!["10.64.1.77".parse().unwrap()];
+    lost.certificates = vec!["cd".repeat(32)];
     lost.keys.push(DeviceKey {
         wireguard: key(33),
         until: Some(at(5)),

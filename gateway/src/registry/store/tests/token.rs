@@ -1,5 +1,7 @@
 //! Tokens on every database.
 
+use std::net::IpAddr;
+
 use super::suite::{add, device};
 use super::*;
 use crate::registry::token::{BearerKey, NewToken, Redemption, Terms, TokenHash};
@@ -111,6 +113,7 @@ pub(super) async fn one_certificate_key_one_device(store: &Store) {
     let with = |number, who: u16, fingerprint: &str| {
         let mut redemption = redemption(number, who, 10);
         redemption.newcomer.known.keys.clear();
+        redemption.newcomer.known.certificates = vec![fingerprint.repeat(32)];
         redemption.key = BearerKey::Certificate(fingerprint.repeat(32));
         redemption
     };
@@ -121,7 +124,11 @@ pub(super) async fn one_certificate_key_one_device(store: &Store) {
     let taken = redeem(store, &with(2, 2, "aa")).await.unwrap_err();
     assert!(matches!(taken, StoreError::Refused(_)), "{taken}");
     redeem(store, &with(2, 2, "bb")).await.unwrap();
-    assert!(device(store, "ecg-2").await.keys.is_empty());
+    let known = device(store, "ecg-2").await;
+    assert!(known.keys.is_empty());
+    assert_eq!(known.certificates, ["bb".repeat(32)]);
+    // It lives in the other tunnel.
+    assert_eq!(known.addresses, ["10.65.1.2".parse::<IpAddr>().unwrap()]);
 }
 
 /// Two tokens, each wanted 1,000 times at once through two gateways: one device of each.
