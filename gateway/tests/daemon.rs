@@ -287,3 +287,33 @@ fn export(name: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{}", said(&output));
     std::fs::write(Path::new("/run").join(name), output.stdout).unwrap();
 }
+
+//= C9
+#[test]
+fn what_the_kernel_does_not_take_is_tried_again() {
+    if std::env::var_os(INSIDE).is_none() {
+        return again("what_the_kernel_does_not_take_is_tried_again");
+    }
+    prepare();
+    let mut gateway = Gateway::start();
+    let revoke = || lazaret(&["device", "revoke", "ecg", "--why", "lost"]);
+    let first = revoke();
+    assert!(first.status.success(), "{}", said(&first));
+    let wanted = table();
+    assert!(lazaret(&["device", "release", "ecg"]).status.success());
+    assert_ne!(table(), wanted);
+    let shell = |line: &str| {
+        let done = run(Command::new("sh").args(["-ec", line]));
+        assert!(done.status.success(), "{}", said(&done));
+    };
+    // The kernel cannot be read back, so that nothing new can be trusted.
+    shell("mount --bind /bin/false /usr/sbin/nft");
+    let second = revoke();
+    assert!(!second.status.success(), "{}", said(&second));
+    let standing = || json(&["device", "show", "ecg"])["devices"][0]["standing"].clone();
+    assert_eq!(standing(), "revoked", "it is decided all the same");
+    shell("umount /usr/sbin/nft");
+    until("the table follows", || table() == wanted);
+    assert_eq!(standing(), "revoked");
+    gateway.end(rustix::process::Signal::TERM);
+}

@@ -200,6 +200,13 @@ pub fn lazaret(lab: &Lab, site: &Site, arguments: &[&str]) -> Said {
     Output::of(command(lab, site, arguments), Duration::from_secs(60))
 }
 
+/// The command on another machine, which has no configuration of a gateway.
+pub fn machine(lab: &Lab, place: Place, arguments: &[&str]) -> Said {
+    let mut command = lab.command(place, program());
+    command.args(arguments).env("NO_COLOR", "1");
+    Output::of(command, Duration::from_secs(60))
+}
+
 /// The hashes of patients, as an operator makes them.
 ///
 /// # Panics

@@ -37,7 +37,7 @@ pub use appliance::Appliance;
 pub use clinic::Clinic;
 pub use device::{Device, wan4, wan6};
 pub use dicom::{Images, data_set, peer_program, peer_script};
-pub use gateway::{Gateway, Said, lazaret, memory, patient_hashes, text};
+pub use gateway::{Gateway, Said, lazaret, machine, memory, patient_hashes, text};
 pub use hl7::fixture_path;
 pub use hospital::{Archive, Archiving, His};
 pub use lab::{CONSOLE, HIS, Lab, PACS, Place};

@@ -4,6 +4,7 @@ connect_ip.py --server HOST:PORT --name NAME --ca FILE --cert FILE --key FILE --
 
 Says what happens, one line each: `address PREFIX`, `route FIRST-LAST`, `service NAME …`, `up`, `status CODE`,
 `closed CODE REASON`. Runs until the connection ends or it is killed. SIGUSR1: change to another local port (NAT rebinding).
+SIGUSR2: connect again with the certificate that is in the file by now, beside the connection so far; the TUN stays.
 """
 
 import argparse
@@ -27,6 +28,8 @@ from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, Protoc
 DATAGRAM, ASSIGN, REQUEST, ADVERTISE, SERVICES = 0, 1, 2, 3, 0x4C5A5356
 # What surely fits a datagram of a path of 1,200 bytes; larger packets go over the stream.
 FITS = 1100
+# Its descriptor, once there is one.
+TUN = []
 
 
 def say(*words):
@@ -66,7 +69,6 @@ class Client(QuicConnectionProtocol):
         super().__init__(*arguments, **more)
         self.h3 = None
         self.stream = None
-        self.tun = None
         self.read = b""
         self.ended = asyncio.get_running_loop().create_future()
 
@@ -147,8 +149,7 @@ class Client(QuicConnectionProtocol):
             prefix, data = f"{address}/{data[0]}", data[1:]
             say("address", prefix, "for", request)
             if OPTIONS.tun and not address.is_unspecified:
-                if self.tun is None:
-                    self.open_tun()
+                self.take_tun()
                 ip("addr", "replace", prefix, "dev", OPTIONS.tun, *(["nodad"] if address.version == 6 else []))
 
     def advertised(self, data):
@@ -174,23 +175,25 @@ class Client(QuicConnectionProtocol):
             _, data = take_varint(data[5:])
             say("service", name, address, protocol, first, last)
 
-    def open_tun(self):
-        self.tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-        fcntl.ioctl(self.tun, 0x400454CA, struct.pack("16sH22x", OPTIONS.tun.encode(), 0x0001 | 0x1000))
-        ip("link", "set", OPTIONS.tun, "mtu", "1280", "up")
-        asyncio.get_running_loop().add_reader(self.tun, self.from_kernel)
+    def take_tun(self):
+        """The TUN of this process; its packets go through this connection from now on."""
+        if not TUN:
+            TUN.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK))
+            fcntl.ioctl(TUN[0], 0x400454CA, struct.pack("16sH22x", OPTIONS.tun.encode(), 0x0001 | 0x1000))
+            ip("link", "set", OPTIONS.tun, "mtu", "1280", "up")
+        asyncio.get_running_loop().add_reader(TUN[0], self.from_kernel)
 
     def to_kernel(self, packet):
-        if self.tun is not None:
+        if TUN:
             try:
-                os.write(self.tun, packet)
+                os.write(TUN[0], packet)
             except OSError as error:
                 say("the kernel does not take", len(packet), error)
 
     def from_kernel(self):
         for _ in range(64):
             try:
-                packet = os.read(self.tun, 2048)
+                packet = os.read(TUN[0], 2048)
             except OSError:
                 break
             self.send_packet(packet)
@@ -227,6 +230,22 @@ def ip(*arguments):
 
 
 async def main():
+    again = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, again.set)
+    sessions = {asyncio.ensure_future(session())}
+    while sessions:
+        asked = asyncio.ensure_future(again.wait())
+        done, _ = await asyncio.wait({*sessions, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        sessions -= done
+        for one in done - {asked}:
+            one.result()
+        if again.is_set():
+            again.clear()
+            sessions.add(asyncio.ensure_future(session()))
+
+
+async def session():
     configuration = QuicConfiguration(
         is_client=True, alpn_protocols=["h3"], max_datagram_frame_size=65536, server_name=OPTIONS.name, idle_timeout=20
     )

@@ -42,3 +42,4 @@ mod pressure;
 mod sandbox;
 mod health;
 mod quic;
+mod certified;

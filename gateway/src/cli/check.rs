@@ -5,6 +5,7 @@ use lazaret_config::{Config, Identity};
 use serde::Serialize;
 
 use super::context::Context;
+use super::enrolled::Beside;
 use super::units::{bytes, count, counted};
 use super::{CliError, Exit};
 use crate::daemon;
@@ -29,7 +30,7 @@ pub(super) fn run(check: &Check, context: &mut Context<'_>) -> Result<Exit, CliE
         return Ok(Exit::Ok);
     }
     let config = checked.config;
-    let summary = Summary::of(&config);
+    let summary = Summary::of(&config, &Beside::of(context, &config));
     if context.json {
         context.print_json(&summary)?;
     } else {
@@ -52,10 +53,28 @@ struct Summary {
     rules: usize,
     roles: usize,
     tests: usize,
+    /// Devices that stand in no file.
+    enrolled: usize,
+    /// Those whom these files keep out.
+    contradicted: Vec<KeptOut>,
+    /// Why it is not known who is enrolled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct KeptOut {
+    device: String,
+    why: String,
 }
 
 impl Summary {
-    fn of(config: &Config) -> Self {
+    fn of(config: &Config, beside: &Beside) -> Self {
+        let (_, out) = beside.merge(config);
+        let out = out.into_iter().map(|(device, why)| KeptOut {
+            device: device.to_string(),
+            why: why.to_string(),
+        });
         let via = |device: &&lazaret_config::Device| matches!(device.identity, Identity::Via(_));
         Self {
             gateway: config.gateway.name.clone(),
@@ -69,6 +88,9 @@ impl Summary {
                 .iter()
                 .map(|t| t.allow.len() + t.deny.len())
                 .sum(),
+            enrolled: beside.count(),
+            contradicted: out.collect(),
+            registry: beside.missing().map(str::to_owned),
         }
     }
 }
@@ -84,9 +106,11 @@ fn render(summary: &Summary, config: &Config) -> String {
         1 => "1 policy test holds".to_owned(),
         tests => format!("{} policy tests hold", count(tests)),
     };
+    let enrolled = beside(summary);
     format!(
         "{}: the configuration is good\n\
          {}{via}, {}, {}, {}; {tests}\n\
+         {enrolled}\
          bounds: {} inspected connections, {} a device; HL7 message {}, DICOM data set {}, spool {}\n",
         summary.gateway,
         counted(summary.devices, "device"),
@@ -101,16 +125,67 @@ fn render(summary: &Summary, config: &Config) -> String {
     )
 }
 
+/// Devices that stand in no file, and those among them whom these files keep out.
+fn beside(summary: &Summary) -> String {
+    if let Some(why) = &summary.registry {
+        return format!("without the enrolled devices, which cannot be read: {why}\n");
+    }
+    let mut text = match summary.enrolled {
+        0 => String::new(),
+        some => format!("{} enrolled beside them\n", counted(some, "device")),
+    };
+    for out in summary.contradicted.iter().take(MOST_TOLD) {
+        text.push_str(&format!("  {} would stay out: {}\n", out.device, out.why));
+    }
+    if let Some(more) = summary.contradicted.len().checked_sub(MOST_TOLD)
+        && more > 0
+    {
+        text.push_str(&format!("  and {} more\n", count(more)));
+    }
+    text
+}
+
+/// Lines about devices that would stay out.
+//= C7
+const MOST_TOLD: usize = 20;
+
 #[cfg(test)]
 mod tests {
+    use lazaret_config::{Credential, Enrolled};
+
     use super::*;
     use crate::cli::sample::config;
 
     #[test]
     fn summary() {
         let config = config();
-        let summary = Summary::of(&config);
+        let summary = Summary::of(&config, &Beside::these(Ok(Vec::new())));
         insta::assert_snapshot!(render(&summary, &config));
         insta::assert_snapshot!(serde_json::to_string(&summary).unwrap());
+    }
+
+    #[test]
+    fn who_is_enrolled_is_counted_and_who_would_stay_out_is_named() {
+        let config = config();
+        let one = |name: &str, key, address: &str| {
+            let enrolled = Enrolled {
+                origin: "enrolled",
+                credential: Credential::wireguard([key; 32]),
+                addresses: vec![address.parse().unwrap()],
+                roles: ["ecg-home".parse().unwrap()].into(),
+                hl7_sender: None,
+                ae_title: None,
+                patients: Vec::new(),
+            };
+            (name.parse().unwrap(), enrolled)
+        };
+        let address = config.wireguard.networks[0].hosts().nth(700).unwrap();
+        let (free, outside) = (address.to_string(), "192.0.2.7".to_owned());
+        let all = vec![one("home-1", 1, &free), one("home-2", 2, &outside)];
+        let summary = Summary::of(&config, &Beside::these(Ok(all)));
+        insta::assert_snapshot!(render(&summary, &config));
+        insta::assert_snapshot!(serde_json::to_string(&summary).unwrap());
+        let unread = Beside::these(Err("cannot read /s/registry.snapshot.json".to_owned()));
+        insta::assert_snapshot!(render(&Summary::of(&config, &unread), &config));
     }
 }

@@ -1,6 +1,6 @@
 //! `lazaret diff`: what the files would change, and who gains or loses what.
 //!
-//! In: the configuration in force, which the daemon keeps in `STATE_DIR/applied`, or a version of the history, and the one in the files.
+//! In: devices that stand in no file, the configuration in force, which the daemon keeps in `STATE_DIR/applied`, or a version of the history, and the one in the files.
 //! Out: [`Difference`]. Where something is written is no difference.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use lazaret_config::{Config, DeviceName, Identity, Origin, Rule, ServiceProtocol
 use serde::Serialize;
 
 use super::context::Context;
+use super::enrolled::Beside;
 use super::history::version;
 use super::units::counted;
 use super::{CliError, Exit};
@@ -52,7 +53,11 @@ impl Diff {
 /// What differs between two configurations, wherever they are written.
 pub(super) fn between(context: &Context<'_>, old: Config, new: Config) -> Difference {
     let directory = &context.config_dir;
-    Difference::between(&comparable(old, directory), &comparable(new, directory))
+    let beside = Beside::of(context, &new);
+    let whole = |config: Config| beside.merge(&comparable(config, directory)).0;
+    let mut difference = Difference::between(&whole(old), &whole(new));
+    difference.registry = beside.missing().map(str::to_owned);
+    difference
 }
 
 /// What differs.
@@ -61,6 +66,9 @@ pub(super) struct Difference {
     changes: Vec<Change>,
     /// Devices that can do more or less than before.
     access: BTreeMap<DeviceName, Access>,
+    /// Why devices that stand in no file are not among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<String>,
 }
 
 /// One thing that is new, gone or different.
@@ -301,10 +309,14 @@ fn visitors(config: &Config, device: &DeviceName) -> BTreeSet<String> {
 
 /// In words.
 pub(super) fn render(difference: &Difference) -> String {
+    let mut text = match &difference.registry {
+        Some(why) => format!("without the enrolled devices, which cannot be read: {why}\n"),
+        None => String::new(),
+    };
     if difference.changes.is_empty() && difference.access.is_empty() {
-        return "no difference\n".to_owned();
+        text.push_str("no difference\n");
+        return text;
     }
-    let mut text = String::new();
     for change in &difference.changes {
         let sign = match change.change {
             How::Added => '+',

@@ -18,6 +18,7 @@ mod diff;
 mod drain;
 mod doctor;
 mod enroll;
+mod enrolled;
 mod exit;
 mod explain;
 mod factory_reset;
@@ -148,6 +149,9 @@ enum Command {
     Update(update::Update),
     /// Print a completion script
     Completion(completion::Completion),
+    /// Print the names of all devices, for completion scripts
+    #[command(hide = true)]
+    Names,
     /// Print the version
     Version,
     /// One process of the gateway; started by `run`
@@ -235,6 +239,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Drain(drain) => drain.run(context),
         Command::Update(update) => update.run(context),
         Command::Completion(completion) => completion.run(context),
+        Command::Names => completion::names(context),
         Command::Version => version::run(context),
         Command::Worker(worker) => worker.run(),
     }

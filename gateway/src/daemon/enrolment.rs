@@ -71,6 +71,7 @@ impl Supervisor {
                 source,
                 wanted,
             }),
+            Said::Foreign { source, key } => self.foreign_certificate(source, key, 1),
             Said::SentAway { source, why } => {
                 let now = self.clock.now();
                 match why {

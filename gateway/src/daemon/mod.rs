@@ -14,6 +14,7 @@ mod enrolment;
 mod enrolment_listener;
 mod error;
 mod events;
+mod foreign;
 mod ground;
 mod intake;
 mod inventory;

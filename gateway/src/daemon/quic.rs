@@ -261,6 +261,7 @@ impl Supervisor {
                 self.follow_quic_identity(self.clock.now());
             }
             FromQuic::NoIdentity { why } => self.nobody_comes_in(why),
+            FromQuic::Strangers(all) => self.foreign_certificates(&all),
             FromQuic::Sessions(figures) => {
                 self.quic.at = Some(self.clock.now());
                 let by_name = figures.into_iter().map(|one| (one.device.clone(), one));

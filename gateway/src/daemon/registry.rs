@@ -131,6 +131,7 @@ impl Supervisor {
     pub(super) fn registry_said(&mut self, message: FromTask) {
         match message {
             FromTask::Loaded(loaded) => self.registry_loaded(*loaded),
+            FromTask::Changed(one) => self.device_changed(*one),
             FromTask::Saved { mark } => {
                 self.registry.saved(mark);
                 self.records.sent.remove(&mark);
@@ -159,6 +160,20 @@ impl Supervisor {
             self.enforce_registry();
             self.pay_revocations();
         }
+    }
+
+    /// The same of one device. Who waits to be approved is in no plane, and makes no work there.
+    fn device_changed(&mut self, one: Loaded) {
+        let names: Vec<DeviceName> = one.devices.keys().cloned().collect();
+        let in_a_plane = |registry: &Registry| {
+            let mut names = names.iter();
+            names.any(|name| registry.standing(name).is_let_in() && registry.entry(name).is_some())
+        };
+        let before = in_a_plane(&self.registry);
+        if self.registry.take_in(one) && (before || in_a_plane(&self.registry)) {
+            self.enforce_registry();
+        }
+        self.pay_revocations();
     }
 
     /// Puts what the registry says now into force.

@@ -57,6 +57,13 @@ pub enum Said {
         /// What it wants.
         wanted: Wanted,
     },
+    /// Somebody showed a certificate that is nobody's here; the handshake failed.
+    Foreign {
+        /// Where the sender is.
+        source: IpAddr,
+        /// Of the key of the certificate.
+        key: Fingerprint,
+    },
     /// It sent somebody away without asking.
     SentAway {
         /// Where the sender is.

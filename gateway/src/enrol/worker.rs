@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use super::service;
 use crate::channel::{Channel, ChannelError};
 use crate::flow::Clock;
 use crate::pki::door::Door;
+use crate::pki::foreign;
 use crate::pki::pem;
 use crate::pki::trust::TrustError;
 
@@ -214,7 +217,7 @@ impl Current {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut tls = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(identity.trust.lenient_verifier()?)
+            .with_client_cert_verifier(foreign::noting(identity.trust.lenient_verifier()?))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         tls.session_storage = Arc::new(NoServerSessionStorage {});
@@ -233,9 +236,19 @@ impl Current {
 
 async fn serve(stream: TcpStream, source: IpAddr, desk: Arc<Desk>, current: Current) {
     let _slower = stream.set_nodelay(true);
-    let accepted = TlsAcceptor::from(Arc::clone(&current.tls)).accept(stream);
+    let mut accepting = TlsAcceptor::from(Arc::clone(&current.tls)).accept(stream);
+    let mut stranger = None;
+    let accepted = poll_fn(|context| {
+        let (polled, key) = foreign::while_reading(|| Pin::new(&mut accepting).poll(context));
+        stranger = key.or(stranger);
+        polled
+    });
     let Ok(Ok(stream)) = timeout(HANDSHAKE, accepted).await else {
         debug!("a handshake failed");
+        if let Some(key) = stranger {
+            // What the supervisor has no time for is one of many.
+            let _lost = desk.said.try_send(Said::Foreign { source, key });
+        }
         return;
     };
     let shown = stream.get_ref().1.peer_certificates();

@@ -14,6 +14,7 @@ pub mod validity;
 pub mod authority;
 pub mod ledger;
 pub mod trust;
+pub mod foreign;
 pub mod message;
 pub mod store;
 pub mod steady;

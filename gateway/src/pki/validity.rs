@@ -87,15 +87,15 @@ impl Validity {
     }
 
     /// When it is to be renewed: after two thirds of its life, give or take a twentieth by `chance`,
-    /// so that devices that were enrolled together do not come back together.
+    /// so that devices that were enrolled together do not come back together. Its life is from its making to its end.
     #[must_use]
     pub fn renewal(self, chance: u32) -> Timestamp {
-        let life = self.not_after.duration_since(self.not_before).as_secs();
+        let made = later(self.not_before, BACKDATED).min(self.not_after);
+        let life = self.not_after.duration_since(made).as_secs();
         // Thousandths of life: 617 to 716.
         let share = 617_i64.saturating_add(i64::from(chance % 100));
         let after = life.saturating_mul(share).checked_div(1000).unwrap_or(0);
-        self.not_before
-            .checked_add(SignedDuration::from_secs(after))
+        made.checked_add(SignedDuration::from_secs(after))
             .unwrap_or(self.not_after)
     }
 }
@@ -192,6 +192,23 @@ mod tests {
         assert_eq!(all.len(), 100);
         assert!(*all.first().unwrap() >= at("2026-03-19T12:00:00Z"));
         assert!(*all.last().unwrap() <= at("2026-03-22T12:00:00Z"));
+    }
+
+    /// What a certificate is backdated by is no part of its life.
+    #[test]
+    fn a_short_life_has_two_thirds_too() {
+        let now = at("2026-03-01T12:00:00Z");
+        let authority = Validity::of_authority(now, 30 * DAY);
+        let issued = Validity::issued(now, Duration::from_secs(90), authority).unwrap();
+        for chance in 0..100 {
+            let after = issued.renewal(chance).duration_since(now).as_secs();
+            assert!((55..=64).contains(&after), "{after}");
+        }
+        let over = Validity {
+            not_after: issued.not_before,
+            ..issued
+        };
+        assert_eq!(over.renewal(0), over.not_after);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use quinn::{ConnectionError, Endpoint, Incoming, TransportErrorCode, VarInt};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
+use super::tls::shake;
 use super::worker::News;
 use crate::flow::Clock;
 use crate::tunnel::limits::Gate;
@@ -39,7 +40,11 @@ impl Entrance {
             let peer = incoming.remote_address();
             if let Err(why) = self.meet(&endpoint, incoming) {
                 // A worker that does not keep up loses counts, and not its connections.
-                let _ = self.news.try_send(News::Refused { why, peer });
+                let _ = self.news.try_send(News::Refused {
+                    why,
+                    peer,
+                    foreign: None,
+                });
             }
         }
     }
@@ -75,17 +80,18 @@ impl Entrance {
         };
         let entrance = Arc::clone(self);
         tokio::spawn(async move {
-            let shaken = tokio::time::timeout(HANDSHAKE_WITHIN, connecting).await;
+            let shaken = tokio::time::timeout(HANDSHAKE_WITHIN, shake(connecting)).await;
             let news = match shaken {
                 Ok(Ok(connection)) => News::Arrived { connection },
-                Ok(Err(error)) => {
+                Ok(Err((error, foreign))) => {
                     debug!(%error, "a handshake failed");
                     let why = reason(&error);
-                    News::Refused { why, peer }
+                    News::Refused { why, peer, foreign }
                 }
                 Err(_) => News::Refused {
                     why: "the handshake took too long",
                     peer,
+                    foreign: None,
                 },
             };
             drop(permit);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flow::{DeviceName, ServiceName};
 use crate::pki::message::{Serial, ServerIdentity, Trust};
+use crate::tunnel::message::Stranger;
 
 /// Supervisor to tunnel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,6 +92,8 @@ pub enum FromQuic {
     },
     /// Something to record.
     Event(QuicEvent),
+    /// Certificates that are nobody's here, by source, since the last time; `key` is the fingerprint of theirs.
+    Strangers(Vec<Stranger>),
     /// The sessions and what went through them, now and then, and always when one began or ended.
     Sessions(Vec<SessionFigures>),
 }

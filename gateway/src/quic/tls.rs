@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lazaret_config::PostQuantum;
 use quinn::ConnectionId;
@@ -27,7 +27,8 @@ use rustls::{NamedGroup, ProtocolVersion};
 
 use crate::masque;
 use crate::pki::door::Door;
-use crate::pki::message::{ServerIdentity, Trust};
+use crate::pki::foreign;
+use crate::pki::message::{Fingerprint, ServerIdentity, Trust};
 use crate::pki::trust::TrustError;
 
 /// What a listener needs to shake hands.
@@ -72,7 +73,7 @@ pub(super) fn shaking(
     let certified = SingleCertAndKey::from(door.certified(identity));
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::clone(&verifier))
+        .with_client_cert_verifier(foreign::noting(Arc::clone(&verifier)))
         .with_cert_resolver(Arc::new(certified));
     config.alpn_protocols = vec![masque::ALPN.to_vec()];
     // A ticket would let in who was revoked meanwhile, and early data can be sent twice.
@@ -108,7 +109,18 @@ pub(super) fn shown(connection: &quinn::Connection) -> Option<Chain> {
 pub(super) fn key_exchange(connection: &quinn::Connection) -> Option<&'static str> {
     let data = connection.handshake_data()?;
     let negotiated: &Negotiated = data.downcast_ref()?;
-    negotiated.0.map(name)
+    negotiated.used.map(name)
+}
+
+/// The end of a handshake, and beside a failure the key of a certificate that is nobody's here.
+pub(super) async fn shake(
+    mut connecting: quinn::Connecting,
+) -> Result<quinn::Connection, (quinn::ConnectionError, Option<Fingerprint>)> {
+    // There from its first message on.
+    let data = connecting.handshake_data().await.ok();
+    let negotiated = data.and_then(|data| data.downcast::<Negotiated>().ok());
+    let refused = || negotiated.and_then(|one| one.foreign.get().copied());
+    connecting.await.map_err(|error| (error, refused()))
 }
 
 /// The hybrid group first, or alone; AES-GCM first where the processor has it.
@@ -174,7 +186,10 @@ impl SupportedKxGroup for Noted {
 }
 
 /// What a handshake came to.
-struct Negotiated(Option<NamedGroup>);
+struct Negotiated {
+    used: Option<NamedGroup>,
+    foreign: Arc<OnceLock<Fingerprint>>,
+}
 
 /// Quinn's own, whose sessions note the key exchange.
 struct Noting(Arc<crypto::rustls::QuicServerConfig>);
@@ -200,6 +215,7 @@ impl crypto::ServerConfig for Noting {
         Box::new(NotingSession {
             inner: Arc::clone(&self.0).start_session(version, parameters),
             used: None,
+            foreign: Arc::default(),
         })
     }
 }
@@ -207,6 +223,8 @@ impl crypto::ServerConfig for Noting {
 struct NotingSession {
     inner: Box<dyn Session>,
     used: Option<NamedGroup>,
+    /// The key of a certificate that is nobody's here.
+    foreign: Arc<OnceLock<Fingerprint>>,
 }
 
 impl Session for NotingSession {
@@ -216,7 +234,10 @@ impl Session for NotingSession {
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
         self.inner.handshake_data()?;
-        Some(Box::new(Negotiated(self.used)))
+        Some(Box::new(Negotiated {
+            used: self.used,
+            foreign: Arc::clone(&self.foreign),
+        }))
     }
 
     fn peer_identity(&self) -> Option<Box<dyn Any>> {
@@ -237,7 +258,10 @@ impl Session for NotingSession {
 
     fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
         USED.set(None);
-        let read = self.inner.read_handshake(bytes);
+        let (read, foreign) = foreign::while_reading(|| self.inner.read_handshake(bytes));
+        if let Some(key) = foreign {
+            self.foreign.get_or_init(|| key);
+        }
         self.used = USED.take().or(self.used);
         read
     }

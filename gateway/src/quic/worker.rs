@@ -28,12 +28,13 @@ use crate::channel::{Channel, ChannelError};
 use crate::flow::{Clock, DeviceName};
 use crate::masque::Code;
 use crate::pki::door::Door;
-use crate::pki::message::{Serial, ServerIdentity, Trust};
+use crate::pki::message::{Fingerprint, Serial, ServerIdentity, Trust};
 use crate::pki::trust;
 use crate::pki::validity::Verdict;
 use crate::tunnel::batch::Batch;
 use crate::tunnel::device::Tun;
 use crate::tunnel::inner;
+use crate::tunnel::strangers::Strangers;
 
 /// Why the worker ends.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +58,12 @@ pub(super) enum News {
     /// A handshake with a believed certificate.
     Arrived { connection: Connection },
     /// Somebody was not let in.
-    Refused { why: &'static str, peer: SocketAddr },
+    Refused {
+        why: &'static str,
+        peer: SocketAddr,
+        /// The key of a certificate that is nobody's here.
+        foreign: Option<Fingerprint>,
+    },
     /// A device has its addresses.
     Began { device: DeviceName, number: u64 },
     /// A session is over.
@@ -117,6 +123,7 @@ struct Worker {
     verifier: Option<(Verifier, Duration)>,
     roster: Roster,
     refusals: Refusals,
+    strangers: Strangers,
     clock: Arc<dyn Clock>,
     news: mpsc::Sender<News>,
     outgoing: Batch<()>,
@@ -168,6 +175,7 @@ impl Worker {
             verifier: None,
             roster,
             refusals: Refusals::default(),
+            strangers: Strangers::default(),
             clock,
             news,
             outgoing: Batch::new(),
@@ -247,8 +255,11 @@ impl Worker {
         let now = self.clock.now();
         match news {
             News::Arrived { connection } => self.arrived(connection),
-            News::Refused { why, peer } => {
+            News::Refused { why, peer, foreign } => {
                 let peer = canonical(peer);
+                if let Some(key) = foreign {
+                    self.strangers.note(peer.ip(), key.0);
+                }
                 let event = self.refusals.note(why, None, peer, now);
                 self.record(event);
             }
@@ -419,6 +430,10 @@ impl Worker {
         }
         for event in spoofed.into_iter().chain(self.refusals.tell(now)) {
             self.record(Some(event));
+        }
+        let strangers = self.strangers.take();
+        if !strangers.is_empty() {
+            self.tell(FromQuic::Strangers(strangers));
         }
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(FIGURES_EVERY) && !self.roster.seats.is_empty() {

@@ -276,6 +276,16 @@ impl Registry {
         different || waited
     }
 
+    /// As [`Self::take_over`], of one device; of all others the database says what it said before.
+    pub fn take_in(&mut self, one: Loaded) -> bool {
+        let mut devices = self.state.devices.clone();
+        devices.extend(one.devices);
+        self.take_over(Loaded {
+            version: one.version,
+            devices,
+        })
+    }
+
     /// Time goes on, or steps. True if somebody's time is over now, or a key's.
     pub fn follow_time(&mut self, wall: Timestamp, now: Instant) -> bool {
         self.floor.look(now, wall);

@@ -423,3 +423,25 @@ fn who_has_a_certificate_and_no_key_is_let_in_by_it() {
     // As after a restart without the database.
     assert_eq!(let_in(&open(directory.path())), [one("desk-3")]);
 }
+
+#[test]
+fn a_change_of_one_device_leaves_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut registry = open(directory.path());
+    let all = [("ecg-1", enrolled()), ("ecg-2", enrolled())];
+    registry.take_over(loaded(1, &all));
+    registry.set(change("ecg-2", Standing::Revoked, 1)).unwrap();
+    let other = Known {
+        why: "moved".to_owned(),
+        ..enrolled()
+    };
+    assert!(registry.take_in(loaded(2, &[("ecg-1", other.clone())])));
+    assert_eq!(registry.entry(&name("ecg-1")), Some(&other));
+    // What the database does not have yet holds over what it says of the device.
+    assert_eq!(registry.standing(&name("ecg-2")), Standing::Revoked);
+    registry.take_in(loaded(3, &[("ecg-2", enrolled())]));
+    assert_eq!(registry.standing(&name("ecg-2")), Standing::Revoked);
+    assert_eq!(registry.unsaved().len(), 1);
+    assert_eq!(registry.database().unwrap().revision, 3);
+    assert!(!registry.take_in(loaded(4, &[("ecg-1", other)])));
+}

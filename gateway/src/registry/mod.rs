@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod csv;
 mod floor;
+mod kept;
 pub mod known;
 pub mod memory;
 mod old;
@@ -18,6 +19,7 @@ pub mod task;
 pub mod token;
 mod writer;
 
+pub use kept::kept;
 pub use known::{
     By, Change, Chapter, DeviceKey, Known, Newcomer, Origin, PublicKey, Seen, Sighting, Strange,
     What,

@@ -67,8 +67,10 @@ pub enum Work {
 /// What the thread says.
 #[derive(Debug)]
 pub enum FromTask {
-    /// All that is known: after the start, after each change, and when somebody else changed something.
+    /// All that is known: after the start, after a change of many, and when somebody else changed something.
     Loaded(Box<Loaded>),
+    /// What is known of one device after a change of it, and of it alone, since the last of these two.
+    Changed(Box<Loaded>),
     /// The database has this change.
     Saved {
         /// Of the change.
@@ -221,7 +223,10 @@ impl Task {
                     None => return true,
                 };
                 match saved {
-                    Ok(()) => self.say(FromTask::Saved { mark: change.mark }).await,
+                    Ok(()) => {
+                        self.say(FromTask::Saved { mark: change.mark }).await
+                            && self.load_change(Some(&change.device)).await
+                    }
                     Err(error) if error.is_trouble() => self.failed(&error).await,
                     // It would never be taken; the database says how it is.
                     Err(error) => {
@@ -244,13 +249,14 @@ impl Task {
                 }
             }
             ToTask::Do(ticket, work) => {
+                let about = about(&work);
                 let result = self.work(work).await;
                 let mut on = true;
                 match &result {
                     Ok(
                         Outcome::Story(_) | Outcome::Token(_) | Outcome::Tokens(_) | Outcome::Kept,
                     ) => {}
-                    Ok(Outcome::Done) => on = self.load().await,
+                    Ok(Outcome::Done) => on = self.load_change(about.as_ref()).await,
                     Err(error) if error.is_trouble() => on = self.failed(error).await,
                     Err(_) => {}
                 }
@@ -339,6 +345,28 @@ impl Task {
         }
     }
 
+    /// What a change of one device came to; everything, if there may be more.
+    async fn load_change(&mut self, device: Option<&DeviceName>) -> bool {
+        let (Some(store), Some(device)) = (&self.store, device) else {
+            return self.load().await;
+        };
+        let steady = self
+            .known
+            .filter(|_| self.trouble.is_none() && self.remembered);
+        let Some(known) = steady else {
+            return self.load().await;
+        };
+        match in_time(store.load_one(device)).await {
+            Ok(one) if one.version == known => true,
+            Ok(one) if one.version.follows(known) => {
+                self.known = Some(one.version);
+                self.say(FromTask::Changed(Box::new(one))).await
+            }
+            // Somebody else changed something too, or whatever it is, it shows again.
+            Ok(_) | Err(_) => self.load().await,
+        }
+    }
+
     async fn load(&mut self) -> bool {
         let Some(store) = &self.store else {
             return true;
@@ -395,6 +423,27 @@ impl Task {
         );
         self.trouble = Some(why.clone());
         self.say(FromTask::Trouble(Some(why))).await
+    }
+}
+
+/// Of which one device some work is.
+fn about(work: &Work) -> Option<DeviceName> {
+    match work {
+        Work::Rotate(rotation) => Some(rotation.device.clone()),
+        Work::Extend(extension) => Some(extension.device.clone()),
+        Work::Remove(removal) => Some(removal.device.clone()),
+        Work::Redeem(redemption, _) => Some(redemption.newcomer.name.clone()),
+        Work::Add { newcomers, .. } => match newcomers.as_slice() {
+            [one] => Some(one.name.clone()),
+            _ => None,
+        },
+        Work::KeepToken(_)
+        | Work::Token(_)
+        | Work::Tokens
+        | Work::RevokeToken(..)
+        | Work::Story(_)
+        | Work::Backup(_)
+        | Work::Adopt(_) => None,
     }
 }
 

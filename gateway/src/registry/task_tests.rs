@@ -37,8 +37,9 @@ impl World {
     }
 
     async fn loaded(&mut self) -> Loaded {
-        let said = self.until(|said| matches!(said, FromTask::Loaded(_))).await;
-        let FromTask::Loaded(loaded) = said else {
+        let known = |said: &FromTask| matches!(said, FromTask::Loaded(_) | FromTask::Changed(_));
+        let said = self.until(known).await;
+        let (FromTask::Loaded(loaded) | FromTask::Changed(loaded)) = said else {
             panic!("{said:?}");
         };
         *loaded
@@ -168,4 +169,57 @@ async fn a_thread_that_ended_is_noticed() {
     drop(said);
     let ended = timeout(Duration::from_secs(30), handle.queue.closed()).await;
     assert!(ended.is_ok() && handle.is_over());
+}
+
+/// What changes one device says what that came to, unless somebody else changed something too.
+#[tokio::test]
+async fn a_change_of_one_device_tells_that_one_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::start(file(directory.path()), None);
+    let version = world.loaded().await.version;
+    world
+        .until(|said| matches!(said, FromTask::Remembered(..)))
+        .await;
+    let mut changed = async |mark, name: &str| {
+        let device = name.parse().unwrap();
+        let change = Change {
+            device,
+            ..change(mark)
+        };
+        world.handle.ask(ToTask::Save(change)).unwrap();
+        let known = |said: &FromTask| matches!(said, FromTask::Loaded(_) | FromTask::Changed(_));
+        world.until(known).await
+    };
+    for (mark, name) in [(1, "ecg-1"), (2, "ecg-2")] {
+        let FromTask::Changed(one) = changed(mark, name).await else {
+            panic!("not one");
+        };
+        assert_eq!(one.version.revision, version.revision + mark);
+        let names: Vec<_> = one.devices.keys().map(ToString::to_string).collect();
+        assert_eq!(names, [name]);
+    }
+    let place = file(directory.path());
+    let other = Store::open(&place, None, 43).await.unwrap();
+    let theirs = Change {
+        device: "ecg-3".parse().unwrap(),
+        ..change(3)
+    };
+    other.save(&theirs).await.unwrap();
+    let FromTask::Loaded(all) = changed(4, "ecg-4").await else {
+        panic!("not all");
+    };
+    assert!(all.devices.contains_key(&"ecg-3".parse().unwrap()));
+    other.close().await;
+}
+
+/// Nobody hears it any more: it ends, which is noticed.
+#[tokio::test]
+async fn a_thread_that_nobody_hears_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::start(file(directory.path()), None);
+    let World { handle, said } = world;
+    assert!(!handle.is_over());
+    drop(said);
+    let begun = timeout(Duration::from_secs(30), handle.queue.closed()).await;
+    assert!(begun.is_ok() && handle.is_over());
 }

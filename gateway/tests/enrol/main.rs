@@ -11,7 +11,9 @@
 )]
 
 mod strongswan;
+#[path = "../world/mod.rs"]
 mod world;
+mod outside;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
@@ -20,9 +22,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use outside::{HOME, URL, prepare};
 use world::{
-    Gateway, HOME, INSIDE, LAZARET, URL, again, journal, json, kill, lazaret, pid_of, prepare, run,
-    said, until,
+    Gateway, INSIDE, LAZARET, again, journal, json, kill, lazaret, pid_of, run, said, until,
 };
 
 //= C3

@@ -18,6 +18,7 @@ use rustyline::{CompletionType, Editor, Helper};
 
 use super::complete::{Names, complete};
 use super::screen::{Screen, Terminal};
+use crate::cli::completion::devices;
 use crate::cli::{Cli, CliError, Exit};
 
 /// The prompt of a session.
@@ -48,7 +49,7 @@ impl Prompt {
         let names = Config::load(config).map_or_else(
             |_| Names::default(),
             |config| Names {
-                devices: config.devices.keys().map(ToString::to_string).collect(),
+                devices: devices(&config).into_iter().collect(),
                 services: config.services.keys().map(ToString::to_string).collect(),
             },
         );

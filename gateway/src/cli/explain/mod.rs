@@ -3,7 +3,6 @@
 //! The files answer; the live standing of the device is added if the daemon can be asked.
 
 mod asked;
-mod enrolled;
 mod inward;
 mod suggestion;
 
@@ -20,6 +19,7 @@ use serde::Serialize;
 use asked::{known, port_text, sender, show, target_of};
 
 use super::context::Context;
+use super::enrolled::Beside;
 use super::table::Table;
 use super::{CliError, Exit};
 use crate::control::message::{Request, Response, Standing};
@@ -49,7 +49,7 @@ impl Explain {
         let config = if known && target_of(&config, &self.target, said).is_ok() {
             config
         } else {
-            enrolled::with_enrolled(context, config)
+            Beside::of(context, &config).merge(&config).0
         };
         let sender = sender(&config, &self.device)?;
         let mut answer = match target_of(&config, &self.target, said)? {

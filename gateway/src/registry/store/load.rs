@@ -17,6 +17,28 @@ pub struct Loaded {
     pub devices: BTreeMap<DeviceName, Known>,
 }
 
+/// As in [`DeviceRow`].
+macro_rules! columns {
+    () => {
+        "SELECT name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires, approved, removed"
+    };
+}
+macro_rules! keys {
+    () => {
+        "SELECT device, value, until FROM device_key WHERE kind = 'wireguard'"
+    };
+}
+macro_rules! newest_first {
+    () => {
+        " ORDER BY device, CASE WHEN until IS NULL THEN 0 ELSE 1 END, added DESC, value"
+    };
+}
+macro_rules! certificates {
+    () => {
+        "SELECT device, value FROM device_key WHERE kind = 'certificate'"
+    };
+}
+
 type DeviceRow = (
     String,
     String,
@@ -35,6 +57,9 @@ type DeviceRow = (
     i64,
 );
 
+/// Whose, which, and until when.
+type KeyRow = (String, String, Option<i64>);
+
 impl Store {
     /// All devices, as they are at one moment.
     ///
@@ -42,17 +67,12 @@ impl Store {
     /// When the database does not answer or holds what it cannot hold.
     pub async fn load(&self) -> Result<Loaded, StoreError> {
         self.version().await?;
-        let begin = match &self.pool {
-            Pool::Sqlite(_) => "BEGIN",
-            // By default each query would see another moment.
-            Pool::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        };
+        let begin = self.begin();
         on!(self, pool => {
             let mut tx = pool.begin_with(begin).await?;
-            let meta: Vec<(String, i64)> =
-                sqlx::query_as("SELECT name, value FROM meta").fetch_all(&mut *tx).await?;
+            let meta: Vec<(String, i64)> = sqlx::query_as(META).fetch_all(&mut *tx).await?;
             let devices: Vec<DeviceRow> = sqlx::query_as(DEVICES).fetch_all(&mut *tx).await?;
-            let keys: Vec<(String, String, Option<i64>)> =
+            let keys: Vec<KeyRow> =
                 sqlx::query_as(KEYS).fetch_all(&mut *tx).await?;
             let certificates: Vec<(String, String)> =
                 sqlx::query_as(CERTIFICATES).fetch_all(&mut *tx).await?;
@@ -61,6 +81,37 @@ impl Store {
             tx.rollback().await?;
             assemble(&meta, devices, (keys, certificates), addresses)
         })
+    }
+
+    /// One device, as it is at one moment; nobody if it is not there.
+    ///
+    /// # Errors
+    /// When the database does not answer or holds what it cannot hold.
+    pub async fn load_one(&self, device: &DeviceName) -> Result<Loaded, StoreError> {
+        let name = device.as_str();
+        let begin = self.begin();
+        on!(self, pool => {
+            let mut tx = pool.begin_with(begin).await?;
+            let meta: Vec<(String, i64)> = sqlx::query_as(META).fetch_all(&mut *tx).await?;
+            let devices: Vec<DeviceRow> =
+                sqlx::query_as(DEVICE).bind(name).fetch_all(&mut *tx).await?;
+            let keys: Vec<KeyRow> =
+                sqlx::query_as(ITS_KEYS).bind(name).fetch_all(&mut *tx).await?;
+            let certificates: Vec<(String, String)> =
+                sqlx::query_as(ITS_CERTIFICATES).bind(name).fetch_all(&mut *tx).await?;
+            let addresses: Vec<(String, String)> =
+                sqlx::query_as(ITS_ADDRESSES).bind(name).fetch_all(&mut *tx).await?;
+            tx.rollback().await?;
+            assemble(&meta, devices, (keys, certificates), addresses)
+        })
+    }
+
+    /// By default each query of a server would see another moment.
+    fn begin(&self) -> &'static str {
+        match &self.pool {
+            Pool::Sqlite(_) => "BEGIN",
+            Pool::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
     }
 
     /// What became of a device, the latest last; at most a thousand lines of it.
@@ -94,7 +145,7 @@ impl Store {
 fn assemble(
     meta: &[(String, i64)],
     rows: Vec<DeviceRow>,
-    (keys, certificates): (Vec<(String, String, Option<i64>)>, Vec<(String, String)>),
+    (keys, certificates): (Vec<KeyRow>, Vec<(String, String)>),
     addresses: Vec<(String, String)>,
 ) -> Result<Loaded, StoreError> {
     let value = |wanted: &str| {
@@ -208,8 +259,16 @@ pub(super) fn strange(what: &str) -> StoreError {
 /// Longest story that is told.
 //= C7
 const MAX_CHAPTERS: i64 = 1000;
-const DEVICES: &str = "SELECT name, origin, standing, why, since, roles, serial, patients, hl7_sender, ae_title, created, created_by, expires, approved, removed FROM device";
-const KEYS: &str = "SELECT device, value, until FROM device_key WHERE kind = 'wireguard' ORDER BY device, CASE WHEN until IS NULL THEN 0 ELSE 1 END, added DESC, value";
-const CERTIFICATES: &str = "SELECT device, value FROM device_key WHERE kind = 'certificate' ORDER BY device, added DESC, value";
+const META: &str = "SELECT name, value FROM meta";
+const DEVICES: &str = concat!(columns!(), " FROM device");
+const DEVICE: &str = concat!(columns!(), " FROM device WHERE name = $1");
+const KEYS: &str = concat!(keys!(), newest_first!());
+const ITS_KEYS: &str = concat!(keys!(), " AND device = $1", newest_first!());
+const CERTIFICATES: &str = concat!(certificates!(), " ORDER BY device, added DESC, value");
+const ITS_CERTIFICATES: &str = concat!(
+    certificates!(),
+    " AND device = $1 ORDER BY added DESC, value"
+);
 const ADDRESSES: &str = "SELECT device, address FROM device_address";
+const ITS_ADDRESSES: &str = "SELECT device, address FROM device_address WHERE device = $1";
 const STORY: &str = "SELECT revision, at, uid, who, what, why FROM device_event WHERE device = $1 ORDER BY revision DESC LIMIT $2";

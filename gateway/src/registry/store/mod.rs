@@ -52,6 +52,12 @@ pub struct Version {
 }
 
 impl Version {
+    /// Whether this is one change later than what was known.
+    #[must_use]
+    pub fn follows(self, known: Self) -> bool {
+        self.identity == known.identity && Some(self.revision) == known.revision.checked_add(1)
+    }
+
     /// Whether this is the database that was known before, with everything that it had then.
     ///
     /// # Errors

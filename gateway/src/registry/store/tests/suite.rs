@@ -72,7 +72,12 @@ pub(super) async fn add(store: &Store, newcomers: &[Newcomer]) -> Result<(), Sto
 
 pub(super) async fn device(store: &Store, device: &str) -> Known {
     let loaded = store.load().await.unwrap();
-    loaded.devices.get(&name(device)).unwrap().clone()
+    let known = loaded.devices.get(&name(device)).unwrap().clone();
+    // Alone it is the same.
+    let one = store.load_one(&name(device)).await.unwrap();
+    assert_eq!(one.version, loaded.version);
+    assert_eq!(one.devices, [(name(device), known.clone())].into());
+    known
 }
 
 async fn round_trip(store: &Store) {
@@ -102,6 +107,9 @@ async fn round_trip(store: &Store) {
     );
     assert_eq!((&story[0].by, story[0].at), (&by(), at(0)));
     assert_eq!(store.story(&name("ecg-3")).await.unwrap(), []);
+    assert_eq!(device(store, "ecg-1").await, wanted);
+    let nobody = store.load_one(&name("ecg-3")).await.unwrap();
+    assert!(nobody.devices.is_empty() && nobody.version == loaded.version);
 }
 
 async fn refused(store: &Store, newcomers: &[Newcomer]) -> Vec<(usize, Taken)> {
