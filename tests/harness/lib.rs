@@ -28,6 +28,7 @@ mod partner;
 mod postgres;
 mod watch;
 mod clinic;
+pub mod desk;
 pub mod hl7;
 pub mod modality;
 pub mod tunnel;

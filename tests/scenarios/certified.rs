@@ -1,91 +1,33 @@
 //! The whole life of a device with a certificate: by its token, before it is approved, through the tunnel, over a
 //! renewal, and out; with a client that is not ours. And whoever shows a certificate that is nobody's here.
 
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use e2e::desk::{Desk, PATIENCE};
 use e2e::hl7::{self, Client};
-use e2e::{
-    Clinic, Gateway, HIS, Lab, Place, Process, Said, machine, peer_program, peer_script, text,
-    wait, wan4,
-};
+use e2e::{Clinic, Gateway, Lab, Place, Process, peer_program, peer_script, text, wait, wan4};
 use rustix::process::Signal;
 use serde_json::Value;
 
 /// Within which a decision is in force.
 const LIMIT: Duration = Duration::from_secs(2);
-const NAME: &str = "gateway.example.org";
 
-fn open(lab: &Lab) -> Clinic<'_> {
-    let outside = wan4().ip();
-    let tables = format!(
-        "[tunnel.quic]\nlisten = \"[::]:443\"\ninterface = \"lz-quic\"\nnetworks = [\"10.65.0.0/16\", \"fd65::/64\"]\n\
-         [pki]\nserver_names = [\"{NAME}\", \"{outside}\"]\n\
-         [enrol]\naddresses = [\"10.64.200.0/24\", \"10.65.200.0/24\"]\nlisten = \"{outside}:8443\"\n"
-    );
-    let clinic = Clinic::open_with(lab, |site| site.append(&tables));
-    let _ = clinic.gateway.lazaret(&["ca", "init"]).ok();
-    let ca = clinic.gateway.lazaret(&["ca", "export"]).ok();
-    std::fs::write(lab.folder("certificates").join("ca.pem"), ca.out).unwrap();
-    clinic
-}
-
-/// Where the machine keeps its key.
-fn folder(lab: &Lab) -> PathBuf {
-    lab.folder("machine")
-}
-
-/// The command on the machine of the clinician.
-fn desk(lab: &Lab, arguments: &[&str]) -> Said {
-    machine(lab, Place::Home2, arguments)
-}
-
-fn token(clinic: &Clinic<'_>) -> String {
-    let line = "enroll token create --role ecg-home --device desk-9 --hl7-sender DESK^NINE";
-    let made = (clinic.gateway).json(&line.split(' ').collect::<Vec<_>>());
-    text(&made, "token").to_owned()
-}
-
-fn request(clinic: &Clinic<'_>) -> Said {
-    let (url, token) = (format!("https://{}:8443", wan4().ip()), token(clinic));
-    let out = folder(clinic.lab).display().to_string();
-    // Whoever has just made an authority waits for the listener to show its certificate.
-    wait::until("an enrolled machine", wait::SOON, || {
-        let said = desk(
-            clinic.lab,
-            &["enroll", "request", &url, &token, "--out", &out],
-        );
-        (said.code == 0).then_some(said)
-    })
-}
-
-fn renew(lab: &Lab) -> Said {
-    let out = folder(lab).display().to_string();
-    desk(lab, &["enroll", "renew", &out, "--now"])
-}
-
-/// A client that shows what is in a file: key and certificates.
-fn client(lab: &Lab, name: &str, file: &str, more: &[&str]) -> Process {
-    let mut command = lab.command(Place::Home2, peer_program("python"));
-    let server = SocketAddr::new(wan4().ip(), 443).to_string();
-    let ca = lab.folder("certificates").join("ca.pem");
-    command.arg(peer_script("connect_ip.py"));
-    command.args(["--server", &server, "--name", NAME, "--ca"]);
-    command.arg(ca).args(["--cert", file, "--key", file]);
-    command.args(more);
-    Process::start(name, lab.directory(), command)
+fn desk(lab: &Lab) -> Desk<'_> {
+    Desk::new(lab, Place::Home2, "desk-9")
 }
 
 fn own(lab: &Lab) -> String {
-    folder(lab).join("device.pem").display().to_string()
+    desk(lab).own().display().to_string()
 }
 
-fn mllp(lab: &Lab) -> Client {
-    let stream = lab.inside(Place::Home2, || {
-        TcpStream::connect_timeout(&(HIS, 2575).into(), wait::SOON)
-    });
-    Client::new(stream.expect("a connection through the tunnel"))
+fn says(client: &Process, text: &str) {
+    wait::for_true(text, PATIENCE, || client.output().contains(text));
+}
+
+/// It was not let in, and went.
+fn turned_away(mut client: Process) {
+    let _ = wait::until("the end of a client", PATIENCE, || client.ended());
+    assert!(!client.output().contains("status"), "{}", client.output());
 }
 
 fn shown(gateway: &Gateway<'_>) -> Value {
@@ -101,49 +43,43 @@ fn tunnels(gateway: &Gateway<'_>) -> Vec<Value> {
 fn pending_reaches_nothing(clinic: &Clinic<'_>) {
     let lab = clinic.lab;
     assert_eq!(text(&shown(&clinic.gateway), "standing"), "pending");
-    let mut early = client(lab, "early", &own(lab), &["--tun", "tq0"]);
-    let _ = early.wait_for_end();
-    assert!(!early.output().contains("status"), "{}", early.output());
+    turned_away(desk(lab).client("early", &own(lab), &["--tun", "tq0"]));
     let refused = clinic.gateway.wait_for_record("session-refused", |_| true);
     assert_eq!(text(&refused, "device"), "desk-9", "{refused}");
     assert_eq!(text(&refused, "why"), "the device may not come in");
-    let _ = renew(lab).ok();
+    let _ = desk(lab).renew(&["--now"]).ok();
 }
 
 /// Another key, the same address, the same connection inside; the certificate before is good for as long as it says.
-fn a_renewal_loses_nothing(
-    lab: &Lab,
-    gateway: &Gateway<'_>,
-    tunnel: &mut Process,
-    his: &mut Client,
-) {
+fn a_renewal_loses_nothing(lab: &Lab, gateway: &Gateway<'_>, tunnel: &Process, his: &mut Client) {
     let before = std::fs::read(own(lab)).unwrap();
-    let _ = renew(lab).ok();
-    assert_ne!(std::fs::read(own(lab)).unwrap(), before, "another key");
+    let _ = desk(lab).renew(&["--now"]).ok();
+    let after = std::fs::read(own(lab)).unwrap();
+    assert_ne!(after, before, "another key");
     assert_eq!(his.exchange(&hl7::oru_from("DESK|NINE", "C2")).code, "AA");
-    let sessions = || {
-        gateway
-            .journal()
-            .into_iter()
-            .filter(|r| text(r, "event") == "session-began")
+    let begun = || -> Vec<String> {
+        let records = gateway.journal().into_iter();
+        let begun = records.filter(|record| text(record, "event") == "session-began");
+        begun
+            .map(|record| text(&record, "certificate").to_owned())
+            .collect()
     };
-    tunnel.signal(Signal::USR2);
-    wait::for_true("a second session", wait::SOON, || sessions().count() == 2);
-    tunnel.wait_for_output("closed 0x100 the device came again");
-    assert_eq!(his.exchange(&hl7::oru_from("DESK|NINE", "C3")).code, "AA");
-    let certificates: Vec<String> = sessions()
-        .map(|record| text(&record, "certificate").to_owned())
-        .collect();
-    assert_ne!(certificates[0], certificates[1]);
-
-    let old = folder(lab).join("before.pem");
-    std::fs::write(&old, before).unwrap();
-    let mut again = client(lab, "before", &old.display().to_string(), &[]);
-    again.wait_for_output("address 10.65.200.1/32");
-    tunnel.signal(Signal::USR2);
-    again.wait_for_output("closed 0x100 the device came again");
-    wait::for_true("a fourth session", wait::SOON, || sessions().count() == 4);
-    assert_eq!(his.exchange(&hl7::oru_from("DESK|NINE", "C4")).code, "AA");
+    for (count, shown) in [(2, &after), (3, &before), (4, &after)] {
+        std::fs::write(own(lab), shown).unwrap();
+        tunnel.signal(Signal::USR2);
+        wait::for_true("another session", PATIENCE, || begun().len() == count);
+        wait::for_true("the end of the one before", PATIENCE, || {
+            let said = tunnel.output();
+            said.matches("closed 0x100 the device came again").count() == count - 1
+        });
+        let control = format!("C{}", count + 1);
+        let answer = his.exchange(&hl7::oru_from("DESK|NINE", &control));
+        assert_eq!(answer.code, "AA", "{control}");
+    }
+    let shown = begun();
+    assert_eq!((&shown[0], &shown[1]), (&shown[2], &shown[3]));
+    assert_ne!(shown[0], shown[1]);
+    assert_eq!(tunnels(gateway).len(), 1);
 }
 
 //= C3
@@ -152,8 +88,8 @@ fn a_renewal_loses_nothing(
 #[test]
 fn a_certificate_lives_from_its_token_to_its_revocation() {
     Lab::run(|lab| {
-        let clinic = open(lab);
-        let said = request(&clinic).ok();
+        let clinic = Clinic::open_for_desks(lab, "");
+        let said = desk(lab).enrol(&clinic.gateway, "DESK^NINE", &[]).ok();
         assert!(said.out.contains("desk-9"), "{}", said.out);
         pending_reaches_nothing(&clinic);
 
@@ -162,43 +98,44 @@ fn a_certificate_lives_from_its_token_to_its_revocation() {
             .lazaret(&["device", "approve", "desk-9"])
             .ok();
         // At once: the first attempt after the command is let in.
-        let mut tunnel = client(lab, "tunnel", &own(lab), &["--tun", "tq0"]);
-        tunnel.wait_for_output("up");
+        let tunnel = desk(lab).connect();
         for line in [
             "address 10.65.200.1/32",
             "service his-results 10.20.2.10 6 2575 2575",
         ] {
-            tunnel.wait_for_output(line);
+            says(&tunnel, line);
         }
         let known = shown(&clinic.gateway);
         assert_eq!(known["addresses"], serde_json::json!(["10.65.200.1"]));
-        let mut his = mllp(lab);
+        let mut his = desk(lab).mllp().unwrap();
         assert_eq!(his.exchange(&hl7::oru_from("DESK|NINE", "C1")).code, "AA");
         assert_eq!(his.exchange(&hl7::oru_from("ECG|CARDIO", "C0")).code, "AR");
         assert_eq!(clinic.his.wait_for(1).len(), 1);
-        a_renewal_loses_nothing(lab, &clinic.gateway, &mut tunnel, &mut his);
+        a_renewal_loses_nothing(lab, &clinic.gateway, &tunnel, &mut his);
 
         // Quarantine ends what is under way; the tunnel itself stays, and carries nothing.
         let _ = clinic
             .gateway
             .lazaret(&["device", "quarantine", "desk-9"])
             .ok();
-        wait::for_true("no connection", LIMIT, || {
+        wait::for_true("no connection", wait::SOON, || {
             clinic.gateway.status()["sessions"] == 0
         });
         let _ = clinic
             .gateway
             .lazaret(&["device", "release", "desk-9"])
             .ok();
-        let mut his = mllp(lab);
-        assert_eq!(his.exchange(&hl7::oru_from("DESK|NINE", "C5")).code, "AA");
+        let mut his = desk(lab).mllp().unwrap();
+        assert_eq!(his.exchange(&hl7::oru_from("DESK|NINE", "C6")).code, "AA");
 
         let begun = Instant::now();
         let revoke = ["device", "revoke", "desk-9", "--why", "lost"];
         let _ = clinic.gateway.lazaret(&revoke).ok();
-        tunnel.wait_for_output("closed 0x10b");
+        says(&tunnel, "closed 0x10b");
         assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
-        wait::for_true("no tunnel", LIMIT, || tunnels(&clinic.gateway).is_empty());
+        wait::for_true("no tunnel", wait::SOON, || {
+            tunnels(&clinic.gateway).is_empty()
+        });
         let record = clinic
             .gateway
             .wait_for_record("device-standing", |r| text(r, "after") == "revoked");
@@ -209,7 +146,11 @@ fn a_certificate_lives_from_its_token_to_its_revocation() {
         clinic
             .gateway
             .wait_for_record("enrolment", |r| text(r, "what") == "renewed");
-        assert_ne!(renew(lab).code, 0, "who is revoked does not renew");
+        assert_ne!(
+            desk(lab).renew(&["--now"]).code,
+            0,
+            "who is revoked does not renew"
+        );
 
         let Clinic {
             gateway, site, his, ..
@@ -217,11 +158,9 @@ fn a_certificate_lives_from_its_token_to_its_revocation() {
         let received = his.received().len();
         let _ = gateway.stop();
         let gateway = Gateway::start(lab, &site);
-        let mut late = client(lab, "late", &own(lab), &["--tun", "tq1"]);
-        let _ = late.wait_for_end();
-        assert!(!late.output().contains("status"), "{}", late.output());
+        turned_away(desk(lab).client("late", &own(lab), &["--tun", "tq1"]));
         assert!(tunnels(&gateway).is_empty());
-        assert_eq!((received, his.received().len()), (5, 5));
+        assert_eq!((received, his.received().len()), (6, 6));
     });
 }
 
@@ -259,15 +198,13 @@ fn strangers(clinic: &Clinic<'_>) -> Vec<Value> {
 #[test]
 fn certificates_of_others_are_counted_by_their_source() {
     Lab::run(|lab| {
-        let clinic = open(lab);
+        let clinic = Clinic::open_for_desks(lab, "");
         // Of a device of ours, only not let in: nobody strange.
-        let _ = request(&clinic).ok();
-        let mut early = client(lab, "early", &own(lab), &[]);
-        let _ = early.wait_for_end();
+        let _ = desk(lab).enrol(&clinic.gateway, "DESK^NINE", &[]).ok();
+        turned_away(desk(lab).client("early", &own(lab), &[]));
         let foreign = forge(&clinic, "foreign");
         for name in ["first", "second"] {
-            let mut refused = client(lab, name, &foreign, &[]);
-            let _ = refused.wait_for_end();
+            turned_away(desk(lab).client(name, &foreign, &[]));
         }
         let source = Place::Home2.outside().0.to_string();
         wait::for_true("a stranger at the tunnel", wait::SOON, || {
@@ -287,8 +224,7 @@ fn certificates_of_others_are_counted_by_their_source() {
         assert_eq!(text(&one, "value").len(), 64, "{one}");
         assert_eq!(strangers(&clinic).len(), 1);
         let imitated = forge(&clinic, "imitated");
-        let mut refused = client(lab, "imitated", &imitated, &[]);
-        let _ = refused.wait_for_end();
+        turned_away(desk(lab).client("imitated", &imitated, &[]));
         wait::for_true("another stranger", wait::SOON, || {
             strangers(&clinic).len() == 2
         });

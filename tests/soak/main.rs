@@ -1,4 +1,4 @@
-//! What takes minutes: a crowd of devices, a database that is away for long.
+//! What takes minutes: a crowd of devices, a database that is away for long, renewals.
 //!
 //! `tests/soak/run` runs it, with a gateway that was built for speed, and shows what was measured.
 #![allow(
@@ -15,6 +15,7 @@
 mod crowd;
 mod database;
 mod enrolments;
+mod renewals;
 
 use std::time::Duration;
 
