@@ -130,6 +130,14 @@ pub struct Warning {
     pub location: String,
     /// What is wrong.
     pub detail: String,
+    /// It would have been refused, were the rule not in shadow.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shadow: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The closed list of reasons, sorted by who is at fault.
@@ -203,6 +211,7 @@ impl From<Refusal> for Warning {
             reason: refusal.reason,
             location: refusal.location,
             detail: refusal.detail,
+            shadow: false,
         }
     }
 }

@@ -162,6 +162,35 @@ fn profile_and_shadow_weigh_the_content() {
     assert!(say(&block, &shadow).contains("block byte"));
 }
 
+/// What a pilot is for: what passes says what would have become of it.
+#[test]
+fn shadow_says_what_it_would_have_refused() {
+    let marked = |text: &str, change: &dyn Fn(&mut Rule)| {
+        let mut policy = policy(vec![rule("r", &["ORU^R01"])]);
+        change(&mut policy.rules[0]);
+        match judge(Frame::around(text.as_bytes()), &policy, None).verdict {
+            Verdict::Accept(accepted) => {
+                let warnings = accepted.warnings.iter();
+                warnings.map(|w| (w.location.clone(), w.shadow)).collect()
+            }
+            Verdict::Refuse(_) => Vec::new(),
+        }
+    };
+    let in_shadow = |rule: &mut Rule| rule.shadow = true;
+    let strict = |rule: &mut Rule| {
+        rule.shadow = true;
+        rule.profiles = vec![Profile::strict()];
+    };
+    assert_eq!(marked(BAD, &|_| {}), []);
+    let [(place, true)] = &marked(BAD, &in_shadow)[..] else {
+        panic!("one thing is wrong, and would have been refused");
+    };
+    assert!(place.starts_with("PID-3"), "{place}");
+    // What the profile only warns of is not what shadow tolerates.
+    assert!(marked(SOFT, &in_shadow).iter().all(|(_, shadow)| !shadow));
+    assert!(marked(SOFT, &strict).iter().any(|(_, shadow)| *shadow));
+}
+
 fn speak(text: &str) -> String {
     let header = Header::of(text.as_bytes()).unwrap();
     let refused = match judge(Frame::around(text.as_bytes()), &policy(vec![]), None).verdict {

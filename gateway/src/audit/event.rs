@@ -311,6 +311,9 @@ pub enum Event {
         micros: u64,
         /// Codes and places of warnings.
         warnings: Vec<String>,
+        /// Why it would have been refused, were its rule not in shadow.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        would_refuse: Option<String>,
     },
     /// An inspected connection ended.
     ConnectionClosed {

@@ -167,6 +167,7 @@ fn decision(record: &Record) -> String {
         micros % 1000 / 100
     ));
     story.push_str(&after(", rule ", text("rule")));
+    story.push_str(&after(", WOULD HAVE BEEN REFUSED: ", text("would_refuse")));
     let warnings = list(record, "warnings");
     story.push_str(&after(", warnings: ", &warnings.join("; ")));
     story

@@ -330,6 +330,7 @@ impl Supervisor {
             identifier: decision.identifier.map(Keyed::Raw),
             micros: decision.micros,
             warnings: decision.warnings,
+            would_refuse: decision.would_refuse,
         });
     }
 

@@ -26,6 +26,7 @@ fn decision(outcome: Outcome) -> Decision {
         identifier: None,
         micros: 0,
         warnings: Vec::new(),
+        would_refuse: None,
         observed: vec![
             Observed::SopClass("1.2.3".to_owned()),
             Observed::Software("PROBE 4".to_owned()),

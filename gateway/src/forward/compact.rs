@@ -102,6 +102,7 @@ pub(super) fn put_decided(bytes: &mut Vec<u8>, id: ConnectionId, decision: &Deci
     for warning in &decision.warnings {
         put_bytes(bytes, warning.as_bytes());
     }
+    put_option(bytes, decision.would_refuse.as_deref().map(str::as_bytes));
     put_u64(bytes, decision.observed.len() as u64);
     for observed in &decision.observed {
         let (what, text) = match observed {
@@ -212,6 +213,7 @@ impl<'a> Reader<'a> {
                 // Nothing is set aside for a number that is only claimed.
                 (0..count).map(|_| self.text()).collect::<Option<_>>()?
             },
+            would_refuse: self.option(Self::text)?,
             observed: {
                 let count = self.u64()?;
                 (0..count).map(|_| self.observed()).collect::<Option<_>>()?
@@ -296,6 +298,7 @@ mod tests {
             identifier: Some(vec![0, 255]),
             micros: 3,
             warnings: vec![String::new(), "field PID-7".to_owned()],
+            would_refuse: Some("field PID-7: is not a date".to_owned()),
             observed: vec![
                 Observed::SopClass("1.2.840.10008.5.1.4.1.1.6.1".to_owned()),
                 Observed::Software("ECG".to_owned()),
@@ -319,6 +322,7 @@ mod tests {
             identifier: None,
             micros: 0,
             warnings: Vec::new(),
+            would_refuse: None,
             observed: Vec::new(),
         }
     }

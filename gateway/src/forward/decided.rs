@@ -195,6 +195,7 @@ pub(super) mod tests {
             identifier: Some(vec![255; 1_024]),
             micros: u64::MAX,
             warnings: vec![text(); 16],
+            would_refuse: None,
             observed: Vec::new(),
         }
     }

@@ -78,6 +78,7 @@ impl Lines {
             identifier: Some(vec![7; 100_000]),
             micros: 0,
             warnings: vec!["w".repeat(1_000); 100],
+            would_refuse: None,
             observed: Vec::new(),
         })));
     }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use protocol_inspect::{Permit, Spoken};
+use protocol_inspect::{Permit, Spoken, Warning};
 use serde::{Deserialize, Serialize};
 
 use self::dicom::outstanding::Entry;
@@ -249,8 +249,17 @@ pub struct Decision {
     pub micros: u64,
     /// Codes and places of warnings, at most 16.
     pub warnings: Vec<String>,
+    /// Why it would have been refused, were its rule not in shadow: `field PID-7: is not a date`.
+    pub would_refuse: Option<String>,
     /// What the device says of itself beside; at most two. Not put on record.
     pub observed: Vec<Observed>,
+}
+
+/// The first of these that only shadow tolerates, in words.
+fn would_refuse(warnings: &[Warning]) -> Option<String> {
+    let first = warnings.iter().find(|warning| warning.shadow)?;
+    let (code, detail) = (first.reason.code(), &first.detail);
+    Some(format!("{code} {}: {detail}", first.location))
 }
 
 /// What is worth knowing of a device and is not in the type of its messages.
@@ -300,6 +309,7 @@ impl fmt::Debug for Decision {
             .field("answer", &self.answer)
             .field("length", &self.length)
             .field("warnings", &self.warnings)
+            .field("would_refuse", &self.would_refuse)
             .finish_non_exhaustive()
     }
 }

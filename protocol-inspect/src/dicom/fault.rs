@@ -73,7 +73,23 @@ impl Warnings {
                 reason: fault.reason,
                 location: fault.location,
                 detail: fault.detail,
+                shadow: false,
             });
+        }
+    }
+
+    /// Something that only shadow tolerates. One such thing is always kept, since it says what would have happened.
+    pub(super) fn warn_in_shadow(&mut self, fault: Refusal) {
+        if let Some(known) = self.list.iter_mut().find(|one| one.detail == fault.detail) {
+            known.shadow = true;
+            return;
+        }
+        if self.list.len() >= MAX_WARNINGS && !self.list.iter().any(|one| one.shadow) {
+            self.list.pop();
+        }
+        self.warn(fault);
+        if let Some(last) = self.list.last_mut() {
+            last.shadow = true;
         }
     }
 
@@ -83,13 +99,24 @@ impl Warnings {
         self.list.len() >= MAX_WARNINGS || self.list.iter().any(known)
     }
 
+    /// As [`Self::is_told`], of what only shadow tolerates.
+    pub(super) fn is_told_in_shadow(&self, detail: &str) -> bool {
+        let known = |warning: &Warning| warning.detail == detail || self.list.len() >= MAX_WARNINGS;
+        self.list.iter().any(|one| one.shadow && known(one))
+    }
+
     pub(super) fn as_slice(&self) -> &[Warning] {
         &self.list
     }
 
     pub(super) fn append(&mut self, other: Self) {
         for warning in other.list {
-            self.warn(refusal(warning.reason, warning.location, warning.detail));
+            let fault = refusal(warning.reason, warning.location, warning.detail);
+            if warning.shadow {
+                self.warn_in_shadow(fault);
+            } else {
+                self.warn(fault);
+            }
         }
     }
 

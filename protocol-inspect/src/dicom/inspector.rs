@@ -449,7 +449,7 @@ impl Data {
         }
         self.is_walking = false;
         self.warnings.append(self.walker.take_warnings());
-        self.warnings.warn(fault);
+        self.warnings.warn_in_shadow(fault);
         Ok(())
     }
 }

@@ -398,7 +398,8 @@ impl<'a> Envelope<'a> {
         for finding in &self.missing {
             match rule.severity(finding.level, finding.weight) {
                 Severity::Refuse if !rule.shadow => return Err(refuse(finding)),
-                Severity::Refuse | Severity::Warn => warnings.push(finding.warning()),
+                Severity::Refuse => warnings.push(finding.shadow_warning()),
+                Severity::Warn => warnings.push(finding.warning()),
                 Severity::Ignore => {}
             }
         }

@@ -131,6 +131,14 @@ impl Finding {
     pub(crate) fn warning(&self) -> Warning {
         self.refusal().into()
     }
+
+    /// As [`Self::warning`], of what only shadow tolerates.
+    pub(crate) fn shadow_warning(&self) -> Warning {
+        Warning {
+            shadow: true,
+            ..self.warning()
+        }
+    }
 }
 
 /// The level at which most findings of a reason and code are made.

@@ -322,7 +322,7 @@ impl<'m> Case<'m> {
             None => {
                 let most = general.others.len().saturating_add(own.others.len());
                 let mut warnings = Vec::with_capacity(most);
-                warnings.extend(told(self.rule, general, &own).map(Finding::warning));
+                warnings.extend(told(self.rule, general, &own).map(|f| self.warning(f)));
                 Ruling::Pass(warnings)
             }
         }
@@ -341,7 +341,20 @@ impl<'m> Case<'m> {
     }
 
     pub(crate) fn refuses(&self, finding: &Finding) -> bool {
-        !self.rule.shadow && self.rule.severity(finding.level, finding.weight) == Severity::Refuse
+        !self.rule.shadow && self.would_refuse(finding)
+    }
+
+    fn would_refuse(&self, finding: &Finding) -> bool {
+        self.rule.severity(finding.level, finding.weight) == Severity::Refuse
+    }
+
+    /// What the rule tolerates, and whether only because it is in shadow.
+    fn warning(&self, finding: &Finding) -> Warning {
+        if self.would_refuse(finding) {
+            finding.shadow_warning()
+        } else {
+            finding.warning()
+        }
     }
 }
 

@@ -26,7 +26,29 @@ pub(crate) fn decision(number: u64) -> Event {
         identifier: Some(Keyed::Raw(b"MSG00001".to_vec())),
         micros: 3100,
         warnings: vec!["field MSH-7".to_owned()],
+        would_refuse: None,
     }
+}
+
+/// What passed only because its rule is in shadow.
+fn in_shadow() -> Event {
+    let mut event = decision(3);
+    if let Event::Decision {
+        outcome,
+        reason,
+        location,
+        detail,
+        answer,
+        would_refuse,
+        ..
+    } = &mut event
+    {
+        *outcome = "forwarded".to_owned();
+        (*reason, *location, *detail) = (None, None, None);
+        *answer = Some("AA".to_owned());
+        *would_refuse = Some("field PID-7: is not a date".to_owned());
+    }
+    event
 }
 
 /// One of each.
@@ -135,6 +157,7 @@ pub(crate) fn samples() -> Vec<Event> {
             why: word("no rule"),
         },
         decision(7),
+        in_shadow(),
         Event::ConnectionClosed {
             connection: ConnectionId(7),
             device: device.clone(),

@@ -217,6 +217,7 @@ pub(super) mod tests {
             reason: Reason::Field,
             location: "MSH-7".to_owned(),
             detail: "is not a time".to_owned(),
+            shadow: false,
         };
         let good = Report {
             kind: "ORU^R01".to_owned(),

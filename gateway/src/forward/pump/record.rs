@@ -85,6 +85,7 @@ mod tests {
             identifier: Some(vec![1, 2, 3]),
             micros: 9,
             warnings: vec!["field PID-7".to_owned()],
+            would_refuse: None,
             observed: Vec::new(),
         };
         let mut same = short.clone();
@@ -95,6 +96,7 @@ mod tests {
             detail: Some(format!("x{}", "\u{e9}".repeat(LONGEST_TEXT))),
             identifier: Some(vec![0; 1 << 20]),
             warnings: vec!["w".repeat(1 << 20); 1_000],
+            would_refuse: None,
             observed: Vec::new(),
             ..short
         };

@@ -8,7 +8,7 @@ use protocol_inspect::{Reason, Refusal, Warning};
 
 use crate::flow::Side;
 use crate::inspect::digest::{self, Running};
-use crate::inspect::{Decision, Observed, Outcome, Subject};
+use crate::inspect::{Decision, Observed, Outcome, Subject, would_refuse};
 
 /// The facts that do not depend on what becomes of it.
 #[derive(Clone, Debug)]
@@ -22,6 +22,7 @@ pub(super) struct Trace {
     identifier: Option<Vec<u8>>,
     received: Instant,
     warnings: Vec<String>,
+    would_refuse: Option<String>,
     observed: Vec<Observed>,
 }
 
@@ -38,6 +39,7 @@ impl Trace {
             identifier: None,
             received,
             warnings: Vec::new(),
+            would_refuse: None,
             observed: Vec::new(),
         }
     }
@@ -82,6 +84,7 @@ impl Trace {
     }
 
     pub(super) fn warn_all(&mut self, warnings: &[Warning]) {
+        self.would_refuse = self.would_refuse.take().or_else(|| would_refuse(warnings));
         for warning in warnings {
             self.warn(format!("{} {}", warning.reason.code(), warning.location));
         }
@@ -121,6 +124,7 @@ impl Trace {
             identifier: self.identifier,
             micros: u64::try_from(micros).unwrap_or(u64::MAX),
             warnings: self.warnings,
+            would_refuse: self.would_refuse,
             observed: self.observed,
         }
     }

@@ -6,7 +6,7 @@ use protocol_inspect::hl7::{Frame, Header};
 use protocol_inspect::{Reason, Refusal, Warning};
 
 use crate::flow::Side;
-use crate::inspect::{Decision, Observed, Outcome, Subject, digest};
+use crate::inspect::{Decision, Observed, Outcome, Subject, digest, would_refuse};
 
 /// The facts about one frame that do not depend on what becomes of it.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ pub(super) struct Trace {
     identifier: Option<Vec<u8>>,
     received: Option<Instant>,
     warnings: Vec<String>,
+    would_refuse: Option<String>,
     observed: Option<Observed>,
 }
 
@@ -55,6 +56,7 @@ impl Trace {
             identifier: None,
             received: None,
             warnings: Vec::new(),
+            would_refuse: None,
             observed: None,
         }
     }
@@ -91,6 +93,7 @@ impl Trace {
     }
 
     pub(super) fn warn_all(&mut self, warnings: &[Warning]) {
+        self.would_refuse = self.would_refuse.take().or_else(|| would_refuse(warnings));
         for warning in warnings {
             self.warn(warning.reason, &warning.location);
         }
@@ -137,6 +140,7 @@ impl Trace {
             identifier: self.identifier,
             micros: waited.map_or(0, |w| u64::try_from(w.as_micros()).unwrap_or(u64::MAX)),
             warnings: self.warnings,
+            would_refuse: self.would_refuse,
             observed: self.observed.into_iter().collect(),
         }
     }

@@ -89,7 +89,7 @@ impl Candidates {
     }
 
     /// What a finding leads to. Who refuses it is no candidate any more, unless all do.
-    pub(super) fn found(&mut self, level: Level, weight: Weight) -> Severity {
+    pub(super) fn found(&mut self, level: Level, weight: Weight) -> Found {
         self.is_firm |= weight == Weight::Firm;
         let first = self
             .seen
@@ -99,8 +99,13 @@ impl Candidates {
         if first && !self.list.iter().all(refuses) {
             self.list.retain(|candidate| !refuses(candidate));
         }
-        let severities = self.list.iter().map(|c| c.severity(level, weight));
-        severities.max().unwrap_or(Severity::Refuse)
+        Found {
+            severity: (self.list.iter())
+                .map(|candidate| candidate.severity(level, weight))
+                .max()
+                .unwrap_or(Severity::Refuse),
+            in_shadow: (self.list.iter()).all(|one| one.only_in_shadow(level, weight)),
+        }
     }
 
     /// As [`Self::found`], for what only some rules mind.
@@ -109,12 +114,15 @@ impl Candidates {
         level: Level,
         weight: Weight,
         minds: impl Fn(&Rule) -> bool,
-    ) -> Severity {
+    ) -> Found {
         let rules = &self.policy.rules;
-        let severity = |candidate: &Candidate| {
+        let minding = |candidate: &Candidate| {
             let rule = candidate.rule.and_then(|index| rules.get(index));
             // What needs no rule is judged as one that asks for nothing.
-            if rule.map_or_else(|| minds(&Rule::default()), &minds) {
+            rule.map_or_else(|| minds(&Rule::default()), &minds)
+        };
+        let severity = |candidate: &Candidate| {
+            if minding(candidate) {
                 candidate.severity(level, weight)
             } else {
                 Severity::Ignore
@@ -123,11 +131,18 @@ impl Candidates {
         let refuses = |candidate: &Candidate| severity(candidate) == Severity::Refuse;
         if self.list.iter().all(refuses) {
             self.is_firm |= weight == Weight::Firm;
-            return Severity::Refuse;
+            return Found {
+                severity: Severity::Refuse,
+                in_shadow: false,
+            };
         }
         self.list.retain(|candidate| !refuses(candidate));
         let severities = self.list.iter().map(severity);
-        severities.max().unwrap_or(Severity::Refuse)
+        Found {
+            severity: severities.max().unwrap_or(Severity::Refuse),
+            in_shadow: (self.list.iter())
+                .all(|one| minding(one) && one.only_in_shadow(level, weight)),
+        }
     }
 
     /// Leaves only those that a rule's own bounds leave, in shadow too. False, and nothing changes, if that is none.
@@ -171,6 +186,20 @@ impl Candidate {
             }
         }
     }
+
+    /// Whether shadow is why it does not refuse.
+    fn only_in_shadow(&self, level: Level, weight: Weight) -> bool {
+        self.strictness.severity(level, weight) == Severity::Refuse
+            && self.severity(level, weight) != Severity::Refuse
+    }
+}
+
+/// What a finding leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) severity: Severity,
+    /// Every rule that is left tolerates it for being in shadow alone.
+    pub(super) in_shadow: bool,
 }
 
 fn kind(level: Level, weight: Weight) -> usize {

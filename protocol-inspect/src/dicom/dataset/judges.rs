@@ -13,7 +13,7 @@ use super::super::iod;
 use super::super::policy::{Level, Rule};
 use super::super::transfer::TransferSyntax;
 use super::brief::Brief;
-use super::candidates::Candidates;
+use super::candidates::{Candidates, Found};
 use super::documents::Documents;
 use super::facts::{self, Facts};
 use super::nesting::{self, Nesting};
@@ -81,8 +81,8 @@ impl Tell<'_> {
         reason: Reason,
         detail: &'static str,
     ) -> Result<(), Refusal> {
-        let severity = self.candidates.found(level, weight);
-        self.say(severity, tag, reason, detail)
+        let found = self.candidates.found(level, weight);
+        self.say(found, tag, reason, detail)
     }
 
     /// As [`Self::finding`], for what only some rules mind.
@@ -94,8 +94,8 @@ impl Tell<'_> {
         reason: Reason,
         detail: &'static str,
     ) -> Result<(), Refusal> {
-        let severity = self.candidates.found_by(level, weight, minds);
-        self.say(severity, tag, reason, detail)
+        let found = self.candidates.found_by(level, weight, minds);
+        self.say(found, tag, reason, detail)
     }
 
     /// Leaves only the rules whose own bounds leave this data set, in shadow too.
@@ -129,18 +129,20 @@ impl Tell<'_> {
 
     fn say(
         &mut self,
-        severity: Severity,
+        found: Found,
         tag: Tag,
         reason: Reason,
         detail: &'static str,
     ) -> Result<(), Refusal> {
-        if severity == Severity::Ignore {
-            return Ok(());
+        match found.severity {
+            Severity::Ignore => return Ok(()),
+            Severity::Refuse => return Err(self.refuse(tag, reason, detail)),
+            Severity::Warn => {}
         }
-        if severity == Severity::Refuse {
-            return Err(self.refuse(tag, reason, detail));
-        }
-        if !self.warnings.is_told(detail) {
+        if found.in_shadow && !self.warnings.is_told_in_shadow(detail) {
+            let fault = self.refuse(tag, reason, detail);
+            self.warnings.warn_in_shadow(fault);
+        } else if !self.warnings.is_told(detail) {
             let fault = self.refuse(tag, reason, detail);
             self.warnings.warn(fault);
         }
