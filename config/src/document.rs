@@ -19,6 +19,7 @@ use crate::section::{Keys, Section, place};
 use crate::source::Source;
 use crate::table::appliance::RawAppliance;
 use crate::table::audit::RawAudit;
+use crate::table::behaviour::RawBehaviour;
 use crate::table::device::RawDevice;
 use crate::table::enrol::RawEnrol;
 use crate::table::hospital::RawHospital;
@@ -30,7 +31,7 @@ use crate::table::service::RawService;
 use crate::table::test::RawTest;
 use crate::table::wireguard::RawWireGuard;
 use crate::table::{
-    appliance, audit, device, enrol, gateway, hospital, limits, pki, policy, profile, quic,
+    appliance, audit, behaviour, device, enrol, gateway, hospital, limits, pki, policy, profile, quic,
     registry, role, rule, service, test, wireguard,
 };
 
@@ -55,6 +56,7 @@ pub(crate) struct Document {
     pub(crate) audit: RawAudit,
     pub(crate) pki: Option<Pki>,
     pub(crate) policy: Policy,
+    pub(crate) behaviour: RawBehaviour,
     pub(crate) registry: RawRegistry,
     pub(crate) enrol: RawEnrol,
     pub(crate) appliance: Option<RawAppliance>,
@@ -78,6 +80,7 @@ pub(crate) const MAIN: Keys = Keys {
         "audit",
         "pki",
         "policy",
+        "behaviour",
         "registry",
         "enrol",
         "appliance",
@@ -225,6 +228,9 @@ impl Document {
             .map(|section| pki::read(&section));
         if let Some(section) = main.optional_table("policy", "[policy]", &policy::KEYS) {
             self.policy = policy::read(&section);
+        }
+        if let Some(section) = main.optional_table("behaviour", "[behaviour]", &behaviour::KEYS) {
+            self.behaviour = behaviour::read(&section);
         }
         if let Some(section) = main.optional_table("registry", "[registry]", &registry::KEYS) {
             self.registry = registry::read(&section);
@@ -485,6 +491,7 @@ pub(crate) const TABLES: &[&Keys] = &[
     &limits::KEYS,
     &audit::KEYS,
     &pki::KEYS,
+    &behaviour::KEYS,
     &registry::KEYS,
     &enrol::KEYS,
     &appliance::KEYS,

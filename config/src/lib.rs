@@ -16,6 +16,8 @@ mod appliance;
 mod pki;
 mod quic;
 mod policy;
+mod behaviour;
+mod proposal;
 mod registry;
 mod enrolled;
 mod dicom;
@@ -36,6 +38,7 @@ mod suggest;
 pub use appliance::{
     Addressing, Appliance, ApplianceInterface, InterfaceMatch, TimeServer, Update,
 };
+pub use behaviour::{Behaviour, Deviation, Reaction, Whom};
 pub use certificate::{CertificateError, certificates, read_certificates};
 pub use client::{Client, Forward, Gateway as ClientGateway};
 pub use dicom::{DicomLevel, DicomProfile, DicomQuery, OWN_TITLE, UserIdentity};
@@ -55,6 +58,7 @@ pub use profile::{
     ContentLevel, Decimal, FieldPath, MessageProfile, Observation, ProfileChoice, Severity,
     SiteProfile, profile_from_file,
 };
+pub use proposal::{Habit, Proposal, Seen, propose};
 pub use quic::{PostQuantum, Quic};
 pub use secret::{Hidden, Key, KeyFileError, read_key, read_password};
 pub use source::{Source, patient_key_file, runtime_dir, sources, state_dir};

@@ -11,6 +11,7 @@ use crate::model::{Config, Origin, Party, PatientKey, Role};
 use crate::problem::{Place, Problems};
 use crate::quic::Quic;
 use crate::source::{Source, sources};
+use crate::table::appliance::RawAppliance;
 use crate::table::quic::RawQuic;
 
 impl Config {
@@ -74,6 +75,9 @@ fn build(
         audit: document.audit.into_model(&gateway.state_dir),
         pki: document.pki,
         policy: document.policy,
+        behaviour: document.behaviour.into_model(
+            (document.appliance.as_ref()).map(RawAppliance::timezone),
+        ),
         registry: document.registry.into_model(dir),
         enrol: document.enrol.into_model(),
         appliance: document

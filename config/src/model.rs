@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::appliance::Appliance;
+use crate::behaviour::Behaviour;
 use crate::dicom::{DicomQuery, UserIdentity};
 use crate::name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
 use crate::pki::Pki;
@@ -50,6 +51,8 @@ pub struct Config {
     pub pki: Option<Pki>,
     /// `[policy]`.
     pub policy: Policy,
+    /// `[behaviour]`.
+    pub behaviour: Behaviour,
     /// `[registry]`.
     pub registry: Database,
     /// `[enrol]`.

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod forward;
 pub mod audit;
 pub mod registry;
+pub mod behaviour;
 pub mod pki;
 pub mod enrol;
 pub mod control;

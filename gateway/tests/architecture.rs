@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms (or words) a room may import. A new arrow is drawn here and in ARCHITECTURE.md in one commit.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("flow", &[]),
     ("own", &[]),
     ("systemd", &[]),
@@ -24,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("forward", &["flow", "channel", "inspect"]),
     ("audit", &["flow", "channel"]),
     ("registry", &["flow", "channel", "control::message"]),
+    ("behaviour", &["flow", "control::message"]),
     ("pki", &["flow", "channel"]),
     ("enrol", &["flow", "channel", "pki"]),
     ("control", &["flow", "channel", "pki::message"]),
@@ -34,7 +35,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
         "daemon",
         &[
             "flow", "channel", "tunnel", "quic", "segment", "inspect", "forward", "audit",
-            "registry", "pki", "enrol", "control",
+            "registry", "behaviour", "pki", "enrol", "control",
         ],
     ),
     ("setup", &["flow", "own", "systemd", "tunnel", "daemon"]),

@@ -1,6 +1,7 @@
 //! Checks across tables: what each table says alone is right, but together it may not be.
 
 mod appliance;
+mod behaviour;
 mod devices;
 mod inward;
 mod networks;
@@ -36,6 +37,7 @@ pub(crate) fn check(document: &Document, dir: &Path, problems: &Problems) {
     tests::check(document, &members, problems);
     secrets::check(document, dir, problems);
     appliance::check(document, dir, problems);
+    behaviour::check(document, &members, problems);
 }
 
 /// Who has which role.

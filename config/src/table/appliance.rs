@@ -182,6 +182,11 @@ fn few(section: &Section<'_>, key: &str, length: usize) {
 }
 
 impl RawAppliance {
+    /// A name of the IANA database.
+    pub(crate) fn timezone(&self) -> &str {
+        &self.timezone
+    }
+
     pub(crate) fn into_model(self, gateway: &str, dir: &Path) -> Appliance {
         let hostname = self.hostname.map(|at| at.value.0);
         Appliance {

@@ -165,6 +165,19 @@ pub enum Event {
         /// In their words.
         why: String,
     },
+    /// A device did what it never did.
+    Deviation {
+        /// Its number, as in `lazaret alerts`.
+        alert: u64,
+        /// Which.
+        device: DeviceName,
+        /// `service`, `message`, `sop-class`, `rate`, `hour`, `variety`.
+        what: String,
+        /// Which one.
+        value: String,
+        /// `alert` or `quarantine`.
+        reaction: String,
+    },
     /// Somebody made, used or took back a token, came with a wrong one, or renewed a certificate.
     Enrolment {
         /// `token-created`, `token-revoked`, `enrolled`, `again`, `certified`, `renewed`, `refused`.

@@ -48,6 +48,14 @@ fn story(record: &Record) -> String {
             let (device, what, who) = (text("device"), text("what"), text("who"));
             format!("{device}  {what} by {who} (user {}){why}", number("by"))
         }
+        "deviation" => format!(
+            "{}  alert {}, {}: {} → {}",
+            text("device"),
+            number("alert"),
+            text("what"),
+            text("value"),
+            text("reaction")
+        ),
         "registry-trouble" => text("why").to_owned(),
         "source-spoofed" => format!("{}  {} packets", text("device"), number("packets")),
         "connection-opened" => format!("{} #{}", parties(record), number("connection")),

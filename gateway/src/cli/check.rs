@@ -60,6 +60,8 @@ struct Summary {
     /// Why it is not known who is enrolled.
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<String>,
+    /// What is in shadow: content is judged and not refused.
+    shadow: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -91,6 +93,7 @@ impl Summary {
             enrolled: beside.count(),
             contradicted: out.collect(),
             registry: beside.missing().map(str::to_owned),
+            shadow: daemon::in_shadow(config),
         }
     }
 }
@@ -107,11 +110,14 @@ fn render(summary: &Summary, config: &Config) -> String {
         tests => format!("{} policy tests hold", count(tests)),
     };
     let enrolled = beside(summary);
+    let shadow: String = (summary.shadow.iter())
+        .map(|one| format!("warning: {one} is in shadow: wrong content is counted and passes\n"))
+        .collect();
     format!(
         "{}: the configuration is good\n\
          {}{via}, {}, {}, {}; {tests}\n\
          {enrolled}\
-         bounds: {} inspected connections, {} a device; HL7 message {}, DICOM data set {}, spool {}\n",
+         bounds: {} inspected connections, {} a device; HL7 message {}, DICOM data set {}, spool {}\n{shadow}",
         summary.gateway,
         counted(summary.devices, "device"),
         counted(summary.services, "service"),

@@ -4,6 +4,7 @@
 //! Each subcommand asks somebody who knows (the configuration, the daemon, the journal, an inspector)
 //! and renders the answer; rendering is pure.
 
+mod alerts;
 mod apply;
 mod audit;
 mod ca;
@@ -26,6 +27,7 @@ mod flow;
 mod health;
 mod history;
 mod inspect;
+mod learn;
 mod patient;
 mod registry;
 mod run;
@@ -116,6 +118,10 @@ enum Command {
     Registry(registry::Registry),
     /// Say whether a device may reach a service, and why
     Explain(explain::Explain),
+    /// Show what devices did that they never did before
+    Alerts(alerts::Alerts),
+    /// Propose rules that let pass what was seen, and nothing else
+    Learn(learn::Learn),
     /// Show and end inspected connections
     #[command(subcommand)]
     Session(session::Session),
@@ -226,6 +232,8 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Enroll(enroll) => enroll.run(context),
         Command::Registry(registry) => registry.run(context),
         Command::Explain(explain) => explain.run(context),
+        Command::Alerts(alerts) => alerts.run(context),
+        Command::Learn(learn) => learn.run(context),
         Command::Session(session) => session.run(context),
         Command::Flow(flow) => flow.run(context),
         Command::Audit(audit) => audit.run(context),

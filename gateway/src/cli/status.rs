@@ -5,7 +5,7 @@ use super::table::Table;
 use super::units::{count, counted, period};
 use super::{CliError, Exit};
 use crate::control::message::{
-    CaStatus, Draining, JournalStatus, PolicyStatus, RegistryStatus, Request, Response, Status,
+    BehaviourStatus, CaStatus, Draining, JournalStatus, PolicyStatus, RegistryStatus, Request, Response, Status,
     TableStatus,
 };
 
@@ -95,6 +95,9 @@ fn render(status: &Status) -> String {
         text.row(["authority", &authority(ca)]);
     }
     text.row(["devices", &devices(status)]);
+    for (label, line) in behaviour(&status.behaviour) {
+        text.row([label, &line]);
+    }
     let (forwarded, refused) = (count(status.forwarded), count(status.refused));
     text.row([
         "sessions",
@@ -132,6 +135,39 @@ fn devices(status: &Status) -> String {
         }
     }
     words.join(", ")
+}
+
+/// Nothing where there is nothing to say.
+fn behaviour(behaviour: &BehaviourStatus) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    let mut words = Vec::new();
+    if behaviour.learning > 0 {
+        words.push(format!("{} still being learnt", counted(behaviour.learning, "device")));
+    }
+    if behaviour.alerts > 0 {
+        words.push(format!("{}: lazaret alerts", counted(behaviour.alerts, "ALERT")));
+    }
+    words.extend(behaviour.trouble.as_ref().map(|why| format!("FAILED: {why}")));
+    if !words.is_empty() {
+        lines.push(("behaviour", words.join("; ")));
+    }
+    for one in &behaviour.shadow {
+        let mut line = format!(
+            "rule {}: {} of {} messages would have been refused",
+            one.rule,
+            count(one.would_refuse),
+            count(one.messages)
+        );
+        let findings = one.findings.iter().take(3);
+        let findings: Vec<String> = findings
+            .map(|(why, times)| format!("{why} ({})", count(*times)))
+            .collect();
+        if !findings.is_empty() {
+            line.push_str(&format!(": {}", findings.join("; ")));
+        }
+        lines.push(("shadow", line));
+    }
+    lines
 }
 
 fn policy(policy: &PolicyStatus) -> Vec<String> {
@@ -189,7 +225,9 @@ fn registry(status: &RegistryStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::message::{DeviceCounts, Draining, Person, ProposalStatus, WorkerStatus};
+    use crate::control::message::{
+        DeviceCounts, Draining, Person, ProposalStatus, ShadowStatus, WorkerStatus,
+    };
 
     fn status() -> Status {
         let worker = |name: &str, pid, restarts| WorkerStatus {
@@ -229,6 +267,7 @@ mod tests {
             sessions: 31,
             forwarded: 10_200,
             refused: 17,
+            behaviour: BehaviourStatus::default(),
         }
     }
 
@@ -250,6 +289,17 @@ mod tests {
                 contradicted: 2,
             },
             workers: Vec::new(),
+            behaviour: BehaviourStatus {
+                learning: 1,
+                alerts: 2,
+                trouble: Some("what is learnt cannot be kept".to_owned()),
+                shadow: vec![ShadowStatus {
+                    rule: "pilot".to_owned(),
+                    messages: 1204,
+                    would_refuse: 17,
+                    findings: vec![("field PID-7: is not a date".to_owned(), 17)],
+                }],
+            },
             policy: PolicyStatus {
                 version: None,
                 alarm: Some("the files are not what is in force: version 11 is".to_owned()),

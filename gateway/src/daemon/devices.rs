@@ -179,6 +179,7 @@ impl Supervisor {
             | Request::Strangers
             | Request::Pki(_)
             | Request::Enrol(_)
+            | Request::Behaviour(_)
             | Request::Updated { .. }
             | Request::Probe
             | Request::Drain { .. } => Err(failed(
@@ -412,6 +413,7 @@ impl Supervisor {
             | Request::Strangers
             | Request::Pki(_)
             | Request::Enrol(_)
+            | Request::Behaviour(_)
             | Request::Updated { .. }
             | Request::Probe
             | Request::Drain { .. } => Response::Done {

@@ -296,6 +296,7 @@ impl Supervisor {
         let (device, service) = (connection.device.clone(), connection.service.clone());
         let at = self.now();
         self.inventory.decided(&device, &service, &decision, at);
+        self.watch(&device, &service, &decision);
         if decision.what == Subject::Answer
             && decision.from == Side::Hospital
             && decision.outcome != Outcome::Forwarded

@@ -2,6 +2,7 @@
 //!
 //! The supervisor decides who may connect where; it never reads a payload.
 
+mod behaviour;
 mod clock;
 mod connections;
 mod credit;
@@ -34,6 +35,7 @@ mod quic;
 mod registry;
 mod reload;
 mod sessions;
+mod shadow;
 mod signing;
 mod supervisor;
 mod transactions;
@@ -46,5 +48,6 @@ pub use policy::{
     statement,
 };
 pub use reload::{Checked, ReloadError, check, check_sources};
+pub use shadow::in_shadow;
 pub use supervisor::run;
 pub use worker::{WorkerError, run as worker};

@@ -82,6 +82,7 @@ impl Supervisor {
             }
             Request::Pki(request) => self.asked_pki(stream, request, uid),
             Request::Enrol(request) => self.asked_enrol(stream, request, uid),
+            Request::Behaviour(request) => self.asked_behaviour(stream, request, uid),
             Request::AddDevices { .. }
             | Request::Rotate { .. }
             | Request::Extend { .. }
@@ -157,6 +158,7 @@ impl Supervisor {
             | Request::Updated { .. }
             | Request::Pki(_)
             | Request::Enrol(_)
+            | Request::Behaviour(_)
             | Request::AddDevices { .. }
             | Request::Rotate { .. }
             | Request::Extend { .. }
@@ -287,6 +289,7 @@ impl Supervisor {
             | Request::Probe
             | Request::Pki(_)
             | Request::Enrol(_)
+            | Request::Behaviour(_)
             | Request::Drain { .. }
             | Request::Updated { .. }
             | Request::AddDevices { .. }
@@ -355,6 +358,7 @@ impl Supervisor {
             sessions: self.connections.len(),
             forwarded: self.forwarded,
             refused: self.refused,
+            behaviour: self.behaviour_status(),
         }
     }
 }
@@ -417,6 +421,7 @@ pub(super) fn name(request: &Request) -> (String, String) {
         Request::Probe => ("probe", String::new()),
         Request::Pki(_) => ("pki", String::new()),
         Request::Enrol(_) => ("enroll", String::new()),
+        Request::Behaviour(_) => ("alerts", String::new()),
         Request::Drain {
             timeout_seconds: Some(seconds),
         } => ("drain", format!("within {seconds} s")),

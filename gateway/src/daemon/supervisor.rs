@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
+use super::behaviour::Watch;
 use super::clock::SystemClock;
 use super::connections::Connections;
 use super::credit::Credit;
@@ -100,6 +101,7 @@ pub(super) struct Supervisor {
     pub(super) records: Records,
     pub(super) presence: Presence,
     pub(super) inventory: Inventory,
+    pub(super) watch: Watch,
     pub(super) clock: SystemClock,
     pub(super) started: Instant,
     pub(super) inputs: mpsc::Sender<Input>,
@@ -192,6 +194,7 @@ impl Supervisor {
             })?;
         let now = clock.now();
         let wall = clock.wall();
+        let watch = Watch::open(&config, now);
         // Before anything is changed: a second gateway finds the first one here.
         let control = bind_control(&config)?;
         let (ground, plan, accepting) = Ground::prepare(&config, &registry, wall).await?;
@@ -209,6 +212,7 @@ impl Supervisor {
             records,
             presence: Presence::default(),
             inventory: Inventory::default(),
+            watch,
             clock,
             started: now,
             inputs,
@@ -259,6 +263,7 @@ impl Supervisor {
         self.start_workers();
         self.start_optional_workers();
         self.record_listening();
+        self.tell_shadow();
         Ok(())
     }
 
@@ -351,6 +356,7 @@ impl Supervisor {
         self.follow_hours();
         self.follow_registry();
         self.follow_presence(now);
+        self.follow_behaviour(now);
         self.transactions.write(&self.config, self.clock.wall());
         self.tell_tightness();
         let wait = if self.drift.is_some() {
@@ -425,6 +431,7 @@ impl Supervisor {
         }
         let wall = self.clock.wall();
         self.transactions.write_at_last(&self.config, wall).await;
+        self.keep_behaviour().await;
         self.sessions_ended("the gateway stopped");
         self.close_journal(queue).await;
     }

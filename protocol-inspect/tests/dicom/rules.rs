@@ -82,6 +82,38 @@ fn a_rule_in_shadow_keeps_its_own_bounds() {
 }
 
 #[test]
+fn shadow_says_what_it_would_have_refused() {
+    let shadowed = |elements: &Elements, in_shadow: bool| {
+        let rules = rules([with(|rule| {
+            rule.shadow = in_shadow;
+            rule.private_creators = Some(Vec::new());
+        })]);
+        let mut dialogue = dialogue(&rules);
+        let set = command(&store_rq(CT, INSTANCE));
+        for (is_command, body) in [(true, set), (false, elements.concat())] {
+            let value = pdv(3, is_command, true, &body);
+            dialogue.receive(Peer::Requestor, value).unwrap();
+        }
+        let events = std::iter::from_fn(|| dialogue.poll());
+        let approved = events.filter_map(|(_, event)| match event {
+            Event::Complete(approved) => Some(approved),
+            _ => None,
+        });
+        let told = approved.flat_map(|approved| approved.warnings().to_vec());
+        let told: Vec<String> = told.filter(|w| w.shadow).map(|w| w.detail).collect();
+        told
+    };
+    let created = put(ct(), 0x0009, 0x0010, "LO", b"ACME 1");
+    let listed = "is a private creator that the rule does not list";
+    assert_eq!(shadowed(&created, true), [listed]);
+    assert_eq!(shadowed(&created, false), [""; 0]);
+    assert_eq!(shadowed(&ct(), true), [""; 0]);
+    let mut cut = created;
+    cut.push(b"\x01\x02".to_vec());
+    assert_eq!(shadowed(&cut, true).len(), 2);
+}
+
+#[test]
 fn programs_do_not_pass_in_shadow() {
     let shadow = rules([with(|rule| {
         rule.shadow = true;

@@ -158,6 +158,13 @@ pub(crate) fn samples() -> Vec<Event> {
         },
         decision(7),
         in_shadow(),
+        Event::Deviation {
+            alert: 3,
+            device: device.clone(),
+            what: word("message"),
+            value: word("ADT^A01 to his-results"),
+            reaction: word("quarantine"),
+        },
         Event::ConnectionClosed {
             connection: ConnectionId(7),
             device: device.clone(),

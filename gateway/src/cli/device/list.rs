@@ -191,6 +191,7 @@ fn unknown(context: &mut Context<'_>) -> Result<Exit, CliError> {
 /// Shows one device, and its story if the database can tell it.
 pub(super) fn show(context: &mut Context<'_>, device: DeviceName) -> Result<Exit, CliError> {
     let devices = ask(context, Some(device.clone()))?;
+    let habit = super::habit::ask(context, &device)?;
     let story = match context.ask(&Request::Story { device }) {
         Ok(Response::Story { story }) => Ok(story),
         Ok(_) => return Err(strange()),
@@ -205,6 +206,7 @@ pub(super) fn show(context: &mut Context<'_>, device: DeviceName) -> Result<Exit
     for device in &devices {
         text.push_str(&seen::of_device(&device.inventory));
     }
+    text.push_str(&habit);
     match story {
         Ok(story) if story.is_empty() => {}
         Ok(story) => text.push_str(&format!("\n{}", render_story(&story))),

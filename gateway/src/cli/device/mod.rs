@@ -1,6 +1,7 @@
 //! `lazaret device …`: who is known, what became of them, and who may what.
 
 mod change;
+mod habit;
 mod list;
 mod seen;
 

@@ -141,6 +141,7 @@ fn status() -> Status {
         policy: PolicyStatus::default(),
         forwarded: 0,
         refused: 0,
+        behaviour: Default::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the command and the daemon say to each other. Version 1 of the JSON that `--json` prints.
 
+mod behaviour;
 mod device;
 mod enrol;
 mod policy;
@@ -10,6 +11,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::pki::{PkiRequest, PkiResponse};
+pub use behaviour::{
+    AlertStatus, BehaviourRequest, BehaviourResponse, BehaviourStatus, HabitLine, HabitStatus,
+    ShadowStatus,
+};
 pub use device::{
     Added, InventoryStatus, KeyStatus, KnownStatus, NewDevice, RegistryStatus, SeenStatus,
     StoryLine, StrangerStatus,
@@ -145,6 +150,8 @@ pub enum Request {
     Pki(PkiRequest),
     /// Something of enrolment.
     Enrol(EnrolRequest),
+    /// Something of what is usual for devices.
+    Behaviour(BehaviourRequest),
     /// Take no new connections and let the inspected ones end between two exchanges.
     Drain {
         /// End what is left after so many seconds; `None` takes it back.
@@ -191,6 +198,7 @@ impl Request {
             | Self::Remove { .. }
             | Self::Strangers
             | Self::Enrol(_)
+            | Self::Behaviour(_)
             | Self::Drain { .. }
             | Self::Updated { .. } => false,
         }
@@ -288,6 +296,8 @@ pub enum Response {
     Pki(PkiResponse),
     /// To [`Request::Enrol`].
     Enrol(EnrolResponse),
+    /// To [`Request::Behaviour`].
+    Behaviour(BehaviourResponse),
     /// Done.
     Done {
         /// What was done, in words.
@@ -322,6 +332,7 @@ impl Response {
             | Self::Probed { .. }
             | Self::Pki(_)
             | Self::Enrol(_)
+            | Self::Behaviour(_)
             | Self::Done { .. } => None,
         }
     }
@@ -388,6 +399,9 @@ pub struct Status {
     pub forwarded: u64,
     /// Messages refused since the start.
     pub refused: u64,
+    /// What devices do.
+    #[serde(default)]
+    pub behaviour: BehaviourStatus,
 }
 
 /// What a part of the gateway did when it was tried.
