@@ -34,6 +34,7 @@ mod audit;
 mod canary;
 mod containment;
 mod registry;
+mod behaviour;
 mod resilience;
 mod relays;
 mod traffic;
