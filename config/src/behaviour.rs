@@ -169,16 +169,30 @@ mod tests {
         assert_eq!(of(&behaviour, Deviation::Message, normal), Reaction::Alert);
         behaviour.exceptions.insert(role("trial"), Reaction::Ignore);
         assert_eq!(of(&behaviour, Deviation::Message, normal), Reaction::Ignore);
-        behaviour.exceptions.insert(role("pump"), Reaction::Quarantine);
-        assert_eq!(of(&behaviour, Deviation::Message, None), Reaction::Quarantine);
+        behaviour
+            .exceptions
+            .insert(role("pump"), Reaction::Quarantine);
+        assert_eq!(
+            of(&behaviour, Deviation::Message, None),
+            Reaction::Quarantine
+        );
         assert_eq!(of(&behaviour, Deviation::Hour, normal), Reaction::Alert);
         let critical = Some((&rule, Priority::Critical));
-        assert_eq!(of(&behaviour, Deviation::Message, critical), Reaction::Alert);
+        assert_eq!(
+            of(&behaviour, Deviation::Message, critical),
+            Reaction::Alert
+        );
         let named = Whom::Rule(rule.clone());
         behaviour.exceptions.insert(named, Reaction::Quarantine);
-        assert_eq!(of(&behaviour, Deviation::Message, critical), Reaction::Quarantine);
+        assert_eq!(
+            of(&behaviour, Deviation::Message, critical),
+            Reaction::Quarantine
+        );
         let own = Whom::Party(Party::Device(device.clone()));
         behaviour.exceptions.insert(own, Reaction::Ignore);
-        assert_eq!(of(&behaviour, Deviation::Message, critical), Reaction::Ignore);
+        assert_eq!(
+            of(&behaviour, Deviation::Message, critical),
+            Reaction::Ignore
+        );
     }
 }

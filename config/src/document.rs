@@ -31,8 +31,8 @@ use crate::table::service::RawService;
 use crate::table::test::RawTest;
 use crate::table::wireguard::RawWireGuard;
 use crate::table::{
-    appliance, audit, behaviour, device, enrol, gateway, hospital, limits, pki, policy, profile, quic,
-    registry, role, rule, service, test, wireguard,
+    appliance, audit, behaviour, device, enrol, gateway, hospital, limits, pki, policy, profile,
+    quic, registry, role, rule, service, test, wireguard,
 };
 
 /// All tables of all files.

@@ -75,9 +75,9 @@ fn build(
         audit: document.audit.into_model(&gateway.state_dir),
         pki: document.pki,
         policy: document.policy,
-        behaviour: document.behaviour.into_model(
-            (document.appliance.as_ref()).map(RawAppliance::timezone),
-        ),
+        behaviour: document
+            .behaviour
+            .into_model((document.appliance.as_ref()).map(RawAppliance::timezone)),
         registry: document.registry.into_model(dir),
         enrol: document.enrol.into_model(),
         appliance: document

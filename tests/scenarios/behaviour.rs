@@ -64,9 +64,15 @@ fn what_a_device_never_did_is_told_within_seconds() {
         assert_eq!(client.exchange(&adt("N0")).code, "AA");
         let alert = wait::until("an alert", SOON, || alert_of(gateway, "message"));
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
-        assert_eq!(text(&alert, "words"), "sends ADT^A08 to his-results for the first time");
+        assert_eq!(
+            text(&alert, "words"),
+            "sends ADT^A08 to his-results for the first time"
+        );
         let record = gateway.wait_for_record("deviation", |one| text(one, "what") == "message");
-        assert_eq!((text(&record, "device"), text(&record, "reaction")), ("ecg-0042", "alert"));
+        assert_eq!(
+            (text(&record, "device"), text(&record, "reaction")),
+            ("ecg-0042", "alert")
+        );
         assert_eq!(gateway.status()["behaviour"]["alerts"], 1);
 
         // Ten times as many, and one alert whatever comes.
@@ -76,17 +82,32 @@ fn what_a_device_never_did_is_told_within_seconds() {
             assert_eq!(client.exchange(&adt(&format!("G{number}"))).code, "AA");
         }
         let alert = wait::until("an alert", SOON, || alert_of(gateway, "rate"));
-        println!("the rate was told {:?} after its beginning", begun.elapsed());
-        assert!(text(&alert, "words").contains("messages in a minute"), "{alert}");
+        eprintln!(
+            "the rate was told {:?} after its beginning",
+            begun.elapsed()
+        );
+        assert!(
+            text(&alert, "words").contains("messages in a minute"),
+            "{alert}"
+        );
         assert_eq!(alerts(gateway).len(), 2);
         let told = gateway.journal().into_iter();
-        assert_eq!(told.filter(|one| text(one, "event") == "deviation").count(), 2);
+        assert_eq!(
+            told.filter(|one| text(one, "event") == "deviation").count(),
+            2
+        );
 
         // What is accepted is usual, also after a restart.
         let accept = ["alerts", "accept", "ecg-0042", "--why", "new software"];
         let _ = gateway.lazaret(&accept).ok();
         assert_eq!(alerts(gateway), Vec::<Value>::new());
-        let Clinic { site, gateway, his, ecg, .. } = clinic;
+        let Clinic {
+            site,
+            gateway,
+            his,
+            ecg,
+            ..
+        } = clinic;
         assert!(gateway.stop().success());
         let gateway = Gateway::start(lab, &site);
         let mut client = wait::until("a session", wait::SOON, || {
@@ -97,7 +118,12 @@ fn what_a_device_never_did_is_told_within_seconds() {
         });
         assert_eq!(client.exchange(&hl7::oru("L2")).code, "AA");
         let seen = gateway.lazaret(&["device", "show", "ecg-0042"]).ok();
-        assert!(seen.out.contains("what it does was learnt: 2 kinds of message"), "{}", seen.out);
+        assert!(
+            seen.out
+                .contains("what it does was learnt: 2 kinds of message"),
+            "{}",
+            seen.out
+        );
         assert_eq!(alerts(&gateway), Vec::<Value>::new());
         assert_eq!(leaks(&gateway, &hl7::CANARIES), [""; 0]);
     });
@@ -125,10 +151,14 @@ fn an_unusual_device_ends_in_quarantine_where_the_configuration_says_so() {
         wait::until("quarantine", SOON, || {
             (standing("ecg-0042") == "quarantined").then_some(())
         });
-        println!("in quarantine after {:?}", begun.elapsed());
-        let record = gateway.wait_for_record("device-standing", |one| text(one, "device") == "ecg-0042");
+        eprintln!("in quarantine after {:?}", begun.elapsed());
+        let record =
+            gateway.wait_for_record("device-standing", |one| text(one, "device") == "ecg-0042");
         let why = text(&record, "why");
-        assert!(why.starts_with("behaviour, alert 1: it sends ADT^A08"), "{why}");
+        assert!(
+            why.starts_with("behaviour, alert 1: it sends ADT^A08"),
+            "{why}"
+        );
         wait::for_true("the end of its session", SOON, || {
             let sessions = gateway.json(&["session", "list"]);
             let sessions = sessions["sessions"].as_array().cloned().unwrap_or_default();
@@ -151,23 +181,38 @@ fn a_rule_in_shadow_counts_what_it_would_refuse_and_no_stranger_passes() {
         let clinic = open(lab, "", "shadow = true");
         let gateway = &clinic.gateway;
         let checked = gateway.lazaret(&["check"]).ok();
-        assert!(checked.out.contains("warning: rule ecg-results is in shadow"), "{}", checked.out);
+        assert!(
+            checked
+                .out
+                .contains("warning: rule ecg-results is in shadow"),
+            "{}",
+            checked.out
+        );
         let mut client = clinic.ecg.mllp(clinic.his.address());
         assert_eq!(client.exchange(&hl7::oru("S0")).code, "AA");
-        let wrong = String::from_utf8(hl7::oru("S1")).unwrap().replace("19700101", "letters");
+        let wrong = String::from_utf8(hl7::oru("S1"))
+            .unwrap()
+            .replace("19700101", "letters");
         assert_eq!(client.exchange(wrong.as_bytes()).code, "AA");
         assert_eq!(clinic.his.wait_for(2)[1], wrong.as_bytes());
         let stranger = client.exchange(&hl7::oru_from("PUMP|CARDIO", "S2"));
         assert_eq!((&*stranger.code, &*stranger.error), ("AR", "204"));
 
         let decisions = gateway.wait_for_decisions("ecg-0042", 3);
-        let would: Vec<&str> = decisions.iter().map(|one| text(one, "would_refuse")).collect();
+        let would: Vec<&str> = decisions
+            .iter()
+            .map(|one| text(one, "would_refuse"))
+            .collect();
         assert!(would[1].starts_with("field PID"), "{would:?}");
         assert_eq!((would[0], would[2]), ("", ""));
         let outcomes: Vec<&str> = decisions.iter().map(|one| text(one, "outcome")).collect();
         assert_eq!(outcomes, ["forwarded", "forwarded", "refused"]);
         let shadow = gateway.status()["behaviour"]["shadow"][0].clone();
-        assert_eq!((&shadow["messages"], &shadow["would_refuse"]), (&2.into(), &1.into()), "{shadow}");
+        assert_eq!(
+            (&shadow["messages"], &shadow["would_refuse"]),
+            (&2.into(), &1.into()),
+            "{shadow}"
+        );
         assert_eq!(clinic.his.received().len(), 2);
         assert_eq!(leaks(gateway, &hl7::CANARIES), [""; 0]);
     });
@@ -187,7 +232,8 @@ fn what_was_seen_becomes_rules_and_passes_under_them() {
         let file = folder.join("50-learnt.toml").display().to_string();
         wait::until("a proposal of what was seen", wait::SOON, || {
             let said = gateway.json(&["learn"]);
-            (said["rules"] == 1 && text(&said, "toml").contains("# 3 times, 1 device")).then_some(())
+            (said["rules"] == 1 && text(&said, "toml").contains("# 3 times, 1 device"))
+                .then_some(())
         });
         let learnt = gateway.lazaret(&["learn", "--write", &file]).ok();
         assert!(learnt.out.contains("1 rule written to"), "{}", learnt.out);
@@ -195,7 +241,9 @@ fn what_was_seen_becomes_rules_and_passes_under_them() {
         let template = clinic.site.template();
         let (before, rest) = template.split_once("[rule.ecg-results]").unwrap();
         let (_, after) = rest.split_once("\n[rule.us-images]").unwrap();
-        clinic.site.write(&format!("{before}[rule.us-images]{after}"));
+        clinic
+            .site
+            .write(&format!("{before}[rule.us-images]{after}"));
         let checked = gateway.lazaret(&["check"]).ok();
         assert!(!checked.out.contains("shadow"), "{}", checked.out);
         let _ = gateway.lazaret(&["apply"]).ok();

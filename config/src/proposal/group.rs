@@ -51,8 +51,8 @@ pub(super) fn groups(config: &Config, habits: &[Habit]) -> Vec<Group> {
             else {
                 continue;
             };
-            let fits = rule.direction == Direction::FromDevices
-                && rule.services.contains(&seen.service);
+            let fits =
+                rule.direction == Direction::FromDevices && rule.services.contains(&seen.service);
             let service = config.services.get(&seen.service).filter(|_| fits);
             let is_dicom = match service.map(|service| &service.protocol) {
                 Some(ServiceProtocol::Hl7 { .. }) => false,

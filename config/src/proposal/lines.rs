@@ -30,7 +30,9 @@ pub(super) fn rule(
         (party.to_string(), remark)
     });
     lines.list("from", parties);
-    lines.text.push_str(&format!("to = [{}]\n", quoted(group.service.as_str())));
+    lines
+        .text
+        .push_str(&format!("to = [{}]\n", quoted(group.service.as_str())));
     for (key, value) in own {
         let is_new = matches!(key.as_str(), "from" | "to" | "hl7" | "dicom" | "limit");
         match key.as_str() {
@@ -40,7 +42,10 @@ pub(super) fn rule(
             "shadow" => lines.copied(
                 key,
                 value,
-                &format!("{} messages would have been refused without it", group.would_refuse),
+                &format!(
+                    "{} messages would have been refused without it",
+                    group.would_refuse
+                ),
             ),
             _ if is_new => {}
             _ => lines.copied(key, value, "as before"),
@@ -49,7 +54,13 @@ pub(super) fn rule(
     hours(group, own, bounded, zone, &mut lines);
     let limit = table(own, "limit");
     let protocol = if group.is_dicom { "dicom" } else { "hl7" };
-    said(group, table(own, protocol), (name, protocol), bounded, &mut lines);
+    said(
+        group,
+        table(own, protocol),
+        (name, protocol),
+        bounded,
+        &mut lines,
+    );
     limits(group, limit, name, bounded, &mut lines);
     lines.text
 }
@@ -69,12 +80,18 @@ fn said(
     lines.header(&["rule", name, protocol]);
     let messages = if group.is_dicom { "allow" } else { "send" };
     let amounts = |all: &BTreeMap<String, Amount>| {
-        let all = all.iter().map(|(value, amount)| (value.clone(), of(amount)));
+        let all = all
+            .iter()
+            .map(|(value, amount)| (value.clone(), of(amount)));
         all.collect::<Vec<_>>()
     };
     let before = own.and_then(|own| own.get(messages));
     match before.filter(|_| group.is_mixed) {
-        Some(before) => lines.copied(messages, before, "as before: batches have no type of their own"),
+        Some(before) => lines.copied(
+            messages,
+            before,
+            "as before: batches have no type of their own",
+        ),
         None => lines.list(messages, amounts(&group.messages)),
     }
     if group.is_dicom && !group.classes.is_empty() {
@@ -102,7 +119,9 @@ fn fits(group: &Group, key: &str) -> bool {
         "modalities" | "max_object" | "documents" => &["C-STORE", "C-GET"],
         _ => return true,
     };
-    !group.is_dicom || group.is_mixed || services.iter().any(|one| group.messages.contains_key(*one))
+    !group.is_dicom
+        || group.is_mixed
+        || services.iter().any(|one| group.messages.contains_key(*one))
 }
 
 fn limits(group: &Group, own: Option<&Table>, name: &str, bounded: bool, lines: &mut Lines) {
@@ -110,12 +129,15 @@ fn limits(group: &Group, own: Option<&Table>, name: &str, bounded: bool, lines: 
     let has = |key: &str| own.is_some_and(|own| own.contains_key(key));
     if !has("messages") {
         let (rate, seen) = (rate(group.busiest_minute), group.busiest_minute);
-        let line = format!("messages = \"{rate}/min\"  # the busiest minute of a device had {seen}");
+        let line =
+            format!("messages = \"{rate}/min\"  # the busiest minute of a device had {seen}");
         proposed.push(line);
     }
     if !has("message_size") && !group.is_dicom {
         let (size, seen) = (room(group.largest, LEAST_MESSAGE), group.largest);
-        proposed.push(format!("message_size = \"{size}\"  # the longest had {seen} bytes"));
+        proposed.push(format!(
+            "message_size = \"{size}\"  # the longest had {seen} bytes"
+        ));
     }
     if own.is_none() && !bounded {
         lines.remark(&format!("[rule.{}.limit]", key(name)));
@@ -169,7 +191,10 @@ pub(super) fn tests(group: &Group, config: &Config) -> String {
         return String::new();
     }
     let from = quoted(&format!("device:{device}"));
-    format!("\n[[test]]\nfrom = {from}\nallow = [{}]\n", targets.join(", "))
+    format!(
+        "\n[[test]]\nfrom = {from}\nallow = [{}]\n",
+        targets.join(", ")
+    )
 }
 
 /// Lines of a file.
@@ -191,13 +216,15 @@ impl Lines {
     fn list(&mut self, name: &str, values: impl IntoIterator<Item = (String, String)>) {
         self.text.push_str(&format!("{name} = [\n"));
         for (value, remark) in values {
-            self.text.push_str(&format!("    {},  # {remark}\n", quoted(&value)));
+            self.text
+                .push_str(&format!("    {},  # {remark}\n", quoted(&value)));
         }
         self.text.push_str("]\n");
     }
 
     fn copied(&mut self, name: &str, value: &Value, remark: &str) {
-        self.text.push_str(&format!("{} = {value}  # {remark}\n", key(name)));
+        self.text
+            .push_str(&format!("{} = {value}  # {remark}\n", key(name)));
     }
 
     /// A line that is more than a remark only if bounds are wanted.
@@ -231,7 +258,11 @@ fn of(amount: &Amount) -> String {
         many => format!("{many} {word}s"),
     };
     let devices = u64::try_from(amount.devices.len()).unwrap_or(u64::MAX);
-    format!("{}, {}", plural(amount.times, "time"), plural(devices, "device"))
+    format!(
+        "{}, {}",
+        plural(amount.times, "time"),
+        plural(devices, "device")
+    )
 }
 
 /// Twice as much as was seen, as a power of two.

@@ -87,7 +87,11 @@ fn habits() -> Vec<Habit> {
         habit(
             "ecg-1",
             &["ecg", "trial"],
-            vec![ecg.clone(), seen("pacs.1", "C-STORE", us, 2), seen("his", "ORU^R40", None, 0)],
+            vec![
+                ecg.clone(),
+                seen("pacs.1", "C-STORE", us, 2),
+                seen("his", "ORU^R40", None, 0),
+            ],
         ),
         habit("ecg-2", &["ecg"], vec![ecg]),
     ]
@@ -120,10 +124,21 @@ fn beside_the_rules_before_it_bounds_are_remarks() {
 fn what_was_seen_passes_and_nothing_else() {
     let (dir, sources, config) = main();
     let proposal = propose((dir.path(), &sources), &config, &habits(), true);
-    let main = sources[0].text.split("[rule.pilot]").next().unwrap().to_owned();
+    let main = sources[0]
+        .text
+        .split("[rule.pilot]")
+        .next()
+        .unwrap()
+        .to_owned();
     let sources = [
-        Source { path: "lazaret.toml".into(), text: main },
-        Source { path: "conf.d/learnt.toml".into(), text: proposal.text },
+        Source {
+            path: "lazaret.toml".into(),
+            text: main,
+        },
+        Source {
+            path: "conf.d/learnt.toml".into(),
+            text: proposal.text,
+        },
     ];
     let learnt = Config::from_sources(dir.path(), &sources).unwrap();
     assert_eq!(learnt.run_tests(), []);

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::behaviour::{Behaviour, Deviation, Reaction, Whom};
+use crate::field::hours::zone_of;
 use crate::field::machine::ZoneName;
 use crate::field::quantity::Period;
-use crate::field::hours::zone_of;
 use crate::problem::{At, Fault};
 use crate::section::{Keys, Section, Text, word};
 
@@ -64,9 +64,9 @@ impl Text for Whom {
         if let Some(name) = text.strip_prefix("rule:") {
             return name.parse().map(Self::Rule).map_err(|_| not());
         }
-        text.parse().map(Self::Party).map_err(|_| {
-            not().help("write role:NAME, device:NAME or rule:NAME")
-        })
+        text.parse()
+            .map(Self::Party)
+            .map_err(|_| not().help("write role:NAME, device:NAME or rule:NAME"))
     }
 }
 
@@ -74,7 +74,12 @@ pub(crate) fn read(section: &Section<'_>) -> RawBehaviour {
     let learn = section.optional::<Period>("learn").map(|at| at.value.0);
     if learn.is_some_and(|learn| !(SHORTEST..=LONGEST).contains(&learn)) {
         let fault = Fault::new("devices are watched for 1s to 366d");
-        section.report("learn", fault.help("what is usual shows in two weeks; `on_deviation = \"ignore\"` tells nothing"));
+        section.report(
+            "learn",
+            fault.help(
+                "what is usual shows in two weeks; `on_deviation = \"ignore\"` tells nothing",
+            ),
+        );
     }
     let zone = section.optional::<ZoneName>("timezone");
     RawBehaviour {
@@ -101,7 +106,10 @@ fn exceptions(section: &Section<'_>) -> Vec<(At<Whom>, Reaction)> {
         let list = section.list::<Whom>(key, "leave it out, or name at least one party or rule");
         //= C7
         if list.len() > MOST {
-            section.report(key, Fault::new(format!("more than {MOST} parties and rules")));
+            section.report(
+                key,
+                Fault::new(format!("more than {MOST} parties and rules")),
+            );
         }
         for at in list {
             if let Some(first) = seen.insert(at.value.clone(), at.place) {

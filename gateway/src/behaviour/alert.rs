@@ -104,7 +104,9 @@ impl Alerts {
     /// It goes on.
     pub(super) fn add(&mut self, number: u64, value: &str, at: Timestamp) {
         // They are in the order of their numbers.
-        let place = self.list.binary_search_by_key(&number, |alert| alert.number);
+        let place = self
+            .list
+            .binary_search_by_key(&number, |alert| alert.number);
         let Some(alert) = place.ok().and_then(|place| self.list.get_mut(place)) else {
             return;
         };

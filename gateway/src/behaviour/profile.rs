@@ -203,7 +203,10 @@ impl Profile {
     fn too_many(&mut self, factor: u32, minute: u32, hour: u32) -> Option<Found> {
         let most = |busiest: u32, least| busiest.saturating_mul(factor).max(least);
         let found = if minute > most(self.busiest_minute, LEAST_MINUTE) {
-            format!("{minute} messages in a minute, {} before", self.busiest_minute)
+            format!(
+                "{minute} messages in a minute, {} before",
+                self.busiest_minute
+            )
         } else if hour > most(self.busiest_hour, LEAST_HOUR) {
             format!("{hour} messages in an hour, {} before", self.busiest_hour)
         } else {

@@ -99,7 +99,10 @@ impl Shelf {
     /// When it cannot be written; what was there stays.
     pub fn write(&self, part: &Part) -> io::Result<()> {
         let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(&self.directory)?;
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)?;
         let bytes = match &part.content {
             Content::Profiles(content) => serde_json::to_vec(&File {
                 version: VERSION,
@@ -123,7 +126,11 @@ impl Shelf {
 
 impl Behaviour {
     /// The next part that has changed; it counts as written. Devices that are no more are left out.
-    pub fn next_part(&mut self, now: Instant, is_known: impl Fn(&DeviceName) -> bool) -> Option<Part> {
+    pub fn next_part(
+        &mut self,
+        now: Instant,
+        is_known: impl Fn(&DeviceName) -> bool,
+    ) -> Option<Part> {
         if std::mem::take(&mut self.alerts_are_dirty) {
             return Some(Part {
                 name: ALERTS.to_owned(),
@@ -139,7 +146,9 @@ impl Behaviour {
         }
         let shard = self.shards.get_mut(number)?;
         shard.retain(|device, _| is_known(device));
-        let kept = shard.iter().map(|(device, profile)| (device.clone(), profile.kept(now)));
+        let kept = shard
+            .iter()
+            .map(|(device, profile)| (device.clone(), profile.kept(now)));
         Some(Part {
             name: shard_name(number),
             content: Content::Profiles(kept.collect()),

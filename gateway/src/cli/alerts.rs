@@ -8,7 +8,9 @@ use super::device::Why;
 use super::table::Table;
 use super::units::count;
 use super::{CliError, Exit};
-use crate::control::message::{AlertStatus, BehaviourRequest, BehaviourResponse, Request, Response};
+use crate::control::message::{
+    AlertStatus, BehaviourRequest, BehaviourResponse, Request, Response,
+};
 use crate::flow::DeviceName;
 
 /// Arguments of `alerts`.
@@ -83,15 +85,23 @@ pub(super) fn ask(
     device: Option<DeviceName>,
 ) -> Result<Vec<AlertStatus>, CliError> {
     let request = Request::Behaviour(BehaviourRequest::Alerts { device });
-    match context.ask(&request)? {
-        Response::Behaviour(BehaviourResponse::Alerts { alerts }) => Ok(alerts),
-        _ => Err(strange()),
-    }
+    let Response::Behaviour(BehaviourResponse::Alerts { alerts }) = context.ask(&request)? else {
+        return Err(strange());
+    };
+    Ok(alerts)
 }
 
 /// A line each.
 pub(super) fn render(alerts: &[AlertStatus]) -> String {
-    let header = ["ALERT", "DEVICE", "WHAT IT DOES", "HOW OFTEN", "FIRST", "LAST", ""];
+    let header = [
+        "ALERT",
+        "DEVICE",
+        "WHAT IT DOES",
+        "HOW OFTEN",
+        "FIRST",
+        "LAST",
+        "",
+    ];
     let mut table = Table::new(&header).right(&[0, 3]);
     for alert in alerts {
         let others = match alert.values.get(1..).unwrap_or_default() {
@@ -135,9 +145,27 @@ mod tests {
             accepted,
         };
         insta::assert_snapshot!(render(&[
-            alert(3, "sends ADT^A01 to his for the first time", &["ADT^A01 to his", "MDM^T02 to his"], false, true),
-            alert(2, "sends too much: 40 messages in a minute, 2 before", &["x"], false, false),
-            alert(1, "is there at an unusual hour: sat 03:00", &["sat 03:00"], true, false),
+            alert(
+                3,
+                "sends ADT^A01 to his for the first time",
+                &["ADT^A01 to his", "MDM^T02 to his"],
+                false,
+                true
+            ),
+            alert(
+                2,
+                "sends too much: 40 messages in a minute, 2 before",
+                &["x"],
+                false,
+                false
+            ),
+            alert(
+                1,
+                "is there at an unusual hour: sat 03:00",
+                &["sat 03:00"],
+                true,
+                false
+            ),
         ]));
     }
 }

@@ -151,6 +151,8 @@ impl Difference {
             ("limits", old.limits != new.limits),
             ("audit", old.audit != new.audit),
             ("pki", old.pki != new.pki),
+            ("policy", old.policy != new.policy),
+            ("behaviour", old.behaviour != new.behaviour),
             ("test", old.tests != new.tests),
         ];
         for (name, differs) in sections {

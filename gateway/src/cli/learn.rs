@@ -55,7 +55,11 @@ impl Learn {
         let proposal = lazaret_config::propose(files, &config, &known, whole);
         if let Some(path) = &self.write {
             let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o640).open(path)?;
+            let mut file = options
+                .write(true)
+                .create_new(true)
+                .mode(0o640)
+                .open(path)?;
             file.write_all(proposal.text.as_bytes())?;
         }
         self.print(&proposal, &habits, context)?;
@@ -72,7 +76,11 @@ impl Learn {
         let recent = |line: &&HabitLine| begin.is_none_or(|begin| line.last >= begin);
         let habits = habits.iter().map(|habit| Habit {
             device: habit.device.clone(),
-            roles: habit.roles.iter().filter_map(|role| role.parse().ok()).collect(),
+            roles: habit
+                .roles
+                .iter()
+                .filter_map(|role| role.parse().ok())
+                .collect(),
             weeks: habit.watched_seconds >= WEEK,
             busiest_minute: habit.busiest_minute,
             hours: hours(&habit.hours),
@@ -99,7 +107,9 @@ impl Learn {
         let learning = habits.iter().filter_map(|habit| habit.learning_seconds);
         if let Some(longest) = learning.clone().max() {
             let (devices, longest) = (counted(learning.count(), "device"), period(longest));
-            context.print(&format!("# {devices} still being learnt, for up to {longest}\n"))?;
+            context.print(&format!(
+                "# {devices} still being learnt, for up to {longest}\n"
+            ))?;
         }
         match &self.write {
             Some(path) => {

@@ -5,8 +5,8 @@ use super::table::Table;
 use super::units::{count, counted, period};
 use super::{CliError, Exit};
 use crate::control::message::{
-    BehaviourStatus, CaStatus, Draining, JournalStatus, PolicyStatus, RegistryStatus, Request, Response, Status,
-    TableStatus,
+    BehaviourStatus, CaStatus, Draining, JournalStatus, PolicyStatus, RegistryStatus, Request,
+    Response, Status, TableStatus,
 };
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
@@ -142,12 +142,23 @@ fn behaviour(behaviour: &BehaviourStatus) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     let mut words = Vec::new();
     if behaviour.learning > 0 {
-        words.push(format!("{} still being learnt", counted(behaviour.learning, "device")));
+        words.push(format!(
+            "{} still being learnt",
+            counted(behaviour.learning, "device")
+        ));
     }
     if behaviour.alerts > 0 {
-        words.push(format!("{}: lazaret alerts", counted(behaviour.alerts, "ALERT")));
+        words.push(format!(
+            "{}: lazaret alerts",
+            counted(behaviour.alerts, "ALERT")
+        ));
     }
-    words.extend(behaviour.trouble.as_ref().map(|why| format!("FAILED: {why}")));
+    words.extend(
+        behaviour
+            .trouble
+            .as_ref()
+            .map(|why| format!("FAILED: {why}")),
+    );
     if !words.is_empty() {
         lines.push(("behaviour", words.join("; ")));
     }

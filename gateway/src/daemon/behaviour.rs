@@ -25,6 +25,7 @@ use crate::control::message::{
 };
 use crate::flow::{Clock, DeviceName, ServiceName, Side, Standing};
 use crate::inspect::{Decision, Observed, Outcome, Subject};
+use crate::registry::known::Known;
 
 /// What is known of the behaviour of devices.
 pub(super) struct Watch {
@@ -33,7 +34,10 @@ pub(super) struct Watch {
     shelf: Shelf,
     writing: Option<JoinHandle<io::Result<()>>>,
     written: Instant,
-    trouble: Option<String>,
+    /// What could not be read at the start.
+    unread: Option<String>,
+    /// Why nothing can be written now.
+    unwritten: Option<String>,
     /// Devices to be put into quarantine, with the reason.
     due: Vec<(DeviceName, String)>,
 }
@@ -52,7 +56,8 @@ impl Watch {
             shelf,
             writing: None,
             written: now,
-            trouble: wrong.into_iter().next(),
+            unread: wrong.into_iter().next(),
+            unwritten: None,
             due: Vec::new(),
         }
     }
@@ -75,7 +80,10 @@ impl Supervisor {
     /// Says what is in shadow, at the start.
     pub(super) fn tell_shadow(&self) {
         for rule in super::shadow::in_shadow(&self.files) {
-            warn!(rule, "in shadow: wrong content is not refused, only counted");
+            warn!(
+                rule,
+                "in shadow: wrong content is not refused, only counted"
+            );
         }
     }
 
@@ -107,8 +115,9 @@ impl Supervisor {
         let react = |deviation| reaction(config, deviation, device, one.rule.as_deref());
         let times = (self.clock.now(), self.clock.wall());
         let watch = &mut self.watch.behaviour;
-        for alert in watch.note(device, &sighting, &settings(config), react, times) {
-            self.deviates(&alert);
+        let told = watch.note(device, &sighting, &settings(config), react, times);
+        for alert in &told {
+            self.deviates(alert);
         }
     }
 
@@ -124,7 +133,12 @@ impl Supervisor {
             device: alert.device.clone(),
             what: alert.deviation.as_str().to_owned(),
             value: alert.values.first().cloned().unwrap_or_default(),
-            reaction: if alert.quarantines { "quarantine" } else { "alert" }.to_owned(),
+            reaction: if alert.quarantines {
+                "quarantine"
+            } else {
+                "alert"
+            }
+            .to_owned(),
         });
     }
 
@@ -144,8 +158,12 @@ impl Supervisor {
             return;
         }
         self.watch.written = now;
-        let everybody: BTreeSet<DeviceName> = self.everybody().into_iter().cloned().collect();
-        let part = (self.watch.behaviour).next_part(now, |device| everybody.contains(device));
+        let (config, registry) = (&self.config, &self.registry);
+        let is_known = |device: &DeviceName| {
+            let enrolled = registry.entry(device).is_some_and(Known::is_here);
+            enrolled || config.devices.contains_key(device)
+        };
+        let part = self.watch.behaviour.next_part(now, is_known);
         if let Some(part) = part {
             let shelf = self.watch.shelf.clone();
             let write = move || shelf.write(&part);
@@ -163,13 +181,13 @@ impl Supervisor {
         };
         self.watch.writing = None;
         match done.map_err(io::Error::other).flatten() {
-            Ok(()) => {}
+            Ok(()) => self.watch.unwritten = None,
             Err(cause) => {
                 let why = format!("what is learnt cannot be kept for a restart: {cause}");
-                if self.watch.trouble.as_ref() != Some(&why) {
+                if self.watch.unwritten.as_ref() != Some(&why) {
                     error!(why, "behaviour");
                 }
-                self.watch.trouble = Some(why);
+                self.watch.unwritten = Some(why);
                 self.watch.behaviour.not_written();
             }
         }
@@ -200,7 +218,7 @@ impl Supervisor {
         BehaviourStatus {
             learning,
             alerts,
-            trouble: self.watch.trouble.clone(),
+            trouble: (self.watch.unwritten.clone()).or_else(|| self.watch.unread.clone()),
             shadow: self.watch.shadow.status(&self.config),
         }
     }
@@ -252,7 +270,9 @@ impl Supervisor {
                     &format!("nothing of device {device} waits to be accepted"),
                 ),
                 alerts => Response::Done {
-                    what: format!("what {alerts} alerts tell of device {device} is usual from now on"),
+                    what: format!(
+                        "what {alerts} alerts tell of device {device} is usual from now on"
+                    ),
                 },
             },
             BehaviourRequest::Relearn { device, .. } if behaviour.relearn(device, now) => {
@@ -298,7 +318,9 @@ fn reaction(
     rule: Option<&str>,
 ) -> Reaction {
     let name: Option<RuleName> = rule.and_then(|rule| rule.parse().ok());
-    let rule = name.as_ref().and_then(|name| config.rules.get_key_value(name));
+    let rule = name
+        .as_ref()
+        .and_then(|name| config.rules.get_key_value(name));
     let rule = rule.map(|(name, rule)| (name, rule.priority));
     let behaviour = &config.behaviour;
     behaviour.reaction(deviation, device, &roles(config, device), rule)

@@ -38,7 +38,8 @@ impl Shadow {
         }
         if !self.rules.contains_key(name) {
             // Rules come and go with the configuration.
-            self.rules.retain(|known, _| config.rules.contains_key(known));
+            self.rules
+                .retain(|known, _| config.rules.contains_key(known));
             self.rules.insert(name.clone(), Figures::default());
         }
         let Some(figures) = self.rules.get_mut(name) else {
@@ -92,9 +93,14 @@ pub fn in_shadow(config: &Config) -> Vec<String> {
 }
 
 fn service_is_in_shadow(config: &Config, service: &ServiceName) -> bool {
-    let protocol = config.services.get(service).map(|service| &service.protocol);
+    let protocol = config
+        .services
+        .get(service)
+        .map(|service| &service.protocol);
     match protocol {
-        Some(ServiceProtocol::Hl7 { shadow, .. } | ServiceProtocol::Dicom { shadow, .. }) => *shadow,
+        Some(ServiceProtocol::Hl7 { shadow, .. } | ServiceProtocol::Dicom { shadow, .. }) => {
+            *shadow
+        }
         Some(ServiceProtocol::Plain { .. }) | None => false,
     }
 }
@@ -134,10 +140,19 @@ mod tests {
     #[test]
     fn places_are_told_without_numbers() {
         for (why, general_why) in [
-            ("field PID-7 (byte 212): is not a date", "field PID-7: is not a date"),
+            (
+                "field PID-7 (byte 212): is not a date",
+                "field PID-7: is not a date",
+            ),
             ("field OBX[3]-5(2).1: is empty", "field OBX-5.1: is empty"),
-            ("field (0008,1140)[2].(0008,0060): is missing", "field (0008,1140).(0008,0060): is missing"),
-            ("field (0009,0010): is private", "field (0009,0010): is private"),
+            (
+                "field (0008,1140)[2].(0008,0060): is missing",
+                "field (0008,1140).(0008,0060): is missing",
+            ),
+            (
+                "field (0009,0010): is private",
+                "field (0009,0010): is private",
+            ),
             ("structure x (open", "structure x (open"),
         ] {
             assert_eq!(general(why), general_why);

@@ -20,7 +20,9 @@ pub(super) fn ask(context: &Context<'_>, device: &DeviceName) -> Result<String, 
         return Err(strange());
     };
     let alerts = alerts::ask(context, Some(device.clone()))?;
-    Ok(habits.first().map_or_else(String::new, |habit| render(habit, &alerts)))
+    Ok(habits
+        .first()
+        .map_or_else(String::new, |habit| render(habit, &alerts)))
 }
 
 fn render(habit: &HabitStatus, alerts: &[AlertStatus]) -> String {
@@ -40,7 +42,9 @@ fn render(habit: &HabitStatus, alerts: &[AlertStatus]) -> String {
     if !waiting.is_empty() {
         text.push_str(&format!("\n{}", alerts::render(&waiting)));
         let device = &habit.device;
-        text.push_str(&format!("if that is usual: lazaret alerts accept {device}\n"));
+        text.push_str(&format!(
+            "if that is usual: lazaret alerts accept {device}\n"
+        ));
     }
     text
 }

@@ -156,11 +156,11 @@ fn rules_of(sources: &[Source]) -> BTreeMap<String, Table> {
     let mut rules = BTreeMap::new();
     for mut file in parsed.map(|file: Table| file) {
         if let Some(Value::Table(named)) = file.remove("rule") {
-            let tables = named.into_iter().filter_map(|(name, value)| match value {
-                Value::Table(table) => Some((name, table)),
-                _ => None,
-            });
-            rules.extend(tables);
+            for (name, value) in named {
+                if let Value::Table(table) = value {
+                    rules.insert(name, table);
+                }
+            }
         }
     }
     rules
