@@ -10,6 +10,7 @@ use crate::document;
 use crate::error::ConfigErrors;
 use crate::field::basic::FilePath;
 use crate::field::net::Interface;
+use crate::language::Language;
 use crate::name::ServiceName;
 use crate::pki::ServerName;
 use crate::problem::{At, Fault, Place, Problems};
@@ -35,6 +36,8 @@ pub struct Client {
     pub interface: Option<String>,
     /// Local ports.
     pub forwards: Vec<Forward>,
+    /// In which the user is told what happens; without, that of the system.
+    pub language: Option<Language>,
 }
 
 /// A host and a port.
@@ -127,6 +130,7 @@ const KEYS: Keys = Keys {
         "post_quantum",
         "interface",
         "forward",
+        "language",
     ],
     later: &[],
 };
@@ -146,6 +150,7 @@ fn read_client(section: &Section<'_>) -> Option<Client> {
     let interface = section.optional::<Interface>("interface");
     let forwards = section.list_or_empty::<Forward>("forward");
     check_forwards(section, &forwards);
+    let language = section.optional::<Language>("language");
     let gateway = gateway?.value;
     Some(Client {
         name: name.map_or_else(|| gateway.host.clone(), |name| name.value),
@@ -156,6 +161,7 @@ fn read_client(section: &Section<'_>) -> Option<Client> {
         post_quantum_required: required,
         interface: interface.map(|interface| interface.value.0),
         forwards: forwards.into_iter().map(|at| at.value).collect(),
+        language: language.map(|at| at.value),
     })
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::appliance::Appliance;
 use crate::behaviour::Behaviour;
 use crate::dicom::{DicomQuery, UserIdentity};
+use crate::language::Language;
 use crate::name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
 use crate::pki::Pki;
 use crate::policy::Policy;
@@ -79,6 +80,8 @@ pub struct Origin {
 pub struct Gateway {
     /// How this gateway is called in records.
     pub name: String,
+    /// In which people are told why something is refused.
+    pub language: Language,
     /// Registry, keys of the journal. Default `/var/lib/lazaret`.
     pub state_dir: PathBuf,
     /// Control socket. Default `/run/lazaret`.

@@ -1,21 +1,29 @@
-//! `[gateway]`: the name of the gateway, its directories, and the key of the patients' hashes.
+//! `[gateway]`: the name of the gateway, the language of its users, its directories, and the key of the patients' hashes.
 
 use std::path::PathBuf;
 
 use crate::field::basic::{AbsolutePath, GatewayName};
+use crate::language::Language;
 use crate::model::Gateway;
 use crate::problem::Fault;
 use crate::section::{Keys, Section};
 
 pub(crate) const KEYS: Keys = Keys {
     table: "[gateway]",
-    known: &["name", "state_dir", "runtime_dir", "patient_key_file"],
+    known: &[
+        "name",
+        "language",
+        "state_dir",
+        "runtime_dir",
+        "patient_key_file",
+    ],
     later: &[],
 };
 
 /// Reads the table but for `patient_key_file`; `None` if the name is missing or wrong.
 pub(crate) fn read(section: &Section<'_>) -> Option<Gateway> {
     let name = section.required::<GatewayName>("name");
+    let language = section.or("language", Language::default());
     let directory = |key, default: &str| section.or(key, AbsolutePath(PathBuf::from(default))).0;
     let state_dir = directory("state_dir", STATE_DIR);
     let runtime_dir = directory("runtime_dir", RUNTIME_DIR);
@@ -26,6 +34,7 @@ pub(crate) fn read(section: &Section<'_>) -> Option<Gateway> {
     }
     Some(Gateway {
         name: name?.value.0,
+        language,
         state_dir,
         runtime_dir,
     })
