@@ -1,7 +1,7 @@
 //! Rules, acknowledgements and answers: each refusal beside its accepted twin.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use protocol_inspect::hl7::ack::{self, Stamp};
+use protocol_inspect::hl7::ack::{self, Stamp, UserMessage};
 use protocol_inspect::hl7::{
     Answer, Fault, Frame, Header, Policy, Profile, Refused, Rule, Verdict, judge,
 };
@@ -453,4 +453,98 @@ fn a_divided_value_type_hides_no_pointer() {
             "{value_type}"
         );
     }
+}
+
+/// A refused message of a version that declares a character set in MSH-18, and its answer with words for the user.
+fn told(version: &str, charset: &str, text: &str) -> Vec<u8> {
+    let message = GOOD.replace("|2.5\r", &format!("|{version}||||||{charset}\r"));
+    let message = message.replace("ORU^R01", "ADT^A01");
+    let header = Header::of(message.as_bytes()).unwrap();
+    let Verdict::Refuse(refused) = judge(
+        Frame::around(message.as_bytes()),
+        &policy(vec![rule("r", &["ORU^R01"])]),
+        None,
+    )
+    .verdict
+    else {
+        panic!("accepted");
+    };
+    let plain = text.replace('é', "e").replace('ô', "o");
+    let plain = plain.replace('\u{2019}', "'").replace('\u{a0}', " ");
+    let told = UserMessage {
+        text,
+        plain: &plain,
+        brief: &plain,
+    };
+    let (_, spoken) = ack::refuse_with(&header, &refused, &stamp(), Some(told)).unwrap();
+    spoken.into_bytes().to_vec()
+}
+
+/// A field of a segment of an answer.
+fn field(answer: &[u8], segment: &str, number: usize) -> Vec<u8> {
+    let mut lines = answer.split(|b| *b == b'\r');
+    let line = lines
+        .find(|l| l.windows(3).any(|w| w == segment.as_bytes()))
+        .unwrap();
+    line.split(|b| *b == b'|')
+        .nth(number)
+        .unwrap_or_default()
+        .to_vec()
+}
+
+#[test]
+fn users_are_told_in_the_character_set_of_their_message() {
+    let text = "Message refusé\u{a0}: l\u{2019}hôte";
+    for (version, charset, declared, err_8) in [
+        (
+            "2.5",
+            "UNICODE UTF-8",
+            "UNICODE UTF-8",
+            text.as_bytes().to_vec(),
+        ),
+        (
+            "2.5.1",
+            "8859/1",
+            "8859/1",
+            b"Message refus\xe9\xa0: l'h\xf4te".to_vec(),
+        ),
+        (
+            "2.6",
+            "8859/15",
+            "8859/15",
+            b"Message refus\xe9\xa0: l'h\xf4te".to_vec(),
+        ),
+        ("2.5", "ASCII", "", b"Message refuse : l'hote".to_vec()),
+        ("2.5", "", "", b"Message refuse : l'hote".to_vec()),
+        ("2.5", "8859/5", "", b"Message refuse : l'hote".to_vec()),
+    ] {
+        let answer = told(version, charset, text);
+        let name = format!("{version} {charset}: {}", String::from_utf8_lossy(&answer));
+        assert_eq!(field(&answer, "ERR", 8), err_8, "{name}");
+        assert_eq!(field(&answer, "MSH", 17), declared.as_bytes(), "{name}");
+        // Codes and place are those of the standard, and the technician's words stand behind the place.
+        assert_eq!(
+            field(&answer, "ERR", 3),
+            b"200^Unsupported message type^HL70357",
+            "{name}"
+        );
+        assert_eq!(field(&answer, "ERR", 4), b"E", "{name}");
+        let place = String::from_utf8(field(&answer, "ERR", 7)).unwrap();
+        assert!(
+            place.starts_with("MSH-9") && place.contains(": "),
+            "{place}"
+        );
+    }
+    // Before 2.5 there is no ERR-8: MSA-3 is short and ASCII.
+    let answer = told("2.4", "8859/1", text);
+    assert_eq!(field(&answer, "MSA", 3), b"Message refuse : l'hote");
+    assert!(answer.is_ascii());
+}
+
+#[test]
+fn words_for_users_are_no_structure_and_have_an_end() {
+    let answer = told("2.5", "8859/1", "a|b^c\\d\u{85}\u{2028}é");
+    assert_eq!(field(&answer, "ERR", 8), b"a\\F\\b\\S\\c\\E\\d??\xe9");
+    let answer = told("2.5", "UNICODE UTF-8", &"é".repeat(300));
+    assert_eq!(field(&answer, "ERR", 8), "é".repeat(250).as_bytes());
 }

@@ -11,7 +11,7 @@
 use super::delimiters::Delimiters;
 use super::escape;
 use super::finding::Fault;
-use super::header::{Header, Version, token};
+use super::header::{Accents, Header, Version, token};
 use super::judge::Refused;
 use super::mllp::envelope;
 use super::place::Place;
@@ -41,6 +41,17 @@ pub struct Stamp {
     pub time: String,
     /// MSH-10, at most 20 characters of plain ASCII without punctuation.
     pub control_id: String,
+}
+
+/// What the user of a device is told, in their language, where the answer would else have the finding's detail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserMessage<'t> {
+    /// For ERR-8 where the sender's character set has the letters; at most 250 are written.
+    pub text: &'t str,
+    /// The same in ASCII.
+    pub plain: &'t str,
+    /// In ASCII for MSA-3, before version 2.5 of the standard; at most 80 are written.
+    pub brief: &'t str,
 }
 
 impl AckCode {
@@ -108,19 +119,43 @@ pub fn code_for(header: &Header, fault: Fault) -> Option<AckCode> {
 /// The acknowledgement of a refused message; `None` if its sender wants no answer.
 #[must_use]
 pub fn refuse(header: &Header, refused: &Refused, stamp: &Stamp) -> Option<(AckCode, Spoken)> {
+    refuse_with(header, refused, stamp, None)
+}
+
+/// The same with words for the user of the device; the codes and the place stay as they are,
+/// and the detail stands in ERR-7 behind the place.
+#[must_use]
+pub fn refuse_with(
+    header: &Header,
+    refused: &Refused,
+    stamp: &Stamp,
+    told: Option<UserMessage<'_>>,
+) -> Option<(AckCode, Spoken)> {
     // An acknowledgement is never acknowledged by an application, or two systems could go on for ever.
     if header.is_acknowledgement() {
         return None;
     }
     let code = code_for(header, refused.fault)?;
-    let mut words = Words::begin(header, code, stamp);
-    words.error(refused);
+    let charset = told.and_then(|told| accents(header, told));
+    let mut words = Words::begin(header, code, stamp, charset);
+    words.error(refused, told);
     Some((code, words.finish()))
 }
 
 /// The acknowledgement of a message that was already acknowledged with this code.
 pub fn repeat(header: &Header, code: AckCode, stamp: &Stamp) -> Spoken {
-    Words::begin(header, code, stamp).finish()
+    Words::begin(header, code, stamp, None).finish()
+}
+
+/// The character set of an answer with a text that ASCII does not have, if its sender declared one that does.
+//= HL7 v2.5.1 2.15.9.18
+fn accents(header: &Header, told: UserMessage<'_>) -> Option<Accents> {
+    let structured = header.version.unwrap_or(Version::V2_5_1) >= Version::V2_5;
+    let charset = header.accents?;
+    // A name that would have to be escaped is no name.
+    let code = charset.code().bytes();
+    let plain = code.into_iter().all(|b| !header.delimiters.contains(b));
+    (structured && plain && !told.text.is_ascii()).then_some(charset)
 }
 
 /// A message under construction.
@@ -128,15 +163,18 @@ struct Words {
     out: Vec<u8>,
     delimiters: Delimiters,
     version: Version,
+    /// Beyond ASCII; declared in MSH-18.
+    charset: Option<Accents>,
 }
 
 impl Words {
     /// MSH and MSA.
-    fn begin(header: &Header, code: AckCode, stamp: &Stamp) -> Self {
+    fn begin(header: &Header, code: AckCode, stamp: &Stamp, charset: Option<Accents>) -> Self {
         let mut words = Self {
             out: b"MSH".to_vec(),
             delimiters: header.delimiters,
             version: header.version.unwrap_or(Version::V2_5_1),
+            charset,
         };
         words.delimiters.write(&mut words.out);
         for value in [
@@ -164,6 +202,12 @@ impl Words {
         words.text(processing);
         words.field();
         words.text(words.version.code());
+        if let Some(charset) = charset {
+            for _ in 13..=18 {
+                words.field();
+            }
+            words.text(charset.code());
+        }
         words.end();
         words.text("MSA");
         words.field();
@@ -190,11 +234,14 @@ impl Words {
 
     /// MSA-3 for the versions that have it, then ERR.
     //= HL7 v2.5.1 2.15.5
-    fn error(&mut self, refused: &Refused) {
+    fn error(&mut self, refused: &Refused, told: Option<UserMessage<'_>>) {
         let structured = self.version >= Version::V2_5;
         if !structured {
             self.field();
-            self.text(&refused.refusal.detail);
+            match told {
+                None => self.text(&refused.refusal.detail),
+                Some(told) => self.text(cut(told.brief, LONGEST_BRIEF)),
+            }
         }
         self.end();
         self.text("ERR");
@@ -209,9 +256,18 @@ impl Words {
             for _ in 0..3 {
                 self.field();
             }
-            self.text(&refused.refusal.location);
-            self.field();
-            self.text(&refused.refusal.detail);
+            match told {
+                None => {
+                    self.text(&refused.refusal.location);
+                    self.field();
+                    self.text(&refused.refusal.detail);
+                }
+                Some(told) => {
+                    self.text(&refused.refusal.to_string());
+                    self.field();
+                    self.told(told);
+                }
+            }
         } else {
             if let Some(place) = &refused.place {
                 self.text(&place.segment);
@@ -250,6 +306,19 @@ impl Words {
         if place.subcomponent > 0 {
             self.component();
             self.number(place.subcomponent);
+        }
+    }
+
+    fn told(&mut self, told: UserMessage<'_>) {
+        let Some(charset) = self.charset else {
+            return self.text(cut(told.plain, LONGEST_TOLD));
+        };
+        for c in cut(told.text, LONGEST_TOLD).chars() {
+            if c.is_ascii() {
+                self.text(c.encode_utf8(&mut [0]));
+            } else {
+                charset.write(c, &mut self.out);
+            }
         }
     }
 
@@ -331,6 +400,12 @@ impl Words {
     }
 }
 
+/// At most so many characters.
+fn cut(text: &str, longest: usize) -> &str {
+    let end = text.char_indices().nth(longest);
+    end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+}
+
 /// What may stand in a value that is echoed.
 fn is_text(byte: u8, d: &Delimiters) -> bool {
     (byte == b' ' || byte.is_ascii_graphic()) && byte != d.field && byte != d.repetition
@@ -338,6 +413,11 @@ fn is_text(byte: u8, d: &Delimiters) -> bool {
 
 /// Longest MSH-3 to MSH-6 that is echoed: the length of HD.
 const LONGEST_NAME: usize = 227;
+/// Longest ERR-8, in characters.
+//= HL7 v2.5.1 2.15.5.8
+const LONGEST_TOLD: usize = 250;
+/// Longest MSA-3 before version 2.5.
+const LONGEST_BRIEF: usize = 80;
 /// Longest MSH-10 that is echoed.
 const LONGEST_CONTROL_ID: usize = 199;
 

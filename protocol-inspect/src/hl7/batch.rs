@@ -540,6 +540,7 @@ fn header(content: &[u8], longest: usize) -> Option<Header> {
         processing_id: leading
             .as_ref()
             .map_or_else(|| Kept::new(&[]), |m| m.processing_id.clone()),
+        accents: leading.as_ref().and_then(|m| m.accents),
         version: leading.and_then(|m| m.version),
         accept,
         application,

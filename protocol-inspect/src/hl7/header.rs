@@ -35,6 +35,53 @@ pub struct Header {
     pub(crate) accept: Option<Condition>,
     /// MSH-16.
     pub(crate) application: Option<Condition>,
+    /// The first of MSH-18, if it has the accents of Western Europe.
+    pub(crate) accents: Option<Accents>,
+}
+
+/// Character sets of HL7 table 0211 in which French can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accents {
+    /// `8859/1`.
+    Latin1,
+    /// `8859/15`.
+    Latin9,
+    /// `UNICODE UTF-8`.
+    Utf8,
+}
+
+impl Accents {
+    fn named(name: &[u8]) -> Option<Self> {
+        let mut all = [Self::Latin1, Self::Latin9, Self::Utf8].into_iter();
+        all.find(|one| one.code().as_bytes() == name)
+    }
+
+    /// As in MSH-18.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Latin1 => "8859/1",
+            Self::Latin9 => "8859/15",
+            Self::Utf8 => "UNICODE UTF-8",
+        }
+    }
+
+    /// The bytes of a letter. What ISO 8859 has in another form has that form.
+    pub(crate) fn write(self, c: char, out: &mut Vec<u8>) {
+        match self {
+            Self::Utf8 => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            Self::Latin1 | Self::Latin9 => match c {
+                // All letters of French are where Unicode has them, and the same in both parts, but for these.
+                '\u{2019}' => out.push(b'\''),
+                '\u{202f}' => out.push(0xa0),
+                '\u{153}' => out.extend_from_slice(b"oe"),
+                '\u{152}' => out.extend_from_slice(b"OE"),
+                ' '..='~' | '\u{a0}' | '\u{c0}'..='\u{ff}' => {
+                    out.push(u8::try_from(u32::from(c)).unwrap_or(b'?'));
+                }
+                _ => out.push(b'?'),
+            },
+        }
+    }
 }
 
 /// The fields of an MSH segment, found once for all who ask.
@@ -137,6 +184,7 @@ impl Header {
             version: Version::named(component(12, 1)),
             accept: Condition::named(field(15)),
             application: Condition::named(field(16)),
+            accents: Accents::named(component(18, 1)),
         }
     }
 
