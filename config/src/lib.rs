@@ -63,5 +63,5 @@ pub use profile::{
 pub use proposal::{Habit, Proposal, Seen, propose};
 pub use quic::{PostQuantum, Quic};
 pub use secret::{Hidden, Key, KeyFileError, read_key, read_password};
-pub use source::{Source, patient_key_file, runtime_dir, sources, state_dir};
+pub use source::{Source, language, patient_key_file, runtime_dir, sources, state_dir};
 pub use word::Word;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use crate::error::ConfigErrors;
+use crate::language::Language;
 use crate::problem::{Fault, Place, Problems};
 use crate::table::gateway::{RUNTIME_DIR, STATE_DIR};
 
@@ -70,7 +71,15 @@ pub fn patient_key_file(dir: &Path) -> Option<PathBuf> {
     gateway_text(dir, "patient_key_file").map(|file| dir.join(file))
 }
 
-/// A path of `[gateway]`, as it is written.
+/// The language of people: `[gateway] language`, also when the rest of the configuration is broken or missing.
+#[must_use]
+pub fn language(dir: &Path) -> Language {
+    let written = gateway_text(dir, "language");
+    let written = written.and_then(|text| text.to_str()?.parse().ok());
+    written.unwrap_or_default()
+}
+
+/// A text of `[gateway]`, as it is written.
 fn gateway_text(dir: &Path, key: &str) -> Option<PathBuf> {
     let text = read(&dir.join(MAIN)).ok()?.text;
     let (root, _) = DeTable::parse_recoverable(&text);

@@ -3,6 +3,7 @@
 //! See ARCHITECTURE.md for the promises (C1 to C10) and for who may import whom.
 
 pub mod flow;
+pub mod words;
 pub mod own;
 pub mod systemd;
 pub mod channel;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 /// Which rooms (or words) a room may import. A new arrow is drawn here and in ARCHITECTURE.md in one commit.
 const ARROWS: [(&str, &[&str]); 23] = [
     ("flow", &[]),
+    ("words", &[]),
     ("own", &[]),
     ("systemd", &[]),
     ("channel", &[]),
@@ -20,21 +21,22 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("masque", &[]),
     ("quic", &["flow", "channel", "tunnel", "masque", "pki"]),
     ("segment", &["flow", "channel"]),
-    ("inspect", &["flow", "channel"]),
-    ("forward", &["flow", "channel", "inspect"]),
-    ("audit", &["flow", "channel"]),
+    ("inspect", &["flow", "channel", "words"]),
+    ("forward", &["flow", "channel", "words", "inspect"]),
+    ("audit", &["flow", "channel", "words"]),
     ("registry", &["flow", "channel", "control::message"]),
     ("behaviour", &["flow", "control::message"]),
     ("pki", &["flow", "channel"]),
-    ("enrol", &["flow", "channel", "pki"]),
-    ("control", &["flow", "channel", "pki::message"]),
-    ("connect", &["masque", "tunnel"]),
+    ("enrol", &["flow", "channel", "words", "pki"]),
+    ("control", &["flow", "channel", "words", "pki::message"]),
+    ("connect", &["words", "masque", "tunnel"]),
     ("update", &["own", "systemd"]),
     ("doctor", &["control::message"]),
     (
         "daemon",
         &[
             "flow",
+            "words",
             "channel",
             "tunnel",
             "quic",
@@ -53,7 +55,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     (
         "cli",
         &[
-            "flow", "own", "channel", "tunnel", "segment", "inspect", "forward", "audit",
+            "flow", "words", "own", "channel", "tunnel", "segment", "inspect", "forward", "audit",
             "registry", "pki", "enrol", "control", "daemon", "setup", "connect", "update",
             "doctor", "systemd",
         ],
