@@ -441,6 +441,7 @@ fn policy(streaming: bool) -> ConnectionPolicy {
         rate: None,
         delay_only: false,
         without_journal: false,
+        language: lazaret::words::Language::English,
     }
 }
 

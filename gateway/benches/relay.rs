@@ -444,6 +444,7 @@ fn policy() -> ConnectionPolicy {
         rate: None,
         delay_only: false,
         without_journal: false,
+        language: lazaret::words::Language::English,
     }
 }
 

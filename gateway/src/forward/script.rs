@@ -407,5 +407,6 @@ pub(super) fn policy() -> ConnectionPolicy {
         rate: None,
         delay_only: false,
         without_journal: false,
+        language: crate::words::Language::English,
     }
 }

@@ -18,9 +18,13 @@ use serde::{Deserialize, Serialize};
 use self::dicom::outstanding::Entry;
 
 use crate::flow::Side;
+use crate::words::Language;
+
+pub use self::told::of_reason;
 
 pub mod policy;
 mod profile;
+mod told;
 
 /// What holds for one connection; compiled by the supervisor, carried out by the relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +41,21 @@ pub struct ConnectionPolicy {
     pub delay_only: bool,
     /// Whether the flow goes on while the journal cannot be written (`critical` rules).
     pub without_journal: bool,
+    /// In which the user of the device is told why a message was refused.
+    pub language: Language,
+}
+
+impl ConnectionPolicy {
+    /// What may be said in HL7. When a policy of another protocol arrives there: no rule, so nothing passes.
+    fn hl7(&self) -> protocol_inspect::hl7::Policy {
+        match &self.protocol {
+            ProtocolPolicy::Hl7(hl7) => hl7.clone(),
+            ProtocolPolicy::Dicom(_) => protocol_inspect::hl7::Policy {
+                default_charset: "ASCII".to_owned(),
+                ..protocol_inspect::hl7::Policy::default()
+            },
+        }
+    }
 }
 
 /// The inspector's part of a [`ConnectionPolicy`].

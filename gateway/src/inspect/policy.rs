@@ -47,6 +47,7 @@ pub fn compile(
             .min_by(slower),
         delay_only: critical,
         without_journal: critical || !config.audit.required,
+        language: config.gateway.language,
     })
 }
 
@@ -105,6 +106,7 @@ pub fn compile_inward(
             .min_by(slower),
         delay_only: critical,
         without_journal: critical || !config.audit.required,
+        language: config.gateway.language,
     })
 }
 

@@ -64,6 +64,7 @@ fn policy(protocol: ProtocolPolicy) -> ConnectionPolicy {
         delay_only: false,
         // The journal is looked at by itself.
         without_journal: true,
+        language: crate::words::Language::English,
     }
 }
 

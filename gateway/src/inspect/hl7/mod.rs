@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use protocol_inspect::hl7::ack::{self, Stamp};
+use protocol_inspect::hl7::ack::Stamp;
 use protocol_inspect::hl7::{Batch, Fault, Frame, Framer, Header, Policy, Refused, header_of};
 use protocol_inspect::{Permit, Reason, Refusal};
 
@@ -40,14 +40,16 @@ use self::exchange::{Hears, Number};
 use self::inbound::{Arrival, Inbound};
 use self::pace::Pace;
 use self::record::{Trace, Why};
-use super::{ConnectionPolicy, EndReason, Outcome, ProtocolPolicy, Session, Step, Subject, Timing};
+use super::{ConnectionPolicy, EndReason, Outcome, Session, Step, Subject, Timing, told};
 use crate::flow::Side;
+use crate::words::Language;
 
 pub use self::exchange::Exchange;
 
 /// The session of one device connection with one HL7 service.
 pub struct Hl7Session {
     policy: Policy,
+    language: Language,
     timing: Timing,
     has_rate: bool,
     /// Shared with the other connections of the device to the service.
@@ -130,7 +132,7 @@ impl Hl7Session {
         now: Instant,
         _wall: Timestamp,
     ) -> Self {
-        let hl7 = hl7_policy(policy).unwrap_or_else(nothing_allowed);
+        let hl7 = policy.hl7();
         let max = hl7.limits.hl7_message;
         let gate = hl7.release_2.then(Gate::default);
         let number = exchange
@@ -139,6 +141,7 @@ impl Hl7Session {
             .join();
         Self {
             policy: hl7,
+            language: policy.language,
             timing: policy.timing,
             has_rate: policy.rate.is_some(),
             exchange,
@@ -259,7 +262,7 @@ impl Hl7Session {
     ) -> Option<&'static str> {
         self.say_commit(Side::Device, false);
         let stamp = self.stamp(wall);
-        let (code, spoken) = ack::refuse(header?, refused, &stamp)?;
+        let (code, spoken) = told::refuse(header?, refused, &stamp, self.language)?;
         if self.device.gone {
             return None;
         }
@@ -484,7 +487,8 @@ impl Session for Hl7Session {
     }
 
     fn update(&mut self, policy: &ConnectionPolicy) {
-        self.policy = hl7_policy(policy).unwrap_or_else(nothing_allowed);
+        self.policy = policy.hl7();
+        self.language = policy.language;
         self.timing = policy.timing;
         self.has_rate = policy.rate.is_some();
         self.device.limit(self.policy.limits.hl7_message);
@@ -572,21 +576,6 @@ impl Session for Hl7Session {
             && self.hospital.buffered() == 0
             && self.gate.as_ref().is_none_or(Gate::is_clear)
             && !self.exchange().concerns(self.number)
-    }
-}
-
-fn hl7_policy(policy: &ConnectionPolicy) -> Option<Policy> {
-    match &policy.protocol {
-        ProtocolPolicy::Hl7(hl7) => Some(hl7.clone()),
-        ProtocolPolicy::Dicom(_) => None,
-    }
-}
-
-/// What holds when a policy of another protocol arrives here: no rule, so nothing passes.
-fn nothing_allowed() -> Policy {
-    Policy {
-        default_charset: "ASCII".to_owned(),
-        ..Policy::default()
     }
 }
 

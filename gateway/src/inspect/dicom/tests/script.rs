@@ -333,6 +333,7 @@ pub(super) fn policy() -> ConnectionPolicy {
         rate: None,
         delay_only: false,
         without_journal: false,
+        language: crate::words::Language::English,
     }
 }
 

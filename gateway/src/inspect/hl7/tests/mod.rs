@@ -11,11 +11,12 @@ mod commit;
 mod deferred;
 mod hostile;
 mod inbound;
+mod language;
 
 use protocol_inspect::hl7::Rule;
 
 use super::*;
-use crate::inspect::{Decision, Rate};
+use crate::inspect::{Decision, ProtocolPolicy, Rate};
 
 /// A session, its clock, and the steps so far in words.
 struct Script {
@@ -540,6 +541,7 @@ fn policy() -> ConnectionPolicy {
         rate: None::<Rate>,
         delay_only: false,
         without_journal: false,
+        language: Language::English,
     }
 }
 
