@@ -58,7 +58,11 @@ impl Supervisor {
             Input::Enrol(message)
         })?;
         let connections = self.files.enrol.connections;
-        worker.send(ToEnrol::Start { connections }, vec![socket.into()]);
+        let start = ToEnrol::Start {
+            connections,
+            language: self.config.gateway.language,
+        };
+        worker.send(start, vec![socket.into()]);
         let pid = worker.pid;
         self.workers.enrol = Some(worker);
         (

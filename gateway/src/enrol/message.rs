@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::{Wire, WireError};
 use crate::flow::{DeviceName, Standing};
 use crate::pki::message::{Der, Fingerprint, ServerIdentity, Trust};
+use crate::words::{Enrolment, Language};
 
 /// Supervisor to enrol.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub enum ToEnrol {
     Start {
         /// At a time.
         connections: u16,
+        /// In which those who are sent away are told why.
+        language: Language,
     },
     /// With which certificate, and whom it believes. A descriptor beside it is a new way to the signer.
     Identity(Box<Identity>),
@@ -196,6 +199,20 @@ pub enum Refused {
     /// It may come again.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl Refused {
+    /// What its bearer is told.
+    #[must_use]
+    pub fn code(&self) -> Enrolment {
+        match self {
+            Self::Token => Enrolment::Token,
+            Self::Request(_) => Enrolment::Request,
+            Self::Taken(_) => Enrolment::Taken,
+            Self::Forbidden(_) => Enrolment::Forbidden,
+            Self::Unavailable(_) => Enrolment::Unavailable,
+        }
+    }
 }
 
 impl Wire for FromEnrol {

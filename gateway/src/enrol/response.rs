@@ -1,14 +1,15 @@
 //! Answers of the enrolment service, as HTTP has them.
 //!
 //! In: what was granted, or why not. Out: a response. Pure.
-//! Who is refused hears one sentence; what is wrong with a token is for the journal alone.
+//! Who is refused hears why and what to do, in the language of the gateway, and a code; what is wrong with a token is for the journal alone.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use super::message::{Granted, Place, Refused};
 use super::wireguard;
 use crate::pki::bundle;
+use crate::words::{Enrolment, Language, Words};
 
 /// An answer.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -33,12 +35,13 @@ pub(super) fn est(kind: &'static str, der: &[u8]) -> Answer {
 }
 
 /// Certificates alone.
-pub(super) fn certificates(all: &[Vec<u8>]) -> Answer {
+pub(super) fn certificates(all: &[Vec<u8>], language: Language) -> Answer {
     match bundle::write(all) {
         Ok(message) => est(CERTIFICATES, &message),
-        Err(_) => refusal(&Refused::Unavailable(
-            "the certificates cannot be sent".to_owned(),
-        )),
+        Err(_) => {
+            let why = "the certificates cannot be sent";
+            refusal(&Refused::Unavailable(why.to_owned()), language)
+        }
     }
 }
 
@@ -49,11 +52,11 @@ pub(super) fn lists(pem: &str) -> Answer {
 }
 
 /// What a device gets.
-pub(super) fn granted(granted: &Granted, as_text: bool) -> Answer {
+pub(super) fn granted(granted: &Granted, as_text: bool, language: Language) -> Answer {
     match granted {
         // The device has those above it from `/cacerts`.
         Granted::Certificate { certificate, .. } => {
-            certificates(std::slice::from_ref(&certificate.0))
+            certificates(std::slice::from_ref(&certificate.0), language)
         }
         Granted::Wireguard(place) if as_text => {
             let text = wireguard::configuration(place, None);
@@ -72,7 +75,7 @@ pub(super) fn granted(granted: &Granted, as_text: bool) -> Answer {
 }
 
 /// Why a device gets nothing.
-pub(super) fn refusal(refused: &Refused) -> Answer {
+pub(super) fn refusal(refused: &Refused, language: Language) -> Answer {
     let status = match refused {
         Refused::Token => StatusCode::UNAUTHORIZED,
         Refused::Request(_) => StatusCode::BAD_REQUEST,
@@ -80,13 +83,29 @@ pub(super) fn refusal(refused: &Refused) -> Answer {
         Refused::Forbidden(_) => StatusCode::FORBIDDEN,
         Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    sentence(status, &refused.to_string())
+    sentence(status, refused.code(), &refused.to_string(), language)
 }
 
-/// A sentence.
-pub(super) fn sentence(status: StatusCode, text: &str) -> Answer {
-    let mut answer = answer(status, TEXT, format!("{text}\n").into_bytes());
+/// What happened and what to do, in the language of the gateway; `text` says it to technicians.
+pub(super) fn sentence(
+    status: StatusCode,
+    code: Enrolment,
+    text: &str,
+    language: Language,
+) -> Answer {
+    let Words { what, next } = code.words(language);
+    let told = match language {
+        Language::English => format!("{text}\n{next}\n"),
+        Language::French => format!("{what}\n{next}\n({text})\n"),
+    };
+    let mut answer = answer(status, TEXT, told.into_bytes());
     let headers = answer.headers_mut();
+    let machine = HeaderValue::from_static(code.as_str());
+    headers.insert(HeaderName::from_static(CODE), machine);
+    headers.insert(
+        CONTENT_LANGUAGE,
+        HeaderValue::from_static(language.as_str()),
+    );
     if status == StatusCode::UNAUTHORIZED {
         let basic = HeaderValue::from_static("Basic realm=\"lazaret enrolment\"");
         headers.insert(WWW_AUTHENTICATE, basic);
@@ -124,4 +143,43 @@ const CERTIFICATES: &str = "application/pkcs7-mime; smime-type=certs-only";
 pub(super) const ATTRIBUTES: &str = "application/csrattrs";
 const TEXT: &str = "text/plain; charset=utf-8";
 const PEM: &str = "application/x-pem-file";
+/// The header with the code of a refusal, which no language changes.
+const CODE: &str = "lazaret-code";
 const JSON: &str = "application/json";
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn told(refused: &Refused, language: Language) -> (StatusCode, String, String) {
+        let answer = refusal(refused, language);
+        let status = answer.status();
+        let code = answer.headers()[CODE].to_str().unwrap().to_owned();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, code, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn refusals_have_a_code_and_the_language_of_the_gateway() {
+        let why = "there is a device ecg-1 already".to_owned();
+        for (refused, status, code) in [
+            (Refused::Token, 401, "enrol-token"),
+            (Refused::Request(why.clone()), 400, "enrol-request"),
+            (Refused::Taken(why.clone()), 409, "enrol-taken"),
+            (Refused::Forbidden(why.clone()), 403, "enrol-forbidden"),
+            (Refused::Unavailable(why.clone()), 503, "enrol-unavailable"),
+        ] {
+            let english = told(&refused, Language::English).await;
+            let french = told(&refused, Language::French).await;
+            for (got_status, got_code, body) in [&english, &french] {
+                assert_eq!((got_status.as_u16(), got_code.as_str()), (status, code));
+                assert!(body.contains(&refused.to_string()), "{body}");
+            }
+            assert!(english.2.starts_with(&refused.to_string()));
+            let words = refused.code().words(Language::French);
+            assert!(french.2.starts_with(words.what) && french.2.contains(words.next));
+        }
+    }
+}

@@ -20,6 +20,7 @@ use crate::flow::DeviceName;
 use crate::pki::message::Der;
 use crate::pki::validity::Verdict;
 use crate::pki::{request, trust};
+use crate::words::Enrolment;
 
 /// Answers one request.
 pub(super) async fn answer<B>(asking: &Asking, peer: &Peer, request: Request<B>) -> Answer
@@ -29,23 +30,27 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (head, body) = request.into_parts();
+    let language = asking.language();
+    let misuse =
+        |status, text: &str| response::sentence(status, Enrolment::Request, text, language);
     let path = head.uri.path();
     let Some((_, method, kind)) = PATHS.iter().find(|(known, ..)| *known == path) else {
-        return response::sentence(StatusCode::NOT_FOUND, "there is nothing here");
+        let text = "there is nothing here";
+        return response::sentence(StatusCode::NOT_FOUND, Enrolment::Address, text, language);
     };
     if head.method != *method {
         let text = format!("this is asked for by {method}");
-        return response::sentence(StatusCode::METHOD_NOT_ALLOWED, &text);
+        return misuse(StatusCode::METHOD_NOT_ALLOWED, &text);
     }
     match kind {
-        Kind::Authorities => return response::certificates(&asking.authorities()),
+        Kind::Authorities => return response::certificates(&asking.authorities(), language),
         Kind::Lists => return response::lists(asking.lists()),
         Kind::Attributes => return response::est(response::ATTRIBUTES, CSR_ATTRIBUTES),
         Kind::Enroll | Kind::Renew | Kind::Wireguard => {}
     }
     if !is_of_type(&head.headers, kind.content()) {
         let text = format!("the content type is {}", kind.content());
-        return response::sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
+        return misuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
     }
     let right = match right(asking, peer, &head.headers, *kind) {
         Ok(right) => right,
@@ -55,17 +60,17 @@ where
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
             let text = format!("the request is longer than {LONGEST_BODY} bytes");
-            return response::sentence(StatusCode::PAYLOAD_TOO_LARGE, &text);
+            return misuse(StatusCode::PAYLOAD_TOO_LARGE, &text);
         }
-        Err(_) => return response::sentence(StatusCode::BAD_REQUEST, "the request is unfinished"),
+        Err(_) => return misuse(StatusCode::BAD_REQUEST, "the request is unfinished"),
     };
     let wanted = match wanted(right, &body, &head.headers) {
         Ok(wanted) => wanted,
-        Err(why) => return response::refusal(&Refused::Request(why)),
+        Err(why) => return response::refusal(&Refused::Request(why), language),
     };
     match asking.ask(peer, wanted).await {
-        Ok(granted) => response::granted(&granted, wants_text(&head.headers)),
-        Err(refused) => response::refusal(&refused),
+        Ok(granted) => response::granted(&granted, wants_text(&head.headers), language),
+        Err(refused) => response::refusal(&refused, language),
     }
 }
 
@@ -107,21 +112,24 @@ fn right(
     if kind == Kind::Renew {
         return renewal(asking, peer);
     }
+    let language = asking.language();
     if !asking.may_try(peer) {
         let text = "too many wrong tokens came from there: wait ten minutes";
         let too_many = StatusCode::TOO_MANY_REQUESTS;
-        return Err(Box::new(response::sentence(too_many, text)));
+        let code = Enrolment::TooOften;
+        return Err(Box::new(response::sentence(too_many, code, text, language)));
     }
     let Some(text) = password(headers) else {
         let text = "a token is needed, as password of HTTP Basic";
-        let answer = response::sentence(StatusCode::UNAUTHORIZED, text);
+        let (status, code) = (StatusCode::UNAUTHORIZED, Enrolment::TokenMissing);
+        let answer = response::sentence(status, code, text, language);
         return Err(Box::new(answer));
     };
     match text.parse::<Token>() {
         Ok(token) => Ok(Right::Token(token.hash(), kind)),
         Err(_) => {
             asking.failed(peer, Some(Away::NoToken));
-            Err(Box::new(response::refusal(&Refused::Token)))
+            Err(Box::new(response::refusal(&Refused::Token, language)))
         }
     }
 }
@@ -129,7 +137,7 @@ fn right(
 fn renewal(asking: &Asking, peer: &Peer) -> Result<Right, Box<Answer>> {
     let refused = |text: &str| {
         let refused = Refused::Forbidden(text.to_owned());
-        Err(Box::new(response::refusal(&refused)))
+        Err(Box::new(response::refusal(&refused, asking.language())))
     };
     let Some(certificate) = &peer.certificate else {
         return refused("the certificate that is renewed is shown in the handshake of TLS");

@@ -36,6 +36,7 @@ use crate::pki::door::Door;
 use crate::pki::foreign;
 use crate::pki::pem;
 use crate::pki::trust::TrustError;
+use crate::words::Language;
 
 /// Why the process ends before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +97,13 @@ pub async fn run(
         Err(ChannelError::Closed) => return Ok(()),
         first => first?,
     };
-    let (ToEnrol::Start { connections }, Ok([socket])) =
-        (first, <[OwnedFd; 1]>::try_from(descriptors))
+    let (
+        ToEnrol::Start {
+            connections,
+            language,
+        },
+        Ok([socket]),
+    ) = (first, <[OwnedFd; 1]>::try_from(descriptors))
     else {
         return Err(EnrolError::NotStarted);
     };
@@ -109,6 +115,7 @@ pub async fn run(
     let mut house = House {
         desk: Arc::new(Desk {
             clock,
+            language,
             said,
             each: usize::from(connections).div_ceil(4),
             questions: Semaphore::new(MAX_QUESTIONS),
@@ -284,6 +291,7 @@ pub(super) struct Peer {
 /// What all connections share.
 struct Desk {
     clock: Arc<dyn Clock>,
+    language: Language,
     said: mpsc::Sender<Said>,
     /// Connections from one place.
     each: usize,
@@ -323,6 +331,10 @@ impl Asking {
 
     pub(super) fn grace(&self) -> Duration {
         self.current.grace
+    }
+
+    pub(super) fn language(&self) -> Language {
+        self.desk.language
     }
 
     pub(super) fn wall(&self) -> Timestamp {

@@ -51,7 +51,12 @@ fn a_tunnel_is_enrolled_once_by_its_token() {
         )
     };
     let unknown = token_of_another();
-    let refusal = (401, "the token is not good, or not any more\n".to_owned());
+    let refusal = (
+        401,
+        "the token is not good, or not any more\n\
+        Check that all of it was typed; otherwise ask whoever gave it to you for a new one.\n"
+            .to_owned(),
+    );
     let stranger = tunnel(&unknown, &format!(r#"{{"public_key":"{}"}}"#, key(1)));
     assert_eq!(stranger, refusal);
     assert_eq!(ask(&key(1), "SN-2"), refusal, "another serial number");
