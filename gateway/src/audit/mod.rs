@@ -15,6 +15,7 @@ pub mod worker;
 pub mod verify;
 pub mod tail;
 pub mod show;
+pub mod told;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,9 @@ use super::{CliError, Exit};
 use crate::audit::record::Record;
 use crate::audit::show;
 use crate::audit::tail;
+use crate::audit::told;
 use crate::audit::verify::{self, Report, SyncPoint};
+use crate::words::Language;
 
 /// Subcommands of `audit`.
 #[derive(Debug, Subcommand)]
@@ -35,6 +37,12 @@ pub(super) struct Tail {
     /// Go on with those that come
     #[arg(short, long)]
     follow: bool,
+    /// Say below refusals and alarms what happened and what to do, in the language of the gateway
+    #[arg(short, long)]
+    words: bool,
+    /// In this language
+    #[arg(long, value_name = "en|fr", requires = "words")]
+    language: Option<Language>,
     #[command(flatten)]
     place: Place,
 }
@@ -75,7 +83,11 @@ impl Tail {
             );
             CliError::new(Exit::Failure, text)
         })?;
-        print(context, &lines)?;
+        let language = self.words.then(|| {
+            let configured = || lazaret_config::language(&context.config_dir);
+            self.language.unwrap_or_else(configured)
+        });
+        print(context, &lines, language)?;
         if !self.follow {
             return Ok(Exit::Ok);
         }
@@ -84,7 +96,7 @@ impl Tail {
             std::thread::sleep(POLL);
             let mut lines = tail.read()?;
             while !lines.is_empty() {
-                print(context, &lines)?;
+                print(context, &lines, language)?;
                 lines = tail.read()?;
             }
         }
@@ -92,13 +104,20 @@ impl Tail {
 }
 
 /// With `--json` the lines of the journal as they are, otherwise their stories.
-fn print(context: &mut Context<'_>, lines: &[Vec<u8>]) -> Result<(), CliError> {
+fn print(
+    context: &mut Context<'_>,
+    lines: &[Vec<u8>],
+    language: Option<Language>,
+) -> Result<(), CliError> {
     for line in lines {
         if context.json {
             context.out.write_all(line)?;
             context.out.write_all(b"\n")?;
         } else if let Some(record) = Record::read(line) {
             writeln!(context.out, "{}", show::line(&record))?;
+            if let (Some(language), Some(code)) = (language, told::code(&record)) {
+                writeln!(context.out, "    {code}: {}", code.words(language))?;
+            }
         } else {
             writeln!(context.out, "(this is not a record)")?;
         }

@@ -293,3 +293,39 @@ fn subjects_are_never_confused() {
     let again = world.connections.subject(&name("ecg-1"));
     assert!(again != one && again != two);
 }
+
+#[test]
+fn whoever_is_unwelcome_is_told_why() {
+    use crate::audit::told;
+    for (why, code) in [
+        (Unwelcome::Draining, "gateway-draining"),
+        (Unwelcome::NotSteered, "not-steered"),
+        (Unwelcome::UnknownSource, "device-unknown"),
+        (Unwelcome::Standing("quarantined"), "device-quarantined"),
+        (Unwelcome::UnknownService, "service-unknown"),
+        (Unwelcome::NoRule, "no-rule"),
+        (Unwelcome::TooManyOfDevice(2), "too-many-connections"),
+        (Unwelcome::TooManyToDevice(2), "too-many-connections"),
+        (Unwelcome::TooManyToDevices(2), "gateway-full"),
+        (Unwelcome::TooMany(2), "gateway-full"),
+    ] {
+        let told = told::of_connection(&why.to_string());
+        assert_eq!(told.unwrap().as_str(), code, "{why}");
+    }
+}
+
+#[test]
+fn every_wrong_token_has_its_own_words() {
+    use crate::registry::token::Refused::{Late, Name, Revoked, Serial, Unknown, Used};
+    for (why, code) in [
+        (Unknown, "token-unknown"),
+        (Late, "token-late"),
+        (Used, "token-used"),
+        (Revoked, "token-revoked"),
+        (Serial, "token-serial"),
+        (Name, "token-name"),
+    ] {
+        let told = crate::audit::told::of_enrolment(&why.to_string());
+        assert_eq!(told.unwrap().as_str(), code, "{why}");
+    }
+}
