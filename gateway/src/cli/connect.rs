@@ -7,7 +7,9 @@ use lazaret_config::{Client, Forward};
 
 use super::context::Context;
 use super::{CliError, Exit};
+use crate::connect::told::told;
 use crate::connect::{self, Ending, Event};
+use crate::words::Language;
 
 /// Arguments of `connect`.
 #[derive(Debug, Args)]
@@ -35,12 +37,13 @@ impl Connect {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let language = client.language.unwrap_or_else(of_system);
         let mut failed = None;
         let mut tell = |event: &Event| {
             let told = if context.json {
                 context.print_json(event)
             } else {
-                context.print(&format!("{event}\n"))
+                context.print(&format!("{}\n", told(event, language)))
             };
             let flushed = told.and_then(|()| Ok(context.out.flush()?));
             if let Err(error) = flushed {
@@ -60,6 +63,14 @@ impl Connect {
             Ending::Lost(_) => Exit::Unreachable,
         })
     }
+}
+
+/// The language of the system, by the first of its variables that says one.
+fn of_system() -> Language {
+    let said = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter();
+    let mut said = said.filter_map(|name| std::env::var(name).ok());
+    let locale = said.find(|locale| !locale.is_empty());
+    Language::of_locale(&locale.unwrap_or_default())
 }
 
 /// Until the user, or the system, wants it to end.

@@ -4,7 +4,7 @@
 //! Knows nothing of gateways but what their protocol says (`masque`); only `interface` is for Linux alone.
 //!
 //! `tls` and `transport` make the configuration of QUIC, `link` carries one connection, `stack` and `forward` are TCP without an
-//! interface, `refusal` says in words why there is no tunnel, `pause` how long to wait, and `life` is all of them together.
+//! interface, `refusal` says in words why there is no tunnel, `told` in the language of the user, `pause` how long to wait, and `life` is all of them together.
 
 pub mod event;
 pub mod refusal;
@@ -14,6 +14,7 @@ mod transport;
 mod link;
 mod stack;
 mod forward;
+pub mod told;
 #[cfg(target_os = "linux")]
 pub(crate) mod interface;
 pub mod life;
