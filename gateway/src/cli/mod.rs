@@ -40,6 +40,7 @@ mod table;
 mod units;
 mod update;
 mod version;
+mod words;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -122,6 +123,8 @@ enum Command {
     Alerts(alerts::Alerts),
     /// Propose rules that let pass what was seen, and nothing else
     Learn(learn::Learn),
+    /// Say what a code means and what to do, in every language
+    Words(words::Explained),
     /// Show and end inspected connections
     #[command(subcommand)]
     Session(session::Session),
@@ -234,6 +237,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Explain(explain) => explain.run(context),
         Command::Alerts(alerts) => alerts.run(context),
         Command::Learn(learn) => learn.run(context),
+        Command::Words(words) => words.run(context),
         Command::Session(session) => session.run(context),
         Command::Flow(flow) => flow.run(context),
         Command::Audit(audit) => audit.run(context),

@@ -8,6 +8,7 @@ use crate::control::message::{
     BehaviourStatus, CaStatus, Draining, JournalStatus, PolicyStatus, RegistryStatus, Request,
     Response, Status, TableStatus,
 };
+use crate::words::{Alarm, Language};
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
     let response = context.ask(&Request::Status)?;
@@ -17,10 +18,67 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Exit, CliError> {
     if context.json {
         context.print_json(&response)?;
     } else {
-        context.print(&render(status))?;
+        let language = lazaret_config::language(&context.config_dir);
+        context.print(&format!("{}{}", render(status), to_do(status, language)))?;
     }
     Ok(exit(status))
 }
+
+/// What is wrong, as codes.
+fn alarms(status: &Status) -> Vec<Alarm> {
+    let full = |why: &str| why.to_lowercase().contains("no space left");
+    let mut all = Vec::new();
+    match &status.table {
+        TableStatus::AsPlanned => {}
+        TableStatus::Drifted(_) => all.push(Alarm::TableDrift),
+    }
+    match &status.journal {
+        JournalStatus::Writable => {}
+        JournalStatus::Failed(why) if full(why) => {
+            all.extend([Alarm::JournalFailed, Alarm::DiskFull]);
+        }
+        JournalStatus::Failed(_) => all.push(Alarm::JournalFailed),
+    }
+    let RegistryStatus {
+        trouble,
+        unsaved,
+        contradicted,
+    } = &status.registry;
+    let policy = &status.policy;
+    let (ca_missing, ca_away, ca_ends) = match &status.ca {
+        Some(CaStatus::Issues { seconds }) => (false, false, *seconds < CA_ENDS_SOON),
+        Some(CaStatus::Missing) => (true, false, false),
+        Some(CaStatus::Unavailable(_)) => (false, true, false),
+        None => (false, false, false),
+    };
+    for (is, alarm) in [
+        (trouble.is_some(), Alarm::RegistryAway),
+        (*unsaved > 0, Alarm::RegistryUnsaved),
+        (*contradicted > 0, Alarm::RegistryContradicted),
+        (policy.alarm.is_some(), Alarm::PolicyHeld),
+        (policy.trouble.is_some(), Alarm::PolicyHistory),
+        (status.confirm_seconds.is_some(), Alarm::PolicyUnconfirmed),
+        (ca_missing, Alarm::AuthorityMissing),
+        (ca_away, Alarm::AuthorityUnavailable),
+        (ca_ends, Alarm::AuthorityExpiring),
+    ] {
+        if is {
+            all.push(alarm);
+        }
+    }
+    all
+}
+
+/// Below the tables: each alarm with what to do, in the language of the gateway.
+fn to_do(status: &Status, language: Language) -> String {
+    let alarms = alarms(status).into_iter();
+    alarms
+        .map(|alarm| format!("\n{}: {}\n", alarm.as_str(), alarm.words(language)))
+        .collect()
+}
+
+/// A certification authority that ends within so many seconds is to be followed by another: 60 days.
+const CA_ENDS_SOON: u64 = 60 * 86_400;
 
 /// A gateway that is not as it should be is not a success.
 fn exit(status: &Status) -> Exit {
@@ -343,6 +401,17 @@ mod tests {
         assert_eq!(exit(&away), Exit::Failure);
         assert_eq!(exit(&bad), Exit::Drift);
         insta::assert_snapshot!(format!("{}\n----\n{}", render(&good), render(&bad)));
+        assert_eq!(alarms(&good), [Alarm::PolicyUnconfirmed]);
+        let ends = Status {
+            ca: Some(CaStatus::Issues { seconds: 86_400 }),
+            ..bad.clone()
+        };
+        insta::assert_snapshot!(
+            "what_to_do",
+            [Language::English, Language::French]
+                .map(|language| to_do(&ends, language))
+                .join("----\n")
+        );
     }
 
     #[test]

@@ -8,10 +8,12 @@ use clap::{Args, ValueEnum};
 use super::{Context, Request, Response, Standing, seen, strange};
 use crate::cli::table::Table;
 use crate::cli::units::{ago, bytes, count, parse_long_period, period};
+use crate::cli::words::of_standing;
 use crate::cli::{CliError, Exit};
 use crate::control::message::{DeviceStatus, KnownStatus, StoryLine};
 use crate::flow::DeviceName;
 use crate::registry::csv;
+use crate::words::{self, Language};
 
 /// Which devices to show.
 #[derive(Debug, Default, Args)]
@@ -202,7 +204,9 @@ pub(super) fn show(context: &mut Context<'_>, device: DeviceName) -> Result<Exit
         context.print_json(&Shown { devices, story })?;
         return Ok(Exit::Ok);
     }
+    let language = lazaret_config::language(&context.config_dir);
     let mut text: String = devices.iter().map(render_one).collect();
+    text.extend(devices.iter().map(|device| to_do(device, language)));
     for device in &devices {
         text.push_str(&seen::of_device(&device.inventory));
     }
@@ -214,6 +218,17 @@ pub(super) fn show(context: &mut Context<'_>, device: DeviceName) -> Result<Exit
     }
     context.print(&text)?;
     Ok(Exit::Ok)
+}
+
+/// What a device that is not let in needs, in the language of the gateway.
+fn to_do(device: &DeviceStatus, language: Language) -> String {
+    let standing = of_standing(device.standing);
+    let known = device.known.as_deref();
+    let contradiction = known.and_then(|known| known.contradiction.as_ref());
+    let contradiction = contradiction.map(|_| words::Device::Contradicted);
+    let all = standing.into_iter().chain(contradiction);
+    all.map(|code| format!("\n{}: {}\n", code.as_str(), code.words(language)))
+        .collect()
 }
 
 /// `device show` as JSON: [`Response::Devices`] and the story beside it.

@@ -39,6 +39,7 @@ pub(super) fn answer(
         standing: None,
         missing: (!allowed).then_some(missing),
         suggestion: None,
+        is_nobody: false,
     }
 }
 

@@ -21,8 +21,10 @@ use asked::{known, port_text, sender, show, target_of};
 use super::context::Context;
 use super::enrolled::Beside;
 use super::table::Table;
+use super::words::of_standing;
 use super::{CliError, Exit};
 use crate::control::message::{Request, Response, Standing};
+use crate::words::{Access, Code, Language};
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -82,7 +84,9 @@ impl Explain {
             context.print_json(&answer)?;
         } else {
             let word = context.verdict(answer.verdict.word(), answer.verdict == Verdict::Allowed);
-            let text = format!("{word}  {}", render(&answer));
+            let language = lazaret_config::language(&context.config_dir);
+            let to_do = to_do(&answer, language);
+            let text = format!("{word}  {}{to_do}", render(&answer));
             context.print(&text)?;
         }
         Ok(match answer.verdict {
@@ -110,6 +114,9 @@ struct Answer {
     missing: Option<String>,
     /// TOML that would allow it.
     suggestion: Option<String>,
+    /// Whether there is no service at what was asked for.
+    #[serde(skip)]
+    is_nobody: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -205,6 +212,7 @@ fn answer(
         suggestion: service
             .filter(|_| !allowed)
             .map(|(name, service)| suggestion::rule(config, party, name, service, target)),
+        is_nobody: false,
         rules: because
             .iter()
             .filter(|_| allowed)
@@ -231,6 +239,7 @@ fn nobody_at(from: String, address: SocketAddr) -> Answer {
         standing: None,
         missing: Some(format!("no service is at {address}")),
         suggestion: Some(suggestion::service(address)),
+        is_nobody: true,
     }
 }
 
@@ -309,6 +318,19 @@ fn identified(config: &Config, party: &Party) -> Option<String> {
         Identity::WireGuard { .. } | Identity::Certificate => None,
         Identity::Via(router) => Some(format!("by address only, behind {router}")),
     }
+}
+
+/// What to do about what is denied, in the language of the gateway.
+fn to_do(answer: &Answer, language: Language) -> String {
+    let code: Code = match answer.verdict {
+        Verdict::Allowed => return String::new(),
+        Verdict::Denied => match answer.standing.and_then(of_standing) {
+            Some(standing) => standing.into(),
+            None if answer.is_nobody => Access::ServiceUnknown.into(),
+            None => Access::NoRule.into(),
+        },
+    };
+    format!("{code}: {}\n", code.words(language))
 }
 
 /// Everything behind the verdict's word.
