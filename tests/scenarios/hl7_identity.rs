@@ -145,3 +145,74 @@ fn observations_of_another_device_and_old_messages_are_refused() {
         assert_eq!(clinic.his.wait_for(1).len(), 1);
     });
 }
+
+/// The user of a device reads why a message was refused in the hospital's language, and operators too.
+//= C1
+//= HL7 v2.5.1 2.15.5.8
+#[test]
+fn refusals_are_told_in_the_language_of_the_hospital() {
+    Lab::run(|lab| {
+        let clinic = Clinic::open_with(lab, |site| {
+            site.replace(
+                "name = \"lab-1\"\n",
+                "name = \"lab-1\"\nlanguage = \"fr\"\n",
+            );
+        });
+        let mut client = clinic.ecg.mllp(clinic.his.address());
+        let of_another = |control: &str, set: &str| {
+            let text = String::from_utf8(hl7::oru_from("ECG|WARD3", control)).unwrap();
+            text.replacen("|2.5.1\r", &format!("|2.5.1||||||{set}\r"), 1)
+        };
+        for (control, set, declared, told) in [
+            (
+                "F0",
+                "",
+                "",
+                "L'emetteur ou le patient indique n'est pas attribue a cet appareil.",
+            ),
+            (
+                "F1",
+                "UNICODE UTF-8",
+                "UNICODE UTF-8",
+                "L’émetteur ou le patient indiqué n’est pas attribué à cet appareil.",
+            ),
+        ] {
+            let answer = client.exchange(of_another(control, set).as_bytes());
+            assert_eq!(answer.code, "AR", "{}", answer.text);
+            let field = |segment: &str, number: usize| {
+                let mut lines = answer.text.split('\r');
+                let line = lines.find(|line| line.starts_with(segment)).unwrap();
+                line.split('|').nth(number).unwrap_or_default().to_owned()
+            };
+            assert!(field("ERR", 8).starts_with(told), "{}", answer.text);
+            assert_eq!(field("MSH", 17), declared, "{}", answer.text);
+            assert!(
+                field("ERR", 7).contains("application identity")
+                    || field("ERR", 7).contains("facility identity"),
+                "{}",
+                answer.text
+            );
+        }
+        assert_eq!(client.exchange(&hl7::oru("F2")).code, "AA");
+        clinic.gateway.wait_for_decisions("ecg-0042", 3);
+        let shown = clinic
+            .gateway
+            .lazaret(&["audit", "tail", "--words", "-n", "40"]);
+        assert!(
+            shown.out.contains("identity: L’émetteur ou le patient"),
+            "{}",
+            shown.out
+        );
+        clinic
+            .gateway
+            .lazaret(&["device", "quarantine", "ecg-0042", "--why", "test"]);
+        let shown = clinic.gateway.lazaret(&["device", "show", "ecg-0042"]);
+        assert!(
+            shown
+                .out
+                .contains("device-quarantined: Cet appareil est isolé"),
+            "{}",
+            shown.out
+        );
+    });
+}
