@@ -23,6 +23,7 @@ mod enrolled;
 mod dicom;
 mod profile;
 mod decide;
+mod access;
 mod client;
 mod inward;
 mod language;
@@ -36,6 +37,7 @@ mod error;
 mod excerpt;
 mod suggest;
 
+pub use access::{Access, Lapsed, Overdue};
 pub use appliance::{
     Addressing, Appliance, ApplianceInterface, InterfaceMatch, TimeServer, Update,
 };

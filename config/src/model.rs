@@ -410,6 +410,10 @@ pub struct Limit {
     pub connections: Option<u32>,
     /// Longest message in bytes; the smaller of this and `[limits]` holds.
     pub message_size: Option<u64>,
+    /// Of a forwarded service: for how long nothing may pass before the session is ended.
+    pub idle: Option<Duration>,
+    /// Of a forwarded service: how long a session may last.
+    pub longest: Option<Duration>,
 }
 
 /// How important a rule's traffic is.
@@ -492,6 +496,8 @@ pub struct Limits {
     pub connections_to_device: u64,
     /// Inspected connections at once that services open to all devices together. Default half of `connections`.
     pub connections_to_devices: u64,
+    /// Connections at once that one device has to forwarded services. Default 256.
+    pub flows_per_device: u64,
     /// Relay processes of each protocol. `None`: as many as the machine has processors, at most 8.
     pub relay_workers: Option<u64>,
     /// From the first byte of a frame or PDU to its last. Default 30 s.

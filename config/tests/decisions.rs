@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lazaret_config::{Config, Identity, Source};
+use lazaret_config::{Config, Identity, Lapsed, Overdue, Source};
 
 #[test]
 fn explains_what_is_allowed_and_what_is_missing() {
@@ -40,6 +40,60 @@ fn explains_what_is_allowed_and_what_is_missing() {
         };
         assert_eq!(text, *answer, "{from} {target}");
     }
+}
+
+/// Sessions end with the last rule that lets them, and each says why.
+#[test]
+fn access_ends_with_the_last_rule_and_limits_are_those_of_the_most_lenient() {
+    let hours = |from, to| format!("hours = \"mon-fri {from}-{to} UTC\"\n");
+    let rule = |name: &str, more: &str| {
+        format!("[rule.{name}]\nfrom = [\"role:ecg\"]\nto = [\"desk\"]\n{more}\n")
+    };
+    let part = "[service.desk]\naddress = \"10.20.9.9\"\nports = [\"tcp/22\"]\n".to_owned()
+        + &rule("early", &hours("08:00", "12:00"))
+        + &rule(
+            "late",
+            &(hours("11:00", "18:00") + "limit = { idle = \"15min\", longest = \"4h\" }\n"),
+        )
+        + &rule("once", "until = 2026-11-20\nlimit = { longest = \"1h\" }\n");
+    let (_dir, config) = example("minimal", &[("conf.d/x.toml", &part)]);
+    let device = config.members(&"role:ecg".parse().unwrap())[0];
+    let desk = "desk".parse().unwrap();
+    let access = |at: &str| config.access(device, &desk, at.parse().unwrap());
+    let ends = |at: &str| access(at).unwrap().ends.map(|end| end.to_string());
+    // A Tuesday.
+    assert_eq!(
+        ends("2026-11-24T08:00:00Z").as_deref(),
+        Some("2026-11-24T18:00:00Z")
+    );
+    assert_eq!(
+        ends("2026-11-24T13:00:00Z").as_deref(),
+        Some("2026-11-24T18:00:00Z")
+    );
+    assert_eq!(access("2026-11-24T18:00:00Z"), Err(Lapsed::Hours));
+    // A Friday on which the third rule holds to the end of the day.
+    assert_eq!(
+        ends("2026-11-20T09:00:00Z").as_deref(),
+        Some("2026-11-21T00:00:00Z")
+    );
+    let pacs = "pacs".parse().unwrap();
+    let now = "2026-11-24T08:00:00Z".parse().unwrap();
+    assert_eq!(config.access(device, &pacs, now), Err(Lapsed::NoRule));
+    let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
+    let late = access("2026-11-24T13:00:00Z").unwrap();
+    assert_eq!(late.longest(), Some(4 * hour));
+    assert_eq!(late.goes_on(3 * hour, 14 * minute), Ok(()));
+    assert_eq!(late.goes_on(3 * hour, 15 * minute), Err(Overdue::Idle));
+    assert_eq!(late.goes_on(4 * hour, minute), Err(Overdue::Longest));
+    let both = access("2026-11-24T11:30:00Z").unwrap();
+    assert_eq!((both.longest(), both.rules.len()), (None, 2));
+    assert_eq!(both.goes_on(9 * hour, 9 * hour), Ok(()));
+    let ended = part.replace(&rule("early", &hours("08:00", "12:00")), "");
+    let ended = ended.split("[rule.late]").next().unwrap().to_owned()
+        + &rule("once", "until = 2026-11-20\n");
+    let (_dir, config) = example("minimal", &[("conf.d/x.toml", &ended)]);
+    let found = config.access(config.members(&"role:ecg".parse().unwrap())[0], &desk, now);
+    assert_eq!(found, Err(Lapsed::Until));
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn conflict(document: &Document, a: &Candidate<'_>, b: &Candidate<'_>) -> Option
             Some(Some(Protocol::Dicom)) => {
                 both(&a.rule.dicom, &b.rule.dicom).is_some_and(|(one, other)| dicom(one, other))
             }
-            // Limits are refused for these in any case.
+            // Its limits end sessions, and a session goes on while any rule lets it.
             Some(None) => a.rule.priority != b.rule.priority,
             None => false,
         }

@@ -192,6 +192,12 @@ fn fits(rule: &RawRule, protocols: &Protocols, problems: &Problems) {
             }
             None => {}
         }
+        if let (Some(_), Some((key, at))) = (protocol, rule.forwarded_only.first()) {
+            let message = format!("`{key}` is for services that are forwarded without inspection");
+            let help = "`idle_timeout` of [limits] holds for inspected ones";
+            let problem = Fault::new(message).help(help).at(*at);
+            problems.report(problem.also(*place, format!("service `{name}` is inspected")));
+        }
     }
     let unused = |place: Option<Place>, protocol, key: &str, speaks: &str| {
         if let Some(place) = place

@@ -53,7 +53,14 @@ pub(crate) const EMBEDDED: Keys = Keys {
 
 pub(crate) const LIMIT: Keys = Keys {
     table: "`limit` of [rule.NAME]",
-    known: &["messages", "burst", "connections", "message_size"],
+    known: &[
+        "messages",
+        "burst",
+        "connections",
+        "message_size",
+        "idle",
+        "longest",
+    ],
     later: &[],
 };
 
@@ -71,6 +78,8 @@ pub(crate) struct RawRule {
     pub(crate) hours: Option<Hours>,
     /// Where keys stand that are for inspected services only.
     pub(crate) inspected_only: Vec<(&'static str, Place)>,
+    /// Where keys stand that are for forwarded services only.
+    pub(crate) forwarded_only: Vec<(&'static str, Place)>,
     /// Whether all of it was understood.
     pub(crate) is_clear: bool,
     pub(crate) profile: Option<At<ProfileChoice>>,
@@ -81,10 +90,13 @@ pub(crate) struct RawRule {
 
 pub(crate) fn read(section: &Section<'_>) -> RawRule {
     let before = section.problems().count();
-    let inspected_only = ["limit", "profile", "shadow", "release"]
-        .into_iter()
-        .filter_map(|key| section.place_of_key(key).map(|place| (key, place)))
-        .collect();
+    let mut inspected_only = places(section, &["profile", "shadow", "release"]);
+    let mut forwarded_only = Vec::new();
+    let limits = section.section("limit", &LIMIT);
+    if let Some(limits) = &limits {
+        forwarded_only = places(limits, &OF_FORWARDED);
+        inspected_only.extend(places(limits, &OF_INSPECTED));
+    }
     let to: Vec<At<Receiver>> = section.required_list("to");
     let rule = RawRule {
         header: section.header,
@@ -96,13 +108,11 @@ pub(crate) fn read(section: &Section<'_>) -> RawRule {
         dicom: section
             .section("dicom", &dicom::RULE)
             .map(|inner| dicom::rule(&inner)),
-        limit: section
-            .section("limit", &LIMIT)
-            .map(|inner| limit(&inner))
-            .unwrap_or_default(),
+        limit: limits.map(|inner| limit(&inner)).unwrap_or_default(),
         priority: section.or("priority", Priority::Normal),
         hours: section.optional("hours").map(|at| at.value),
         inspected_only,
+        forwarded_only,
         profile: section.optional("profile"),
         release: section.optional("release"),
         shadow: section.or("shadow", false),
@@ -112,6 +122,13 @@ pub(crate) fn read(section: &Section<'_>) -> RawRule {
         is_clear: section.problems().count() == before,
         ..rule
     }
+}
+
+/// Those of the keys that are there, and where.
+fn places(section: &Section<'_>, keys: &[&'static str]) -> Vec<(&'static str, Place)> {
+    let keys = keys.iter().copied();
+    keys.filter_map(|key| section.place_of_key(key).map(|place| (key, place)))
+        .collect()
 }
 
 fn hl7(section: &Section<'_>) -> At<Hl7Rule> {
@@ -199,6 +216,15 @@ fn limit(section: &Section<'_>) -> Limit {
         section.report("burst", fault);
     }
     let rate = section.optional::<Rate>("messages").map(|at| at.value);
+    let period = |key, least, most| {
+        let range = Period(Duration::from_secs(least))..=Period(Duration::from_hours(most));
+        section.within(key, range).map(|period| period.0)
+    };
+    let (idle, longest) = (period("idle", 1, 24), period("longest", 1, 31 * 24));
+    if idle.zip(longest).is_some_and(|(idle, all)| idle >= all) {
+        let fault = Fault::new("`idle` is never reached").help("it must be shorter than `longest`");
+        section.report("idle", fault);
+    }
     Limit {
         messages: rate.map(|Rate(number, period)| (number, period)),
         burst: section.within("burst", 1..=1_000_000),
@@ -206,6 +232,8 @@ fn limit(section: &Section<'_>) -> Limit {
         message_size: section
             .within("message_size", Bytes(64)..=Bytes(1 << 40))
             .map(|bytes| bytes.0),
+        idle,
+        longest,
     }
 }
 
@@ -285,5 +313,9 @@ impl RawRule {
     }
 }
 
+/// Keys of `limit` that are about messages and relayed connections.
+const OF_INSPECTED: [&str; 4] = ["messages", "burst", "connections", "message_size"];
+/// Keys of `limit` that are about what is forwarded.
+const OF_FORWARDED: [&str; 2] = ["idle", "longest"];
 /// The longest segment of a message.
 const MOST_LOCAL: u64 = 2 << 20;
