@@ -355,6 +355,42 @@ pub enum Event {
         transport: String,
         /// How many since the last such event.
         packets: u64,
+        /// Why, if not because no rule allows it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A device has something open to a service that is forwarded without inspection.
+    ConsoleBegan {
+        /// Who.
+        device: DeviceName,
+        /// On what.
+        service: ServiceName,
+        /// Since when.
+        since: String,
+        /// The gateway found it when it began.
+        #[serde(default, skip_serializing_if = "is_no")]
+        continued: bool,
+    },
+    /// Nothing of it is open any more.
+    ConsoleEnded {
+        /// Who.
+        device: DeviceName,
+        /// On what.
+        service: ServiceName,
+        /// How many sessions; more than one where they follow each other faster than they are recorded.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        sessions: u64,
+        /// How long it was there.
+        seconds: u64,
+        /// Connections.
+        flows: u64,
+        /// Bytes of packets from the device, unless the kernel did not count.
+        received: Option<u64>,
+        /// Bytes of packets to the device, unless the kernel did not count.
+        sent: Option<u64>,
+        /// `closed`, `hours`, `idle`, `total`, `revoked`, `quarantined`, `expired`, `pending`, `policy`, `killed`,
+        /// `drained` or `stopped`.
+        why: String,
     },
     /// Somebody used the control socket to change something.
     Command {
@@ -390,6 +426,20 @@ pub enum Event {
         /// The UDP address of the tunnel.
         address: SocketAddr,
     },
+}
+
+fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_one(number: &u64) -> bool {
+    *number == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_no(value: &bool) -> bool {
+    !*value
 }
 
 fn device() -> Side {

@@ -7,18 +7,20 @@ use super::context::{Context, strange};
 use super::table::Table;
 use super::units::{bytes, count, period};
 use super::{CliError, Exit};
-use crate::control::message::{KillTarget, Request, Response, SessionStatus, TunnelSession};
-use crate::flow::{ConnectionId, DeviceName, Inspected};
+use crate::control::message::{
+    ConsoleSession, KillTarget, Request, Response, SessionStatus, TunnelSession,
+};
+use crate::flow::{ConnectionId, DeviceName, Inspected, ServiceName};
 
 /// Subcommands of `session`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
-    /// The inspected connections, and the devices that are in by a certificate
+    /// The inspected connections, the devices that are in by a certificate, and who is on which console
     List,
-    /// End a connection, or everything of a device
+    /// End a connection, a session on a console, or everything of a device
     Kill {
-        /// The number of a connection, or device:NAME for all flows of a device
-        #[arg(value_name = "NUMBER|device:NAME", value_parser = target)]
+        /// The number of a connection, DEVICE/SERVICE for a session on a console, or device:NAME for all flows of a device
+        #[arg(value_name = "NUMBER|DEVICE/SERVICE|device:NAME", value_parser = target)]
         target: KillTarget,
     },
 }
@@ -28,7 +30,12 @@ impl Session {
         match self {
             Self::List => {
                 let response = context.ask(&Request::Sessions)?;
-                let Response::Sessions { sessions, tunnels } = &response else {
+                let Response::Sessions {
+                    sessions,
+                    tunnels,
+                    consoles,
+                } = &response
+                else {
                     return Err(strange());
                 };
                 if context.json {
@@ -37,6 +44,9 @@ impl Session {
                     context.print(&render(sessions))?;
                     if !tunnels.is_empty() {
                         context.print(&format!("\n{}", render_tunnels(tunnels)))?;
+                    }
+                    if !consoles.is_empty() {
+                        context.print(&format!("\n{}", render_consoles(consoles)))?;
                     }
                 }
                 Ok(Exit::Ok)
@@ -57,9 +67,17 @@ fn target(text: &str) -> Result<KillTarget, String> {
             .map_err(|error| error.to_string())?;
         return Ok(KillTarget::Device(device));
     }
+    if let Some((device, service)) = text.split_once('/') {
+        let device = device.parse::<DeviceName>();
+        let service = service.parse::<ServiceName>();
+        return Ok(KillTarget::Console {
+            device: device.map_err(|error| error.to_string())?,
+            service: service.map_err(|error| error.to_string())?,
+        });
+    }
     match text.parse() {
         Ok(number) => Ok(KillTarget::Connection(ConnectionId(number))),
-        Err(_) => Err("give a connection's number, or device:NAME".to_owned()),
+        Err(_) => Err("give a connection's number, DEVICE/SERVICE, or device:NAME".to_owned()),
     }
 }
 
@@ -122,6 +140,36 @@ fn render_tunnels(tunnels: &[TunnelSession]) -> String {
     table.render()
 }
 
+fn render_consoles(consoles: &[ConsoleSession]) -> String {
+    let mut table = Table::new(&[
+        "DEVICE",
+        "CONSOLE",
+        "SINCE",
+        "OPEN FOR",
+        "CONNECTIONS",
+        "RECEIVED",
+        "SENT",
+        "IDLE FOR",
+        "LEFT",
+    ])
+    .right(&[4, 5, 6]);
+    let counted = |number: Option<u64>| number.map_or("not counted".to_owned(), bytes);
+    for console in consoles {
+        table.row([
+            console.device.to_string(),
+            console.service.to_string(),
+            console.since.to_string(),
+            period(console.seconds),
+            count(console.connections),
+            counted(console.received),
+            counted(console.sent),
+            period(console.idle_seconds),
+            console.seconds_left.map_or("-".to_owned(), period),
+        ]);
+    }
+    table.render()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,14 +202,36 @@ mod tests {
             crowded: 0,
             rtt_micros: 23_456,
         }];
+        let console = ConsoleSession {
+            device: "dr-moreau".parse().unwrap(),
+            service: "console".parse().unwrap(),
+            since: "2026-11-24T08:03:11Z".parse().unwrap(),
+            seconds: 5400,
+            connections: 2,
+            connections_so_far: 17,
+            received: Some(1_234_567),
+            sent: Some(67_890_123),
+            idle_seconds: 4,
+            seconds_left: Some(36_000),
+        };
+        let uncounted = ConsoleSession {
+            device: "ws-12".parse().unwrap(),
+            received: None,
+            sent: None,
+            seconds_left: None,
+            ..console.clone()
+        };
+        let consoles = vec![console, uncounted];
         let json = serde_json::to_string(&Response::Sessions {
             sessions: sessions.clone(),
             tunnels: tunnels.clone(),
+            consoles: consoles.clone(),
         });
         insta::assert_snapshot!(format!(
-            "{}\n{}\n{}",
+            "{}\n{}\n{}\n{}",
             render(&sessions),
             render_tunnels(&tunnels),
+            render_consoles(&consoles),
             json.unwrap()
         ));
     }
@@ -173,6 +243,14 @@ mod tests {
             target("device:17"),
             Ok(KillTarget::Device("17".parse().unwrap()))
         );
+        assert_eq!(
+            target("dr-moreau/console"),
+            Ok(KillTarget::Console {
+                device: "dr-moreau".parse().unwrap(),
+                service: "console".parse().unwrap(),
+            })
+        );
+        assert!(target("dr-moreau/").is_err() && target("/console").is_err());
         assert!(target("ecg-0042").is_err() && target("device:É").is_err());
     }
 }

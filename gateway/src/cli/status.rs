@@ -5,8 +5,8 @@ use super::table::Table;
 use super::units::{count, counted, period};
 use super::{CliError, Exit};
 use crate::control::message::{
-    BehaviourStatus, CaStatus, Draining, JournalStatus, PolicyStatus, RegistryStatus, Request,
-    Response, Status, TableStatus,
+    BehaviourStatus, CaStatus, ConsolesStatus, Draining, JournalStatus, PolicyStatus,
+    RegistryStatus, Request, Response, Status, TableStatus,
 };
 use crate::words::{Alarm, Language};
 
@@ -164,6 +164,7 @@ fn render(status: &Status) -> String {
             count(status.sessions)
         ),
     ]);
+    text.row(["consoles", &consoles(status.consoles)]);
 
     let mut workers = Table::new(&["WORKER", "PROCESS", "RESTARTS"]).right(&[1, 2]);
     for worker in &status.workers {
@@ -174,6 +175,14 @@ fn render(status: &Status) -> String {
         return text.render();
     }
     format!("{}\n{}", text.render(), workers.render())
+}
+
+fn consoles(status: ConsolesStatus) -> String {
+    let now = format!("{} now", count(status.sessions));
+    if status.counted {
+        return now;
+    }
+    format!("{now}; the kernel does NOT COUNT what passes, so none is ended for being idle")
 }
 
 fn devices(status: &Status) -> String {
@@ -334,6 +343,10 @@ mod tests {
             },
             ca: None,
             sessions: 31,
+            consoles: ConsolesStatus {
+                sessions: 4,
+                counted: true,
+            },
             forwarded: 10_200,
             refused: 17,
             behaviour: BehaviourStatus::default(),
@@ -368,6 +381,10 @@ mod tests {
                     would_refuse: 17,
                     findings: vec![("field PID-7: is not a date".to_owned(), 17)],
                 }],
+            },
+            consoles: ConsolesStatus {
+                sessions: 0,
+                counted: false,
             },
             policy: PolicyStatus {
                 version: None,

@@ -29,6 +29,7 @@ pub(super) struct Report {
     pub(super) device: Option<DeviceName>,
     pub(super) flow: Flow,
     pub(super) transport: String,
+    pub(super) why: String,
     pub(super) packets: u64,
 }
 
@@ -63,6 +64,7 @@ impl Denied {
         };
         let entry = self.flows.entry(key).or_insert(fresh);
         entry.device = device;
+        why.clone_into(&mut entry.why);
         entry.packets = entry.packets.saturating_add(1);
         entry.unreported = entry.unreported.saturating_add(1);
         entry.last = now;
@@ -82,6 +84,7 @@ impl Denied {
                     device: entry.device.clone(),
                     flow: *flow,
                     transport: transport.clone(),
+                    why: entry.why.clone(),
                     packets,
                 });
             }

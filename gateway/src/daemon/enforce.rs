@@ -213,6 +213,8 @@ impl Supervisor {
         if self.uncut.is_empty() {
             return Ok(());
         }
+        // What passed until now goes on record.
+        self.look_at_consoles();
         let cuts: Vec<Cut> = self.uncut.iter().copied().collect();
         let result = conntrack::cut(&cuts);
         match &result {

@@ -18,6 +18,7 @@ use crate::forward::spool_file;
 use crate::inspect::{Decision, EndReason, Outcome, Subject};
 use crate::registry::known::Seen;
 use crate::segment::denied::DeniedPacket;
+use crate::segment::table::Why;
 use crate::segment::upstream;
 use crate::tunnel::message::{FromTunnel, TunnelEvent};
 
@@ -467,13 +468,17 @@ impl Supervisor {
                 device,
                 flow,
                 transport,
+                why,
                 packets,
             } = report;
+            // That no rule allows it goes without saying.
+            let why = Some(why).filter(|why| why == Why::Crowded.words());
             self.record(Event::FlowDenied {
                 device,
                 flow,
                 transport,
                 packets,
+                why,
             });
         }
     }

@@ -36,6 +36,8 @@ mod registry;
 mod reload;
 mod sessions;
 mod shadow;
+mod consoles;
+mod console_watch;
 mod signing;
 mod supervisor;
 mod transactions;

@@ -1,6 +1,6 @@
 //! What operators ask through the control socket, and the answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tokio::net::{UnixListener, UnixStream};
@@ -60,7 +60,13 @@ impl Supervisor {
             Request::Sessions => {
                 let sessions = self.connections.list(self.clock.now());
                 let tunnels = self.quic.tunnels(self.clock.now());
-                answer(stream, Response::Sessions { sessions, tunnels });
+                let consoles = self.list_consoles();
+                let all = Response::Sessions {
+                    sessions,
+                    tunnels,
+                    consoles,
+                };
+                answer(stream, all);
             }
             Request::Denied => answer(
                 stream,
@@ -148,6 +154,9 @@ impl Supervisor {
             Request::Kill {
                 target: KillTarget::Device(device),
             } => self.kill_device(&device),
+            Request::Kill {
+                target: KillTarget::Console { device, service },
+            } => self.kill_console(&device, &service),
             Request::Drain { timeout_seconds } => {
                 self.drain_for(timeout_seconds.map(Duration::from_secs), uid)
             }
@@ -225,6 +234,8 @@ impl Supervisor {
             .into_iter()
             .filter(|id| self.close(*id, EndReason::Killed))
             .count();
+        let names: BTreeSet<DeviceName> = with.keys().map(|name| (*name).clone()).collect();
+        self.end_consoles(|(device, _)| names.contains(device), "killed");
         match conntrack::cut(&cuts) {
             Ok(()) => Response::Done {
                 what: format!("all flows of {device} are cut, {ended} of them sessions"),
@@ -356,6 +367,7 @@ impl Supervisor {
             devices,
             ca: self.ca_status(),
             sessions: self.connections.len(),
+            consoles: self.consoles_status(),
             forwarded: self.forwarded,
             refused: self.refused,
             behaviour: self.behaviour_status(),
@@ -414,6 +426,9 @@ pub(super) fn name(request: &Request) -> (String, String) {
         Request::Kill {
             target: KillTarget::Device(device),
         } => ("session kill", device.to_string()),
+        Request::Kill {
+            target: KillTarget::Console { device, service },
+        } => ("session kill", format!("{device}/{service}")),
         Request::Status => ("status", String::new()),
         Request::Devices { .. } => ("device list", String::new()),
         Request::Sessions => ("session list", String::new()),

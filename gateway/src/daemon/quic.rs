@@ -101,16 +101,20 @@ pub(super) fn members(config: &Config, registry: &Registry, wall: Timestamp) -> 
                 rules.any(|rule| rule.holds_at(wall))
             };
             let now = services.into_iter().filter(|(_, rules)| holds(rules));
+            let ends =
+                |service| super::console_watch::access_ends(config, registry, name, service, wall);
             Member {
                 device: name.clone(),
                 addresses: device.addresses.clone(),
-                services: now.flat_map(|(name, _)| offers(config, name)).collect(),
+                services: now
+                    .flat_map(|(service, _)| offers(config, service, ends(service)))
+                    .collect(),
             }
         })
         .collect()
 }
 
-fn offers(config: &Config, name: &ServiceName) -> Vec<Offer> {
+fn offers(config: &Config, name: &ServiceName, ends: Option<Timestamp>) -> Vec<Offer> {
     let Some(service) = config.services.get(name) else {
         return Vec::new();
     };
@@ -125,6 +129,7 @@ fn offers(config: &Config, name: &ServiceName) -> Vec<Offer> {
         address: service.address,
         transport,
         port,
+        ends,
     };
     ports.into_iter().map(offer).collect()
 }

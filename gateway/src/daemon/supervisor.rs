@@ -17,6 +17,7 @@ use tracing::{debug, error, info, warn};
 use super::behaviour::Watch;
 use super::clock::SystemClock;
 use super::connections::Connections;
+use super::console_watch::ConsoleWatch;
 use super::credit::Credit;
 use super::denied::{Allowance, Denied};
 use super::drain::Drain;
@@ -121,6 +122,7 @@ pub(super) struct Supervisor {
     pub(super) signing: Signing,
     pub(super) enrolment: Enrolment,
     pub(super) quic: Sessions,
+    pub(super) consoles: ConsoleWatch,
     pub(super) draining: Option<Drain>,
     pub(super) plan: Plan,
     pub(super) drift: Option<String>,
@@ -230,6 +232,7 @@ impl Supervisor {
             signing: Signing::default(),
             enrolment: Enrolment::default(),
             quic: Sessions::default(),
+            consoles: ConsoleWatch::default(),
             draining: None,
             plan,
             drift: None,
@@ -357,6 +360,7 @@ impl Supervisor {
         self.follow_registry();
         self.follow_presence(now);
         self.follow_behaviour(now);
+        self.follow_consoles(now);
         self.transactions.write(&self.config, self.clock.wall());
         self.tell_tightness();
         let wait = if self.drift.is_some() {
@@ -433,6 +437,7 @@ impl Supervisor {
         self.transactions.write_at_last(&self.config, wall).await;
         self.keep_behaviour().await;
         self.sessions_ended("the gateway stopped");
+        self.consoles_stop();
         self.close_journal(queue).await;
     }
 

@@ -149,7 +149,7 @@ const WEAKNESSES: [&str; 18] = [
     "tsx_async_abort",
     "vmscape",
 ];
-const SETTINGS: [Setting; 21] = [
+const SETTINGS: [Setting; 23] = [
     of_host("kernel.kptr_restrict", 1, 2),
     of_host("kernel.dmesg_restrict", 1, 1),
     of_host("kernel.randomize_va_space", 2, 2),
@@ -165,6 +165,8 @@ const SETTINGS: [Setting; 21] = [
     of_host("net.ipv4.icmp_echo_ignore_broadcasts", 1, 1),
     of_gateway("net.ipv4.ip_forward", 1),
     of_gateway("net.netfilter.nf_conntrack_tcp_loose", 0),
+    of_host("net.netfilter.nf_conntrack_acct", 1, 1),
+    of_host("net.netfilter.nf_conntrack_timestamp", 1, 1),
     of_gateway("net.ipv4.conf.all.accept_redirects", 0),
     of_gateway("net.ipv4.conf.all.send_redirects", 0),
     of_gateway("net.ipv4.conf.all.accept_source_route", 0),

@@ -16,6 +16,7 @@ fn the_rules_of_the_device_become_its_policy() {
         burst: Some(10),
         connections: Some(2),
         message_size: Some(1 << 20),
+        ..Limit::default()
     };
     rule.profile = Some(ProfileChoice::Base(Profile::Strict));
     rule.priority = Priority::Critical;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use jiff::Timestamp;
 use lazaret_config::{PostQuantum, Transport};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,8 @@ pub struct Offer {
     pub transport: Transport,
     /// At which port.
     pub port: u16,
+    /// When the access ends, if that is known.
+    pub ends: Option<Timestamp>,
 }
 
 /// Tunnel to supervisor.

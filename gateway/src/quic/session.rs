@@ -21,7 +21,7 @@ use super::roster::Counted;
 use super::streams::{self, Heard, Readers, Written, number};
 use super::transport::{DATAGRAMS_OUT, queue};
 use super::worker::News;
-use crate::flow::DeviceName;
+use crate::flow::{Clock, DeviceName};
 use crate::masque::capsule::Route;
 use crate::masque::icmp::{self, Told};
 use crate::masque::packet::{self, Dropped, Gate};
@@ -43,6 +43,7 @@ pub(super) struct Parts {
     pub(super) own: Arc<[IpAddr]>,
     pub(super) mtu: usize,
     pub(super) news: mpsc::Sender<News>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// Serves a device until its connection ends; whoever wants that closes the connection.
@@ -324,6 +325,7 @@ impl Serving {
         reached.sort_unstable();
         reached.dedup();
         let routes: Vec<Route> = reached.into_iter().map(|a| Route::all(a.into())).collect();
+        let wall = self.parts.clock.wall();
         let services = member.services.iter().map(|offer| Service {
             name: offer.name.to_string(),
             address: offer.address,
@@ -333,7 +335,7 @@ impl Serving {
             },
             first_port: offer.port,
             last_port: offer.port,
-            seconds_left: 0,
+            seconds_left: offer.ends.map_or(0, |ends| seconds_left(wall, ends)),
         });
         let services = services
             .take(crate::masque::service::MAX_SERVICES)
@@ -349,6 +351,12 @@ impl Serving {
             services,
         }
     }
+}
+
+/// Whole seconds, of which the last is one too; 0 would say that no end is known.
+fn seconds_left(now: jiff::Timestamp, ends: jiff::Timestamp) -> u64 {
+    let left = ends.duration_since(now).as_secs();
+    u64::try_from(left).unwrap_or(0).max(1)
 }
 
 /// Whether a packet was never meant to leave the link: from a link-local address of IPv6, or from none yet.

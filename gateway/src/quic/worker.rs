@@ -307,6 +307,7 @@ impl Worker {
             own: Arc::clone(&self.own),
             mtu: usize::from(self.settings.mtu),
             news: self.news.clone(),
+            clock: Arc::clone(&self.clock),
         };
         tokio::spawn(session::serve(parts));
         let seat = Seat {

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use lazaret_config::{HospitalMode, Party, Transport};
 
+use super::crowd;
 use super::doors::{self, Door};
 use super::frame::Frame;
 use crate::flow::{DeviceName, Standing};
@@ -44,6 +45,13 @@ pub(super) fn build(
         sets.push(set(active(family), family, with(Standing::Active)));
     }
     let mut chains = Vec::new();
+    for family in FAMILIES {
+        let forwards = |part: &Part| part.family == family && !part.forwarded.is_empty();
+        if parts.iter().any(forwards) {
+            sets.push(crowd::counts(family));
+            chains.push(crowd::gate(family, frame.flows_per_device));
+        }
+    }
     for part in &parts {
         sets.push(set(part.set(), part.family, part.members.clone()));
         chains.extend(part.forward_chain());
@@ -135,7 +143,8 @@ impl Part {
                     Term::Destination(to.address.ip()),
                     Term::Port(to.transport, to.address.port()),
                     Term::Count,
-                    Term::Accept,
+                    Term::SetCtMark(crowd::FORWARDED_MARK),
+                    Term::Jump(crowd::gate_name(self.family)),
                 ])
             })
             .collect();
@@ -469,6 +478,7 @@ fn set(name: String, family: Family, elements: BTreeSet<IpAddr>) -> Set {
         name,
         family,
         elements,
+        counts: false,
     }
 }
 

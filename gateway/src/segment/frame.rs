@@ -16,6 +16,8 @@ pub(super) struct Frame {
     pub hospital: String,
     pub mode: HospitalMode,
     pub errands: Vec<Errand>,
+    /// Connections that one device may have at once to what is forwarded.
+    pub flows_per_device: u32,
     /// Where the enrolment service listens.
     pub enrol: Option<SocketAddr>,
 }

@@ -14,6 +14,7 @@ use lazaret_config::{Config, HospitalMode};
 use rtnetlink::packet_route::route::{RouteMessage, RouteScope, RouteType};
 use rtnetlink::packet_route::rule::RuleAction;
 use rtnetlink::{Handle, RouteMessageBuilder};
+use tracing::warn;
 
 use crate::segment::chains::REPLY_MARK;
 use crate::segment::tunnels::networks;
@@ -76,6 +77,11 @@ pub async fn prepare(config: &Config) -> Result<(), HostError> {
         .chain(v6.then_some(&HOST_V6).into_iter().flatten());
     for (path, value, hint) in settings {
         set(&Path::new(ROOT).join(path), value, hint)?;
+    }
+    for (path, value, hint) in WISHED {
+        if let Err(error) = set(&Path::new(ROOT).join(path), value, hint) {
+            warn!(%error, "{hint}");
+        }
     }
     let (connection, handle, _) = rtnetlink::new_connection().map_err(HostError::Socket)?;
     let connection = tokio::spawn(connection);
@@ -317,6 +323,19 @@ const HOST: [Setting; 5] = [
         "net/ipv4/conf/all/accept_source_route",
         "0",
         "this kernel has no IPv4",
+    ),
+];
+/// What the gateway can do without.
+const WISHED: [Setting; 2] = [
+    (
+        "net/netfilter/nf_conntrack_acct",
+        "1",
+        "bytes of consoles are not counted, so that no idle session can be known",
+    ),
+    (
+        "net/netfilter/nf_conntrack_timestamp",
+        "1",
+        "the beginning of a console's session is forgotten with the gateway",
     ),
 ];
 const HOST_V6: [Setting; 3] = [

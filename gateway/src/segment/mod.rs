@@ -10,6 +10,8 @@
 pub mod table;
 pub mod plan;
 mod chains;
+pub mod crowd;
+mod dynset;
 mod doors;
 mod enrolment;
 mod errands;
@@ -19,6 +21,7 @@ pub mod changes;
 pub mod nft;
 pub mod readback;
 pub mod conntrack;
+pub mod flows;
 mod netlink;
 pub mod host;
 pub mod upstream;

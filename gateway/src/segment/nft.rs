@@ -23,7 +23,7 @@ use rustables::{
 use crate::segment::SegmentError;
 use crate::segment::plan::Plan;
 use crate::segment::table::{self, Base, Family, Kind, LOG_GROUP, Policy, State, TABLE, Term};
-use crate::segment::{chains, netlink};
+use crate::segment::{chains, dynset, netlink};
 
 /// Replaces the whole table in one transaction.
 ///
@@ -83,6 +83,11 @@ fn transaction(plan: &table::Table) -> Result<(Vec<u8>, Vec<String>), SegmentErr
             Family::V4 => new_set::<Ipv4Addr>(&parts.table, name, id),
             Family::V6 => new_set::<Ipv6Addr>(&parts.table, name, id),
         }?;
+        let written = if set.counts {
+            written.with_flags(dynset::FILLED_BY_PACKETS)
+        } else {
+            written
+        };
         parts.batch.add(&written, MsgType::Add);
         parts.labels.push(format!("set {name}"));
         sets.insert(name, written);
@@ -150,7 +155,7 @@ impl Parts {
     }
 
     fn finish(self) -> (Vec<u8>, Vec<String>) {
-        (self.batch.finalize(), self.labels)
+        (dynset::put(&self.batch.finalize()), self.labels)
     }
 }
 
@@ -242,6 +247,12 @@ fn expressions(term: &Term, sets: &BTreeMap<&str, Set>) -> Expressions {
         Term::Destination(to) => is_address(*to, false),
         Term::Port(transport, number) => port(*transport, false, *number),
         Term::SourcePort(transport, number) => port(*transport, true, *number),
+        Term::MoreThan { family, set, most } => {
+            let mut out = of_family(*family);
+            out.push(address(*family, true).into());
+            out.push(dynset::stand_in(set, *most));
+            out
+        }
         Term::Icmp(family) => protocol(icmp_number(*family)),
         Term::IcmpType(family, kind) => {
             let mut out = protocol(icmp_number(*family));

@@ -147,6 +147,7 @@ impl Plan {
             hospital: config.hospital.interface.clone(),
             mode: config.hospital.mode,
             errands: errands::of(&config.registry, config.appliance.as_ref()),
+            flows_per_device: u32::try_from(config.limits.flows_per_device).unwrap_or(u32::MAX),
             enrol: config.enrol.listen,
         };
         Self {

@@ -165,6 +165,12 @@ impl Live {
                 differences.push(format!("set {} is missing", set.name));
                 continue;
             };
+            // Versions differ in how they say that packets fill it.
+            let is_counting =
+                |kind: &str| set.counts && kind.starts_with(set.family.address_type());
+            if is_counting(&kind) {
+                continue;
+            }
             if kind != set.family.address_type() {
                 differences.push(format!("set {} is of type {kind}", set.name));
             }
@@ -232,6 +238,7 @@ fn statement(expression: &Value) -> Option<String> {
         "counter" => "counter".to_owned(),
         "accept" | "drop" | "masquerade" if body.is_null() => kind.clone(),
         "jump" => format!("jump {}", text(body, "target")),
+        "set" => count_over(body)?,
         "mangle" => {
             let value = body.get("value")?.as_u64()?;
             format!("{} set {value:#x}", key(body.get("key")?)?)
@@ -250,6 +257,19 @@ fn statement(expression: &Value) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// `add @SET { ip saddr ct count over MOST }`
+fn count_over(body: &Value) -> Option<String> {
+    let (added, set) = (key(body.get("elem")?)?, text(body, "set"));
+    let [statement] = body.get("stmt")?.as_array()?.as_slice() else {
+        return None;
+    };
+    let count = statement.get("ct count")?;
+    let over = count.get("inv").and_then(Value::as_bool) == Some(true);
+    let is_add = text(body, "op") == "add" && body.as_object()?.len() == 4;
+    let most = count.get("val")?.as_u64()?;
+    (over && is_add).then(|| format!("add {set} {{ {added} ct count over {most} }}"))
 }
 
 fn condition(body: &Value) -> Option<String> {

@@ -31,6 +31,8 @@ pub struct Set {
     pub family: Family,
     /// All of `family`.
     pub elements: BTreeSet<IpAddr>,
+    /// Packets fill it, see [`Term::MoreThan`]; what is in it does not matter.
+    pub counts: bool,
 }
 
 /// IPv4 or IPv6.
@@ -128,6 +130,15 @@ pub enum Term {
     Port(Transport, u16),
     /// The source port.
     SourcePort(Transport, u16),
+    /// The source has more live connections than this, by the set in which they are counted.
+    MoreThan {
+        /// Of the source.
+        family: Family,
+        /// The set.
+        set: String,
+        /// How many are not too many.
+        most: u32,
+    },
     /// ICMP or ICMPv6 of any type.
     Icmp(Family),
     /// ICMP or ICMPv6 of this type.
@@ -184,6 +195,8 @@ pub enum Why {
     Gateway,
     /// No rule allows it.
     Denied,
+    /// A rule allows it, but the device has too many connections.
+    Crowded,
 }
 
 impl Family {
@@ -263,12 +276,13 @@ impl Policy {
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Quarantine,
         Self::Spoofed,
         Self::Unknown,
         Self::Gateway,
         Self::Denied,
+        Self::Crowded,
     ];
 
     /// The prefix in the log.
@@ -280,6 +294,7 @@ impl Why {
             Self::Unknown => "lz-unknown",
             Self::Gateway => "lz-gateway",
             Self::Denied => "lz-denied",
+            Self::Crowded => "lz-crowded",
         }
     }
 
@@ -292,6 +307,7 @@ impl Why {
             Self::Unknown => "the address of no active device",
             Self::Gateway => "the gateway itself is not reachable",
             Self::Denied => "no rule allows it",
+            Self::Crowded => "the device has too many connections",
         }
     }
 
@@ -347,6 +363,10 @@ impl fmt::Display for Term {
             }
             Self::Port(transport, port) => write!(f, "{} dport {port}", word(*transport)),
             Self::SourcePort(transport, port) => write!(f, "{} sport {port}", word(*transport)),
+            Self::MoreThan { family, set, most } => {
+                let header = family.header();
+                write!(f, "add @{set} {{ {header} saddr ct count over {most} }}")
+            }
             Self::Icmp(Family::V4) => f.write_str("meta l4proto 1"),
             Self::Icmp(Family::V6) => f.write_str("meta l4proto 58"),
             Self::IcmpType(Family::V4, kind) => write!(f, "icmp type {kind}"),
@@ -374,6 +394,10 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for set in &self.sets {
             let type_ = set.family.address_type();
+            if set.counts {
+                writeln!(f, "set {} ({type_}, counts)", set.name)?;
+                continue;
+            }
             writeln!(f, "set {} ({type_}, {})", set.name, set.elements.len())?;
             for element in &set.elements {
                 writeln!(f, "    {element}")?;

@@ -11,6 +11,7 @@
 #[path = "../../src/segment/fixture.rs"]
 mod fixture;
 mod inward;
+mod forwarded;
 mod world;
 
 use std::collections::BTreeSet;

@@ -528,6 +528,8 @@ const GOOD: &[(&str, &str)] = &[
     ("proc/sys/net/ipv4/icmp_echo_ignore_broadcasts", "1\n"),
     ("proc/sys/net/ipv4/ip_forward", "1\n"),
     ("proc/sys/net/netfilter/nf_conntrack_tcp_loose", "0\n"),
+    ("proc/sys/net/netfilter/nf_conntrack_acct", "1\n"),
+    ("proc/sys/net/netfilter/nf_conntrack_timestamp", "1\n"),
     ("proc/sys/net/ipv4/conf/all/accept_redirects", "0\n"),
     ("proc/sys/net/ipv4/conf/all/send_redirects", "0\n"),
     ("proc/sys/net/ipv4/conf/all/accept_source_route", "0\n"),

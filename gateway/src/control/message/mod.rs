@@ -1,6 +1,7 @@
 //! What the command and the daemon say to each other. Version 1 of the JSON that `--json` prints.
 
 mod behaviour;
+mod console;
 mod device;
 mod enrol;
 mod policy;
@@ -15,6 +16,7 @@ pub use behaviour::{
     AlertStatus, BehaviourRequest, BehaviourResponse, BehaviourStatus, HabitLine, HabitStatus,
     ShadowStatus,
 };
+pub use console::{ConsoleSession, ConsolesStatus};
 pub use device::{
     Added, InventoryStatus, KeyStatus, KnownStatus, NewDevice, RegistryStatus, SeenStatus,
     StoryLine, StrangerStatus,
@@ -135,7 +137,7 @@ pub enum Request {
         /// In the operator's words; may be empty.
         why: String,
     },
-    /// The inspected connections.
+    /// The inspected connections, those of devices with certificates, and who uses which console.
     Sessions,
     /// End inspected connections.
     Kill {
@@ -223,6 +225,13 @@ pub enum KillTarget {
     Connection(ConnectionId),
     /// All flows of a device, inspected and forwarded.
     Device(DeviceName),
+    /// What a device has open to a service that is forwarded.
+    Console {
+        /// Who.
+        device: DeviceName,
+        /// On what.
+        service: ServiceName,
+    },
 }
 
 /// What the daemon answers.
@@ -281,6 +290,9 @@ pub enum Response {
         /// Who is in by a certificate, in the order of their names.
         #[serde(default)]
         tunnels: Vec<TunnelSession>,
+        /// Who uses what is forwarded without inspection.
+        #[serde(default)]
+        consoles: Vec<ConsoleSession>,
     },
     /// To [`Request::Denied`].
     Denied {
@@ -395,6 +407,9 @@ pub struct Status {
     pub ca: Option<CaStatus>,
     /// Inspected connections now.
     pub sessions: usize,
+    /// Sessions on services that are forwarded without inspection.
+    #[serde(default)]
+    pub consoles: ConsolesStatus,
     /// Messages forwarded since the start.
     pub forwarded: u64,
     /// Messages refused since the start.

@@ -1,0 +1,250 @@
+//! The supervisor's eye on consoles: looks at connection tracking about once a second, and ends what may not go on.
+//!
+//! In: time, the policy, the registry. Out: records, cuts. What a session is, is said in `consoles.rs`.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use lazaret_config::{Lapsed, Overdue};
+use tracing::{info, warn};
+
+use super::connections::standing;
+use super::consoles::{Consoles, Moment, Session, Who};
+use super::supervisor::Supervisor;
+use crate::control::message::{ConsoleSession, ConsolesStatus, Failure, Response, Standing};
+use crate::flow::{Clock, DeviceName, ServiceName};
+use crate::segment::changes::Cut;
+use crate::segment::flows::{self, FlowKey};
+
+/// What is followed, and when.
+#[derive(Default)]
+pub(super) struct ConsoleWatch {
+    consoles: Consoles,
+    looked: Option<Instant>,
+    /// How long the last look took.
+    took: Duration,
+    /// Said once.
+    blind: bool,
+}
+
+impl Supervisor {
+    /// Looks when it is time to.
+    pub(super) fn follow_consoles(&mut self, now: Instant) {
+        let watch = &self.consoles;
+        if watch.consoles.rests() && !self.plan.forwards() {
+            return;
+        }
+        // A table with very many connections takes longer, and is looked at less often.
+        let pause = LOOK_EVERY
+            .max(watch.took.saturating_mul(SHARE))
+            .min(LOOK_AT_LEAST);
+        let due = |at: Instant| now.saturating_duration_since(at) >= pause;
+        if watch.looked.is_none_or(due) {
+            self.look_at_consoles();
+        }
+    }
+
+    /// Looks now. What must end is cut with the next tick, or by who asked for the look.
+    //= C8
+    //= C9
+    pub(super) fn look_at_consoles(&mut self) {
+        let now = self.clock.now();
+        let wall = self.clock.wall();
+        let found = flows::forwarded();
+        let mut watch = std::mem::take(&mut self.consoles);
+        watch.looked = Some(now);
+        watch.took = self.clock.now().saturating_duration_since(now);
+        match found {
+            Ok((flows, whole)) => {
+                if std::mem::take(&mut watch.blind) {
+                    info!("connection tracking answers again");
+                }
+                let at = Moment { now, wall };
+                let strangers = watch
+                    .consoles
+                    .look(&flows, whole, at, |key| self.whose(key));
+                self.uncut.extend(strangers.iter().map(cut));
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut watch.blind, true) {
+                    let error = super::events::chain(&error);
+                    warn!(error, "sessions on consoles cannot be followed");
+                }
+            }
+        }
+        let over = watch
+            .consoles
+            .judge(now, |who, session| self.verdict(who, session, now, wall));
+        self.uncut.extend(over.iter().map(cut));
+        for event in watch.consoles.records(false) {
+            self.record(event);
+        }
+        self.consoles = watch;
+    }
+
+    /// To whom a connection belongs, if the policy in force allows it.
+    fn whose(&self, key: &FlowKey) -> Option<Who> {
+        let device = self.config.device_at(key.from.ip())?;
+        let service = self.plan.forwarded(device, key.transport, key.to)?;
+        Some((device.clone(), service.clone()))
+    }
+
+    /// Why a session may not go on.
+    fn verdict(
+        &self,
+        who: &Who,
+        session: &Session,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(), &'static str> {
+        let (device, service) = who;
+        match standing(&self.config, &self.registry, device) {
+            Standing::Active => {}
+            Standing::Quarantined => return Err("quarantined"),
+            Standing::Revoked => return Err("revoked"),
+            Standing::Pending => return Err("pending"),
+            Standing::Expired => return Err("expired"),
+        }
+        let access = self.config.access(device, service, wall);
+        let access = access.map_err(|lapsed| match lapsed {
+            Lapsed::Hours => "hours",
+            Lapsed::Until => "expired",
+            Lapsed::NoRule => "policy",
+        })?;
+        let mut flows = session.flows().peekable();
+        let none = flows.peek().is_none();
+        if !none && !flows.any(|key| self.whose(key).as_ref() == Some(who)) {
+            return Err("policy");
+        }
+        access
+            .goes_on(session.age(now), session.silence(now))
+            .map_err(|overdue| match overdue {
+                Overdue::Idle => "idle",
+                Overdue::Longest => "total",
+            })
+    }
+
+    /// For operators, as of now.
+    pub(super) fn list_consoles(&mut self) -> Vec<ConsoleSession> {
+        self.look_at_consoles();
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        self.consoles
+            .consoles
+            .list(now, |(device, service), session| {
+                let by_rules = self.seconds_of_access(device, service, wall);
+                let access = self.config.access(device, service, wall).ok();
+                let most = access.and_then(|access| access.longest());
+                let by_age = most.map(|most| most.saturating_sub(session.age(now)));
+                by_rules.into_iter().chain(by_age).min()
+            })
+    }
+
+    /// How long rules and registry let a device use a service from now on; `None` where no end is known.
+    fn seconds_of_access(
+        &self,
+        device: &DeviceName,
+        service: &ServiceName,
+        wall: Timestamp,
+    ) -> Option<Duration> {
+        let ends = access_ends(&self.config, &self.registry, device, service, wall)?;
+        Duration::try_from(ends.duration_since(wall)).ok()
+    }
+
+    pub(super) fn consoles_status(&self) -> ConsolesStatus {
+        ConsolesStatus {
+            sessions: self.consoles.consoles.len(),
+            counted: flows::counts().unwrap_or(false),
+        }
+    }
+
+    /// Before the flows of devices are cut for a reason that the policy does not know.
+    pub(super) fn end_consoles(&mut self, of: impl Fn(&Who) -> bool, why: &'static str) -> usize {
+        self.look_at_consoles();
+        let now = self.clock.now();
+        let all = self.consoles.consoles.all();
+        let over: Vec<Who> = all
+            .map(|(who, _)| who)
+            .filter(|who| of(who))
+            .cloned()
+            .collect();
+        for who in &over {
+            let keys = self.consoles.consoles.end(who, why, now);
+            self.uncut.extend(keys.iter().map(cut));
+        }
+        for event in self.consoles.consoles.records(false) {
+            self.record(event);
+        }
+        over.len()
+    }
+
+    /// The session of a device on a console.
+    pub(super) fn kill_console(&mut self, device: &DeviceName, service: &ServiceName) -> Response {
+        let meant = |who: &Who| who.0 == *device && who.1 == *service;
+        if self.end_consoles(meant, "killed") == 0 {
+            return Response::Failed {
+                kind: Failure::Unknown,
+                why: format!("{device} has no session on {service}"),
+            };
+        }
+        match self.cut_flows() {
+            Ok(()) => Response::Done {
+                what: format!("the session of {device} on {service} is ended"),
+            },
+            Err(error) => Response::Failed {
+                kind: Failure::Internal,
+                why: super::events::chain(&error),
+            },
+        }
+    }
+
+    /// The gateway stops. The rules stay, and what is open may go on when it is there again.
+    pub(super) fn consoles_stop(&mut self) {
+        self.look_at_consoles();
+        let why = if self.draining.is_some() {
+            "drained"
+        } else {
+            "stopped"
+        };
+        let now = self.clock.now();
+        let all: Vec<Who> = self
+            .consoles
+            .consoles
+            .all()
+            .map(|(who, _)| who.clone())
+            .collect();
+        for who in &all {
+            let _left_open = self.consoles.consoles.end(who, why, now);
+        }
+        for event in self.consoles.consoles.records(true) {
+            self.record(event);
+        }
+    }
+}
+
+/// When rules or the registry end a device's access to a service.
+pub(super) fn access_ends(
+    config: &lazaret_config::Config,
+    registry: &crate::registry::Registry,
+    device: &DeviceName,
+    service: &ServiceName,
+    wall: Timestamp,
+) -> Option<Timestamp> {
+    let by_rules = config.access(device, service, wall).ok()?.ends;
+    let known = registry.entry(device).and_then(|known| known.expires);
+    by_rules.into_iter().chain(known).min()
+}
+
+fn cut(key: &FlowKey) -> Cut {
+    Cut::Service {
+        device: key.from.ip(),
+        service: key.to,
+        transport: key.transport,
+    }
+}
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(900);
+/// Looks take at most one part of so many of the supervisor's time.
+const SHARE: u32 = 20;
+/// Ends within two seconds need looks, whatever they cost.
+const LOOK_AT_LEAST: Duration = Duration::from_millis(1_400);
