@@ -172,8 +172,8 @@ class Client(QuicConnectionProtocol):
             name, data = data[:length].decode(), data[length:]
             address, data = take_ip(data)
             protocol, first, last = struct.unpack(">BHH", data[:5])
-            _, data = take_varint(data[5:])
-            say("service", name, address, protocol, first, last)
+            left, data = take_varint(data[5:])
+            say("service", name, address, protocol, first, last, "for", left)
 
     def take_tun(self):
         """The TUN of this process; its packets go through this connection from now on."""

@@ -16,6 +16,7 @@ mod tunnel_hostile;
 mod bad_configuration;
 mod segmentation;
 mod routing;
+mod consoles;
 mod hl7_path;
 mod hl7_hostile;
 mod hl7_hospital;

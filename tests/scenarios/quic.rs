@@ -1,5 +1,6 @@
 //! The tunnel for certificates, with a client that is not ours: CONNECT-IP made of aioquic, capsules written in the test.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -287,5 +288,57 @@ fn without_a_post_quantum_key_exchange_nobody_comes_in_where_it_is_required() {
         clinic.gateway.wait_for_record("session-refused", |record| {
             text(record, "why") == "no key exchange that both ends offer"
         });
+    });
+}
+
+/// What is not inspected is listed, recorded and cut in the same way, and its client is told when it ends.
+//= C9
+#[test]
+fn a_console_is_used_by_certificate() {
+    Lab::run(|lab| {
+        let clinic = open(lab);
+        clinic.site.append(
+            "[rule.desk]\nfrom = [\"device:desk-7\"]\nto = [\"console\"]\nuntil = 2099-12-31\n",
+        );
+        let _ = clinic.gateway.lazaret(&["apply"]).ok();
+        let to: SocketAddr = (e2e::CONSOLE, 22).into();
+        let _console = e2e::Sink::listen(lab, Place::Hospital, to, e2e::Behaviour::Echo);
+        enrol(&clinic, "desk-7");
+        let mut desk = connect(lab, "desk-7", &[]);
+        desk.wait_for_output("service console 10.20.0.5 6 22 22 for ");
+        let said = desk.output();
+        let left = said
+            .split("service console 10.20.0.5 6 22 22 for ")
+            .nth(1)
+            .unwrap();
+        let left: u64 = left.lines().next().unwrap().parse().unwrap();
+        assert!(left > 1_000_000_000, "{left}");
+        let mut shell = lab
+            .inside(Place::Home2, || TcpStream::connect_timeout(&to, wait::SOON))
+            .expect("a connection through the tunnel");
+        shell.set_read_timeout(Some(wait::SOON)).unwrap();
+        let mut echo = || {
+            let mut back = [0; 1_000];
+            shell
+                .write_all(&[7; 1_000])
+                .and_then(|()| shell.read_exact(&mut back))
+        };
+        echo().unwrap();
+        let shown = clinic.gateway.json(&["session", "list"]);
+        let session = &shown["consoles"][0];
+        assert_eq!(
+            (text(session, "device"), text(session, "service")),
+            ("desk-7", "console")
+        );
+        assert!(session["received"].as_u64().unwrap() >= 1_000, "{session}");
+        let begun = Instant::now();
+        let _ = clinic
+            .gateway
+            .lazaret(&["device", "revoke", "desk-7", "--why", "lost"])
+            .ok();
+        clinic
+            .gateway
+            .wait_for_record("console-ended", |record| text(record, "why") == "revoked");
+        assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
     });
 }

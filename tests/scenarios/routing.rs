@@ -177,6 +177,8 @@ fn hours_end_what_is_under_way() {
                 .is_err()
         );
         assert_eq!(night.received().len(), 1);
+        let ended = gateway.wait_for_record("console-ended", |_| true);
+        assert_eq!(text(&ended, "why"), "hours", "{ended}");
         assert_eq!(always.exchange(&hl7::oru("H4")).code, "AA");
         assert_eq!(gateway.status()["table"], "as-planned");
     });

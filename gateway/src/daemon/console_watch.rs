@@ -13,6 +13,7 @@ use super::consoles::{Consoles, Moment, Session, Who};
 use super::supervisor::Supervisor;
 use crate::control::message::{ConsoleSession, ConsolesStatus, Failure, Response, Standing};
 use crate::flow::{Clock, DeviceName, ServiceName};
+use crate::segment::SegmentError;
 use crate::segment::changes::Cut;
 use crate::segment::flows::{self, FlowKey};
 
@@ -157,8 +158,12 @@ impl Supervisor {
         }
     }
 
-    /// Before the flows of devices are cut for a reason that the policy does not know.
-    pub(super) fn end_consoles(&mut self, of: impl Fn(&Who) -> bool, why: &'static str) -> usize {
+    /// Ends sessions for a reason that the policy does not know; how many, and whether they are cut.
+    pub(super) fn end_consoles(
+        &mut self,
+        of: impl Fn(&Who) -> bool,
+        why: &'static str,
+    ) -> (usize, Result<(), SegmentError>) {
         self.look_at_consoles();
         let now = self.clock.now();
         let all = self.consoles.consoles.all();
@@ -174,23 +179,21 @@ impl Supervisor {
         for event in self.consoles.consoles.records(false) {
             self.record(event);
         }
-        over.len()
+        (over.len(), self.cut_flows())
     }
 
     /// The session of a device on a console.
     pub(super) fn kill_console(&mut self, device: &DeviceName, service: &ServiceName) -> Response {
         let meant = |who: &Who| who.0 == *device && who.1 == *service;
-        if self.end_consoles(meant, "killed") == 0 {
-            return Response::Failed {
+        match self.end_consoles(meant, "killed") {
+            (0, _) => Response::Failed {
                 kind: Failure::Unknown,
                 why: format!("{device} has no session on {service}"),
-            };
-        }
-        match self.cut_flows() {
-            Ok(()) => Response::Done {
+            },
+            (_, Ok(())) => Response::Done {
                 what: format!("the session of {device} on {service} is ended"),
             },
-            Err(error) => Response::Failed {
+            (_, Err(error)) => Response::Failed {
                 kind: Failure::Internal,
                 why: super::events::chain(&error),
             },

@@ -143,26 +143,19 @@ fn what_may_not_go_on_is_cut_until_it_is_gone() {
 fn silence_and_age_are_known_and_uncounted_sessions_are_never_silent() {
     let mut desk = Desk::new();
     desk.look(0, &[]);
-    let verdict = |desk: &mut Desk| {
-        let now = desk.at.now;
-        let mut found = None;
-        for (_, session) in desk.consoles.all() {
-            found = Some((
-                session.age(now) / 1_000_000_000 * 1_000_000_000,
-                session.silence(now),
-            ));
-        }
-        found.map(|(_, silence)| silence)
+    let silence = |desk: &Desk| {
+        let session = desk.consoles.all().next();
+        session.map(|(_, session)| session.silence(desk.at.now))
     };
     desk.look(1, &[flow(1, FlowState::Open, 100)]);
     desk.look(4, &[flow(1, FlowState::Open, 100)]);
-    assert_eq!(verdict(&mut desk), Some(4 * SECOND));
+    assert_eq!(silence(&desk), Some(4 * SECOND));
     desk.look(1, &[flow(1, FlowState::Open, 101)]);
-    assert_eq!(verdict(&mut desk), Some(Duration::ZERO));
+    assert_eq!(silence(&desk), Some(Duration::ZERO));
     let mut uncounted = flow(1, FlowState::Open, 0);
     uncounted.passed = None;
     desk.look(9, &[uncounted]);
-    assert_eq!(verdict(&mut desk), Some(Duration::ZERO));
+    assert_eq!(silence(&desk), Some(Duration::ZERO));
     assert_eq!(
         desk.consoles.list(desk.at.now, |_, _| None)[0].received,
         None

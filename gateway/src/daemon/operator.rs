@@ -220,6 +220,7 @@ impl Supervisor {
             let device = device.clone();
             quic.send(ToQuic::End { device }, Vec::new());
         }
+        let names: BTreeSet<DeviceName> = with.keys().map(|name| (*name).clone()).collect();
         let addresses = with.values().flat_map(|entry| entry.addresses.iter());
         let cuts: Vec<Cut> = addresses
             .map(|address| Cut::Device { address: *address })
@@ -227,15 +228,15 @@ impl Supervisor {
         let ids: Vec<ConnectionId> = self
             .connections
             .iter_mut()
-            .filter(|(_, connection)| with.contains_key(&connection.device))
+            .filter(|(_, connection)| names.contains(&connection.device))
             .map(|(id, _)| id)
             .collect();
         let ended = ids
             .into_iter()
             .filter(|id| self.close(*id, EndReason::Killed))
             .count();
-        let names: BTreeSet<DeviceName> = with.keys().map(|name| (*name).clone()).collect();
-        self.end_consoles(|(device, _)| names.contains(device), "killed");
+        // What is left of them is cut with all else.
+        let _consoles = self.end_consoles(|(device, _)| names.contains(device), "killed");
         match conntrack::cut(&cuts) {
             Ok(()) => Response::Done {
                 what: format!("all flows of {device} are cut, {ended} of them sessions"),

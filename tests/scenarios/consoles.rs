@@ -1,0 +1,356 @@
+//! Consoles, which are forwarded without inspection: who is on which, with how many bytes, for how long, and why no longer.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use e2e::{Behaviour, CONSOLE, Device, Gateway, Lab, Place, Sink, Site, text, wait};
+use serde_json::Value;
+
+/// Within which whatever may not go on has ended.
+const LIMIT: Duration = Duration::from_secs(2);
+
+fn shell() -> SocketAddr {
+    (CONSOLE, 22).into()
+}
+
+fn desktop() -> SocketAddr {
+    ("fd20::5".parse::<IpAddr>().unwrap(), 3389).into()
+}
+
+/// Both consoles, which echo.
+fn consoles(lab: &Lab) -> [Sink; 2] {
+    [shell(), desktop()].map(|to| Sink::listen(lab, Place::Hospital, to, Behaviour::Echo))
+}
+
+/// The sessions that the gateway lists.
+fn listed(gateway: &Gateway<'_>) -> Vec<Value> {
+    let shown = gateway.json(&["session", "list"]);
+    shown["consoles"].as_array().cloned().unwrap_or_default()
+}
+
+fn of<'v>(all: &'v [Value], service: &str) -> &'v Value {
+    let mut all = all.iter();
+    let found = all.find(|one| text(one, "service") == service);
+    found.unwrap_or_else(|| panic!("nobody is on {service}"))
+}
+
+fn ended(gateway: &Gateway<'_>, why: &str) -> Value {
+    gateway.wait_for_record("console-ended", |record| text(record, "why") == why)
+}
+
+/// Sends so many bytes and gets them back.
+fn exchange(mut stream: &TcpStream, count: usize) {
+    let (chunk, mut back) = ([7; 16_384], [0; 16_384]);
+    let mut left = count;
+    while left > 0 {
+        let some = left.min(chunk.len());
+        stream.write_all(&chunk[..some]).unwrap();
+        stream.read_exact(&mut back[..some]).unwrap();
+        assert_eq!(back[..some], chunk[..some]);
+        left -= some;
+    }
+}
+
+/// Whether a word comes back soon.
+fn lives(mut stream: &TcpStream) -> bool {
+    stream
+        .set_read_timeout(Some(Duration::from_millis(700)))
+        .unwrap();
+    let mut back = [0; 4];
+    let said = stream.write_all(b"ping");
+    said.and_then(|()| stream.read_exact(&mut back)).is_ok() && &back == b"ping"
+}
+
+fn dies_within(stream: &TcpStream, since: Instant) {
+    while lives(stream) {
+        let took = since.elapsed();
+        assert!(took < LIMIT, "it lives after {took:?}");
+    }
+}
+
+//= C8
+#[test]
+fn sessions_are_listed_and_recorded_with_their_bytes() {
+    for mode in ["snat", "routed"] {
+        Lab::run(|lab| {
+            let site = Site::standard(lab);
+            site.replace("mode = \"snat\"", &format!("mode = \"{mode}\""));
+            let gateway = Gateway::start(lab, &site);
+            let _consoles = consoles(lab);
+            let desk = Device::connect(lab, &site, "desk-1", Place::Clinician);
+            assert!(listed(&gateway).is_empty());
+            let (one, two) = (desk.tcp(shell()).unwrap(), desk.tcp(shell()).unwrap());
+            let six = desk.tcp(desktop()).unwrap();
+            let payload = 4 << 20;
+            exchange(&one, payload);
+            exchange(&six, 1_000);
+            let all = listed(&gateway);
+            assert_eq!(all.len(), 2, "{all:?}");
+            let session = of(&all, "console");
+            assert_eq!(text(session, "device"), "desk-1");
+            assert_eq!(session["connections"], 2);
+            assert_eq!(session["seconds_left"], Value::Null);
+            let least = u64::try_from(payload).unwrap();
+            let right = least..least + least / 5;
+            for way in ["received", "sent"] {
+                let bytes = session[way].as_u64().unwrap();
+                assert!(right.contains(&bytes), "{bytes} {way}");
+            }
+            let few = of(&all, "console-six")["sent"].as_u64().unwrap();
+            assert!((1_000..3_000).contains(&few), "{few}");
+            assert_eq!(gateway.status()["consoles"]["sessions"], 2);
+            assert_eq!(gateway.status()["consoles"]["counted"], true);
+            let human = gateway.lazaret(&["session", "list"]).ok();
+            assert!(
+                human.out.contains("desk-1") && human.out.contains("console-six"),
+                "{}",
+                human.out
+            );
+            gateway.wait_for_record("console-began", |record| {
+                text(record, "service") == "console"
+            });
+
+            // One of two is closed: the session goes on.
+            drop(two);
+            exchange(&one, 10);
+            drop(one);
+            let record = ended(&gateway, "closed");
+            assert_eq!(
+                (text(&record, "device"), text(&record, "service")),
+                ("desk-1", "console")
+            );
+            assert_eq!(record["flows"], 2, "{record}");
+            for way in ["received", "sent"] {
+                let bytes = record[way].as_u64().unwrap();
+                assert!(right.contains(&bytes), "{bytes} {way}");
+            }
+            assert_eq!(listed(&gateway).len(), 1);
+
+            let begun = Instant::now();
+            let _ = gateway
+                .lazaret(&["session", "kill", "desk-1/console-six"])
+                .ok();
+            dies_within(&six, begun);
+            let record = ended(&gateway, "killed");
+            assert_eq!(text(&record, "service"), "console-six");
+            assert!(listed(&gateway).is_empty());
+            let none = gateway.lazaret(&["session", "kill", "desk-1/console-six"]);
+            assert_ne!(none.code, 0, "{}", none.all());
+            exchange(&desk.tcp(desktop()).unwrap(), 10);
+            assert_eq!(gateway.status()["table"], "as-planned");
+        });
+    }
+}
+
+//= C9
+#[test]
+fn idle_and_old_sessions_end_and_others_do_not() {
+    Lab::run(|lab| {
+        let site = Site::standard(lab);
+        site.replace(
+            "to = [\"console\", \"console-six\"]",
+            "to = [\"console\", \"console-six\"]\nlimit = { idle = \"3s\", longest = \"9s\" }",
+        );
+        site.append("[service.other]\naddress = \"10.20.0.5\"\nports = [\"tcp/23\"]\n\n[rule.other]\nfrom = [\"role:radiologist\"]\nto = [\"other\"]\n");
+        let gateway = Gateway::start(lab, &site);
+        let _consoles = consoles(lab);
+        let _other = Sink::listen(lab, Place::Hospital, (CONSOLE, 23).into(), Behaviour::Echo);
+        let desk = Device::connect(lab, &site, "desk-1", Place::Clinician);
+        let [idle, busy, free] =
+            [shell(), desktop(), (CONSOLE, 23).into()].map(|to| desk.tcp(to).unwrap());
+        let begun = Instant::now();
+        for stream in [&idle, &busy, &free] {
+            exchange(stream, 10);
+        }
+        let left = of(&listed(&gateway), "console-six")["seconds_left"]
+            .as_u64()
+            .unwrap();
+        assert!((7..=9).contains(&left), "{left}");
+        let (mut silent, mut old) = (None, None);
+        while old.is_none() {
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(13), "{took:?}");
+            if lives(&busy) {
+                std::thread::sleep(Duration::from_millis(300));
+            } else {
+                old = Some(took);
+            }
+            let is_over = |record: &Value| text(record, "why") == "idle";
+            if silent.is_none() && gateway.journal().iter().any(is_over) {
+                silent = Some(begun.elapsed());
+            }
+        }
+        let within = |took: Option<Duration>, from: u64| {
+            let from = Duration::from_secs(from);
+            let took = took.expect("it ended");
+            // A moment more for what the test itself needs.
+            assert!(
+                took + Duration::from_millis(900) >= from && took < from + LIMIT + LIMIT / 2,
+                "{took:?}"
+            );
+        };
+        within(silent, 3);
+        within(old, 9);
+        assert!(!lives(&idle) && lives(&free));
+        assert_eq!(text(&ended(&gateway, "idle"), "service"), "console");
+        assert_eq!(text(&ended(&gateway, "total"), "service"), "console-six");
+        // Whoever comes again has a session of its own.
+        exchange(&desk.tcp(shell()).unwrap(), 10);
+    });
+}
+
+//= C9
+#[test]
+fn whoever_may_no_longer_is_off_the_console() {
+    Lab::run(|lab| {
+        let site = Site::standard(lab);
+        let gateway = Gateway::start(lab, &site);
+        let [sink, _six] = consoles(lab);
+        let desk = Device::connect(lab, &site, "desk-1", Place::Clinician);
+        let dial = || {
+            let stream = wait::until("the console", Duration::from_secs(30), || {
+                desk.tcp(shell()).ok()
+            });
+            exchange(&stream, 1_000);
+            assert_eq!(listed(&gateway).len(), 1);
+            stream
+        };
+        let stream = dial();
+        let begun = Instant::now();
+        let _ = gateway.lazaret(&["device", "quarantine", "desk-1"]).ok();
+        dies_within(&stream, begun);
+        let record = ended(&gateway, "quarantined");
+        assert!(record["received"].as_u64().unwrap() >= 1_000, "{record}");
+        let _ = gateway.lazaret(&["device", "release", "desk-1"]).ok();
+
+        let stream = dial();
+        site.replace(
+            "to = [\"console\", \"console-six\"]",
+            "to = [\"console-six\"]",
+        );
+        site.replace(
+            "deny = [\"his-results#ADT^A01\", \"pacs\", \"console:tcp/22\", \"device:us-07\"]",
+            "deny = [\"pacs\"]",
+        );
+        let begun = Instant::now();
+        let _ = gateway.lazaret(&["apply"]).ok();
+        dies_within(&stream, begun);
+        // Nothing comes from the other side either.
+        sink.say(b"leak");
+        assert!(!lives(&stream));
+        ended(&gateway, "policy");
+        site.replace(
+            "to = [\"console-six\"]",
+            "to = [\"console\", \"console-six\"]",
+        );
+        let _ = gateway.lazaret(&["apply"]).ok();
+
+        let stream = dial();
+        let begun = Instant::now();
+        let _ = gateway
+            .lazaret(&["device", "revoke", "desk-1", "--why", "lost"])
+            .ok();
+        dies_within(&stream, begun);
+        ended(&gateway, "revoked");
+        assert!(listed(&gateway).is_empty());
+    });
+}
+
+/// A thousand connections at once from one device.
+//= C7
+#[test]
+fn a_crowd_of_connections_harms_nobody_else() {
+    Lab::run(|lab| {
+        let site = Site::standard(lab);
+        site.replace("[limits]\n", "[limits]\nflows_per_device = 50\n");
+        site.append("[device.desk-2]\nwireguard = \"{desk-2}\"\naddresses = [\"10.64.0.9\"]\nroles = [\"radiologist\"]\n");
+        let gateway = Gateway::start(lab, &site);
+        let _consoles = consoles(lab);
+        let desk = Device::connect(lab, &site, "desk-1", Place::Clinician);
+        let other = Device::connect(lab, &site, "desk-2", Place::Home2);
+        let quiet = other.tcp(shell()).unwrap();
+        exchange(&quiet, 100);
+        let mut open: Vec<TcpStream> = std::thread::scope(|scope| {
+            let dial = || {
+                let some = (0..20)
+                    .filter_map(|_| desk.tcp_within(shell(), Duration::from_millis(400)).ok());
+                some.collect::<Vec<_>>()
+            };
+            let threads: Vec<_> = (0..50).map(|_| scope.spawn(dial)).collect();
+            for _ in 0..10 {
+                exchange(&quiet, 100);
+                exchange(&other.tcp(shell()).unwrap(), 100);
+            }
+            threads
+                .into_iter()
+                .flat_map(|one| one.join().unwrap())
+                .collect()
+        });
+        assert_eq!(open.len(), 50);
+        let all = listed(&gateway);
+        let mine = all
+            .iter()
+            .find(|one| text(one, "device") == "desk-1")
+            .unwrap();
+        assert_eq!(mine["connections"], 50, "{mine}");
+        let denied = gateway.wait_for_record("flow-denied", |record| {
+            text(record, "device") == "desk-1" && text(record, "why").contains("too many")
+        });
+        assert!(denied["packets"].as_u64().unwrap() >= 1, "{denied}");
+        let said = |event: &str| {
+            let records = gateway.journal().into_iter();
+            records
+                .filter(|record| {
+                    text(record, "event") == event && text(record, "device") == "desk-1"
+                })
+                .count()
+        };
+        assert_eq!((said("flow-denied"), said("console-began")), (1, 1));
+        for stream in &open {
+            assert!(lives(stream));
+        }
+        open.truncate(49);
+        wait::for_true("a place that became free", wait::SOON, || {
+            desk.tcp_within(shell(), Duration::from_millis(400)).is_ok()
+        });
+        assert_eq!(gateway.status()["table"], "as-planned");
+    });
+}
+
+/// The gateway dies and comes back with a policy that allows less.
+//= C4
+//= C9
+#[test]
+fn after_a_restart_sessions_go_on_or_end_as_the_rules_say() {
+    Lab::run(|lab| {
+        let site = Site::standard(lab);
+        let mut gateway = Gateway::start(lab, &site);
+        let [_shell, six] = consoles(lab);
+        let desk = Device::connect(lab, &site, "desk-1", Place::Clinician);
+        let (kept, lost) = (desk.tcp(shell()).unwrap(), desk.tcp(desktop()).unwrap());
+        exchange(&kept, 50_000);
+        exchange(&lost, 10);
+        let since = of(&listed(&gateway), "console")["since"].clone();
+        gateway.kill9(gateway.pid());
+        gateway.wait_for_end();
+        site.replace("to = [\"console\", \"console-six\"]", "to = [\"console\"]");
+        let gateway = Gateway::start(lab, &site);
+        wait::for_true("the shell after a restart", Duration::from_secs(30), || {
+            lives(&kept)
+        });
+        let all = listed(&gateway);
+        assert_eq!(all.len(), 1, "{all:?}");
+        let session = of(&all, "console");
+        assert_eq!(session["since"], since);
+        assert!(session["received"].as_u64().unwrap() > 50_000, "{session}");
+        gateway.wait_for_record("console-began", |record| record["continued"] == true);
+        // The table alone would let this through.
+        six.say(b"leak");
+        assert!(!lives(&lost));
+        let (status, _) = wait::timed(|| gateway.stop());
+        assert!(status.success(), "{status}");
+        let gateway = Gateway::start(lab, &site);
+        ended(&gateway, "stopped");
+    });
+}
