@@ -1,13 +1,14 @@
 //! Weekly hours: `mon-fri 07:00-20:00 Europe/Paris`.
 //!
 //! In: their text, or a moment. Out: the hours, whether a moment is inside, when that changes next.
-//! Windows that pass midnight belong to the day on which they begin; across changes of the clock the written times hold.
+//! Windows that pass midnight belong to the day on which they begin; across changes of the clock the written times hold:
+//! a window ends when the clock on the wall comes to its end or passes over it.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, Time, Weekday};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use crate::model::{Day, Hours, Rule};
 use crate::problem::Fault;
@@ -225,13 +226,15 @@ pub(crate) fn zone_of(name: &str) -> Result<TimeZone, Fault> {
         .maybe(near))
 }
 
-/// A civil time of a zone; in the gap of a clock change the moment after it.
+/// When a clock on the wall of a zone comes to a time, or passes over it because it is put forward;
+/// the first time if it is put back and comes to it twice.
 fn instant(zone: &TimeZone, date: Date, time: Time) -> Option<Timestamp> {
-    let civil = date.to_datetime(time);
-    zone.to_ambiguous_zoned(civil)
-        .compatible()
-        .ok()
-        .map(|zoned| zoned.timestamp())
+    let found = zone.to_ambiguous_zoned(date.to_datetime(time));
+    if let AmbiguousOffset::Gap { .. } = found.offset() {
+        let before = found.earlier().ok()?.timestamp();
+        return zone.following(before).next().map(|put| put.timestamp());
+    }
+    found.earlier().ok().map(|zoned| zoned.timestamp())
 }
 
 /// Days to look ahead for a change: a week, and another in case a clock change swallows a window.
@@ -362,11 +365,102 @@ mod tests {
                 assert!(!rule.holds_at(at(moment) - second), "{moment}");
             }
         }
-        let gap = rule_of(Some("sun 02:15-02:45 Europe/Paris"), None);
-        assert_eq!(
-            gap.next_change(at("2027-03-27T00:00:00Z")),
-            Some(at("2027-03-28T01:15:00Z"))
+    }
+
+    /// The windows that are open from a moment until another, as begin and end.
+    fn windows_of(text: &str, from: &str, to: &str) -> Vec<(String, String)> {
+        let rule = rule_of(Some(text), None);
+        let (mut now, to) = (at(from), at(to));
+        assert!(!rule.holds_at(now), "{text} is open at the beginning");
+        let mut edges = Vec::new();
+        while let Some(next) = rule.next_change(now).filter(|next| *next < to) {
+            let before = next - jiff::SignedDuration::from_nanos(1);
+            assert_ne!(rule.holds_at(before), rule.holds_at(next), "{text} {next}");
+            edges.push(next.to_string());
+            now = next;
+        }
+        assert_eq!(edges.len() % 2, 0, "{text}: {edges:?}");
+        let (pairs, _) = edges.as_chunks::<2>();
+        (pairs.iter())
+            .map(|[begin, end]| (begin.clone(), end.clone()))
+            .collect()
+    }
+
+    /// The hour that is passed over: 02:00 to 03:00 in Paris on 2027-03-28, which is 01:00 UTC.
+    #[test]
+    fn a_window_begins_and_ends_as_the_clock_passes_over_its_times() {
+        let day = |hours: &str| {
+            let text = format!("sun {hours} Europe/Paris");
+            windows_of(&text, "2027-03-27T20:00:00Z", "2027-03-29T00:00:00Z")
+        };
+        let one = |from: &str, to: &str| {
+            let at = |time: &str| format!("2027-03-28T{time}:00Z");
+            vec![(at(from), at(to))]
+        };
+        assert_eq!(day("01:00-02:30"), one("00:00", "01:00"));
+        assert_eq!(day("02:30-04:00"), one("01:00", "02:00"));
+        assert_eq!(day("01:00-04:00"), one("00:00", "02:00"));
+        assert_eq!(day("01:00-02:00"), one("00:00", "01:00"));
+        assert_eq!(day("03:00-04:00"), one("01:00", "02:00"));
+        // The clock never shows any of these.
+        assert_eq!(day("02:15-02:45"), []);
+        assert_eq!(day("02:00-03:00"), []);
+        let night = windows_of(
+            "sat 22:00-02:30 Europe/Paris",
+            "2027-03-27T20:00:00Z",
+            "2027-03-29T00:00:00Z",
         );
+        let (begin, end) = ("2027-03-27T21:00:00Z", "2027-03-28T01:00:00Z");
+        assert_eq!(night, [(begin.to_owned(), end.to_owned())]);
+    }
+
+    /// The hour that comes twice: 02:00 to 03:00 in Paris on 2026-10-25, from 00:00 and from 01:00 UTC.
+    #[test]
+    fn a_window_has_one_begin_and_one_end_where_its_times_come_twice() {
+        let day = |hours: &str| {
+            let text = format!("sun {hours} Europe/Paris");
+            windows_of(&text, "2026-10-24T19:00:00Z", "2026-10-26T00:00:00Z")
+        };
+        let one = |from: &str, to: &str| {
+            let at = |time: &str| format!("2026-10-25T{time}:00Z");
+            vec![(at(from), at(to))]
+        };
+        assert_eq!(day("02:15-02:45"), one("00:15", "00:45"));
+        assert_eq!(day("02:00-03:00"), one("00:00", "02:00"));
+        assert_eq!(day("01:00-02:30"), [(
+                "2026-10-24T23:00:00Z".to_owned(),
+                "2026-10-25T00:30:00Z".to_owned()
+            )]);
+        assert_eq!(day("02:30-04:00"), one("00:30", "03:00"));
+        assert_eq!(day("03:00-04:00"), one("02:00", "03:00"));
+    }
+
+    /// Cairo goes from 00:00 to 01:00 on 2027-04-30, and back from 24:00 to 23:00 on 2027-10-28.
+    #[test]
+    fn a_clock_that_changes_at_midnight_opens_nothing_twice_and_forgets_no_day() {
+        let spring = |text: &str| windows_of(text, "2027-04-29T12:00:00Z", "2027-05-01T12:00:00Z");
+        let autumn = |text: &str| windows_of(text, "2027-10-28T12:00:00Z", "2027-10-30T12:00:00Z");
+        let one = |from: &str, to: &str| vec![(format!("{from}:00Z"), format!("{to}:00Z"))];
+        let expected = one("2027-04-29T22:00", "2027-04-30T21:00");
+        assert_eq!(spring("fri 00:00-24:00 Africa/Cairo"), expected);
+        let expected = one("2027-04-29T20:00", "2027-04-29T22:00");
+        assert_eq!(spring("thu 22:00-24:00 Africa/Cairo"), expected);
+        assert_eq!(spring("thu 22:00-00:30 Africa/Cairo"), expected);
+        let expected = one("2027-04-29T20:00", "2027-04-29T23:00");
+        assert_eq!(spring("thu 22:00-02:00 Africa/Cairo"), expected);
+        let expected = one("2027-10-28T20:30", "2027-10-28T23:00");
+        assert_eq!(autumn("thu 23:30-01:00 Africa/Cairo"), expected);
+        let expected = one("2027-10-28T19:00", "2027-10-28T22:00");
+        assert_eq!(autumn("thu 22:00-24:00 Africa/Cairo"), expected);
+        let expected = one("2027-10-28T22:00", "2027-10-29T22:00");
+        assert_eq!(autumn("fri 00:00-24:00 Africa/Cairo"), expected);
+    }
+
+    #[test]
+    fn the_last_day_ends_where_the_next_begins_also_without_midnight() {
+        let rule = rule_of(Some("mon-sun 00:00-24:00 Africa/Cairo"), Some("2027-04-29"));
+        let end = at("2027-04-29T22:00:00Z");
+        assert!(!rule.holds_at(end) && rule.holds_at(end - jiff::SignedDuration::from_nanos(1)));
     }
 
     #[test]

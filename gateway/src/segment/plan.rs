@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use lazaret_config::{
-    Config, Device, Direction, HospitalMode, Hours, Identity, Party, Rule, Service,
+    Config, Device, Direction, HospitalMode, Identity, Party, Rule, Service,
     ServiceProtocol, Transport,
 };
 
@@ -180,7 +180,7 @@ fn grants(config: &Config, facts: &Facts) -> BTreeMap<Party, Grants> {
     let outward = |rule: &&Rule| rule.direction == Direction::FromDevices;
     let in_force = || {
         let rules = config.rules.values().filter(outward);
-        rules.filter(|rule| holds_at(rule, facts.now))
+        rules.filter(|rule| rule.holds_at(facts.now))
     };
     let parties: BTreeSet<&Party> = in_force().flat_map(|rule| &rule.parties).collect();
     let marks = marks(
@@ -253,7 +253,7 @@ fn inward(
                 continue;
             };
             let rules = config.inward(device, service);
-            if !rules.iter().any(|one| holds_at(one.rule, facts.now)) {
+            if !rules.iter().any(|one| one.rule.holds_at(facts.now)) {
                 continue;
             }
             let Some(listener) = facts.listeners.of(Family::of(from)) else {
@@ -333,43 +333,6 @@ fn standing(name: &DeviceName, device: &Device, config: &Config, facts: &Facts) 
     Standing::Revoked
 }
 
-/// Whether a rule is in force.
-fn holds_at(rule: &Rule, now: Timestamp) -> bool {
-    let zone = match &rule.hours {
-        Some(hours) => hours.zone.clone(),
-        None => jiff::tz::TimeZone::UTC,
-    };
-    let here = now.to_zoned(zone);
-    let on_time = rule.until.is_none_or(|last| here.date() <= last);
-    on_time && rule.hours.as_ref().is_none_or(|hours| within(hours, &here))
-}
-
-fn within(hours: &Hours, here: &jiff::Zoned) -> bool {
-    let time = here.time();
-    let began = |weekday| hours.days.contains(&day(weekday));
-    let today = began(here.weekday());
-    if hours.from < hours.to {
-        today && hours.from <= time && time < hours.to
-    } else {
-        let yesterday = began(here.weekday().previous());
-        (today && hours.from <= time) || (yesterday && time < hours.to)
-    }
-}
-
-fn day(weekday: jiff::civil::Weekday) -> lazaret_config::Day {
-    use jiff::civil::Weekday;
-    use lazaret_config::Day;
-    match weekday {
-        Weekday::Monday => Day::Mon,
-        Weekday::Tuesday => Day::Tue,
-        Weekday::Wednesday => Day::Wed,
-        Weekday::Thursday => Day::Thu,
-        Weekday::Friday => Day::Fri,
-        Weekday::Saturday => Day::Sat,
-        Weekday::Sunday => Day::Sun,
-    }
-}
-
 /// Marks of steered connections begin with these bits.
 const MARK_BASE: u32 = 0x4c00_0000;
 /// Marks of connections from services begin with these.
@@ -379,6 +342,8 @@ const MAX_ROUTERS: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use lazaret_config::Hours;
+
     use super::*;
     use crate::segment::fixture::{at, device, ip, plain, rule, small};
 
@@ -533,7 +498,7 @@ mod tests {
         rule.hours = Some(weekdays(7, 20));
         rule.until = Some(jiff::civil::date(2026, 11, 24));
         let rule = rule.clone();
-        let holds = |text: &str| holds_at(&rule, text.parse().unwrap());
+        let holds = |text: &str| rule.holds_at(text.parse().unwrap());
         assert!(holds("2026-11-24T06:00:00Z"));
         assert!(!holds("2026-11-24T05:59:59Z"));
         assert!(holds("2026-11-24T18:59:59Z"));
@@ -552,7 +517,7 @@ mod tests {
             until: None,
             ..rule
         };
-        let holds = |text: &str| holds_at(&night, text.parse().unwrap());
+        let holds = |text: &str| night.holds_at(text.parse().unwrap());
         assert!(
             holds("2026-11-28T05:00:00Z"),
             "Saturday morning, begun on Friday"
