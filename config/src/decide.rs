@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
+use crate::containment::Overlay;
 use crate::model::{Config, Device, Direction, Party, Rule};
 use crate::name::{DeviceName, RoleName, RuleName, ServiceName};
 
@@ -17,6 +18,8 @@ pub(crate) struct Index {
     rules: BTreeMap<(Direction, Party), Vec<RuleName>>,
     /// Devices by their `hospital_port`.
     ports: HashMap<u16, DeviceName>,
+    /// What holds beside the rules.
+    pub(crate) overlay: Overlay,
 }
 
 impl Config {
@@ -98,8 +101,7 @@ impl Config {
         let Some(device) = self.devices.get(name) else {
             return Vec::new();
         };
-        let roles = device.roles.iter().cloned().map(Party::Role);
-        let parties = roles.chain([Party::Device(name.clone())]);
+        let parties = self.parties(name, device).into_iter();
         let names: BTreeSet<&RuleName> = parties
             .filter_map(|party| self.index.rules.get(&(direction, party)))
             .flatten()

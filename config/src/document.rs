@@ -9,6 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::containment::BreakGlass;
 use crate::field::basic::FilePath;
 use crate::model::{Gateway, Limits, Role};
 use crate::name::{DeviceName, InvalidName, ProfileName, RoleName, RuleName, ServiceName};
@@ -20,6 +21,7 @@ use crate::source::Source;
 use crate::table::appliance::RawAppliance;
 use crate::table::audit::RawAudit;
 use crate::table::behaviour::RawBehaviour;
+use crate::table::containment::RawQuarantine;
 use crate::table::device::RawDevice;
 use crate::table::enrol::RawEnrol;
 use crate::table::hospital::RawHospital;
@@ -31,8 +33,8 @@ use crate::table::service::RawService;
 use crate::table::test::RawTest;
 use crate::table::wireguard::RawWireGuard;
 use crate::table::{
-    appliance, audit, behaviour, device, enrol, gateway, hospital, limits, pki, policy, profile,
-    quic, registry, role, rule, service, test, wireguard,
+    appliance, audit, behaviour, containment, device, enrol, gateway, hospital, limits, pki,
+    policy, profile, quic, registry, role, rule, service, test, wireguard,
 };
 
 /// All tables of all files.
@@ -57,6 +59,8 @@ pub(crate) struct Document {
     pub(crate) pki: Option<Pki>,
     pub(crate) policy: Policy,
     pub(crate) behaviour: RawBehaviour,
+    pub(crate) quarantine: RawQuarantine,
+    pub(crate) break_glass: Option<BreakGlass>,
     pub(crate) registry: RawRegistry,
     pub(crate) enrol: RawEnrol,
     pub(crate) appliance: Option<RawAppliance>,
@@ -81,6 +85,8 @@ pub(crate) const MAIN: Keys = Keys {
         "pki",
         "policy",
         "behaviour",
+        "quarantine",
+        "break_glass",
         "registry",
         "enrol",
         "appliance",
@@ -232,6 +238,14 @@ impl Document {
         if let Some(section) = main.optional_table("behaviour", "[behaviour]", &behaviour::KEYS) {
             self.behaviour = behaviour::read(&section);
         }
+        if let Some(section) =
+            main.optional_table("quarantine", "[quarantine]", &containment::QUARANTINE)
+        {
+            self.quarantine = containment::quarantine(&section);
+        }
+        self.break_glass = main
+            .optional_table("break_glass", "[break_glass]", &containment::BREAK_GLASS)
+            .map(|section| containment::break_glass(&section));
         if let Some(section) = main.optional_table("registry", "[registry]", &registry::KEYS) {
             self.registry = registry::read(&section);
         }

@@ -24,6 +24,7 @@ mod dicom;
 mod profile;
 mod decide;
 mod access;
+mod containment;
 mod client;
 mod inward;
 mod language;
@@ -44,6 +45,10 @@ pub use appliance::{
 pub use behaviour::{Behaviour, Deviation, Reaction, Whom};
 pub use certificate::{CertificateError, certificates, read_certificates};
 pub use client::{Client, Forward, Gateway as ClientGateway};
+pub use containment::{
+    BreakGlass, Exception, NoException, Quarantine, contained_party, exception_name,
+    exception_number,
+};
 pub use dicom::{DicomLevel, DicomProfile, DicomQuery, OWN_TITLE, UserIdentity};
 pub use enrolled::{Admission, Contradiction, Credential, Enrolled, InvalidValue};
 pub use error::{ConfigError, ConfigErrors, Remark, Spot};

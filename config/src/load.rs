@@ -78,6 +78,8 @@ fn build(
         behaviour: document
             .behaviour
             .into_model((document.appliance.as_ref()).map(RawAppliance::timezone)),
+        quarantine: document.quarantine.into_model(),
+        break_glass: document.break_glass,
         registry: document.registry.into_model(dir),
         enrol: document.enrol.into_model(),
         appliance: document

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::appliance::Appliance;
 use crate::behaviour::Behaviour;
+use crate::containment::{BreakGlass, Quarantine};
 use crate::dicom::{DicomQuery, UserIdentity};
 use crate::language::Language;
 use crate::name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
@@ -54,6 +55,10 @@ pub struct Config {
     pub policy: Policy,
     /// `[behaviour]`.
     pub behaviour: Behaviour,
+    /// `[quarantine]`.
+    pub quarantine: Quarantine,
+    /// `[break_glass]`; `None`: nothing is opened beside the rules.
+    pub break_glass: Option<BreakGlass>,
     /// `[registry]`.
     pub registry: Database,
     /// `[enrol]`.

@@ -2,6 +2,7 @@
 
 mod appliance;
 mod behaviour;
+mod containment;
 mod devices;
 mod inward;
 mod networks;
@@ -31,6 +32,7 @@ pub(crate) fn check(document: &Document, dir: &Path, problems: &Problems) {
     let routers = devices::check(document, problems);
     services::check(document, &routers, problems);
     profiles::check(document, problems);
+    containment::check(document, problems);
     rules::check(document, &members, problems);
     inward::check(document, &members, problems);
     overlap::check(document, problems);

@@ -3,6 +3,7 @@
 pub(crate) mod appliance;
 pub(crate) mod audit;
 pub(crate) mod behaviour;
+pub(crate) mod containment;
 pub(crate) mod device;
 pub(crate) mod dicom;
 pub(crate) mod enrol;

@@ -49,7 +49,7 @@ pub(crate) fn read(section: &Section<'_>) -> Policy {
 }
 
 //= C7
-fn operators(section: &Section<'_>) -> Vec<u32> {
+pub(crate) fn operators(section: &Section<'_>) -> Vec<u32> {
     let users = section.list::<u32>("operators", "leave it out, or name at least one user id");
     if users.len() > MOST {
         section.report("operators", Fault::new(format!("more than {MOST} users")));

@@ -178,6 +178,27 @@ pub enum Event {
         /// `alert` or `quarantine`.
         reaction: String,
     },
+    /// Access was opened by hand, is still open, was used for the first time, or ended.
+    BreakGlass {
+        /// `began`, `used`, `open`, `ended`.
+        what: String,
+        /// The name of its rule in decisions.
+        rule: String,
+        /// Who reaches what no rule gives it.
+        device: DeviceName,
+        /// What that is.
+        service: ServiceName,
+        /// User id of who opened or ended it; 0 is also the gateway itself.
+        by: u32,
+        /// Their name.
+        who: String,
+        /// In their words, or why it ended.
+        why: String,
+        /// When it ends at the latest.
+        ends: String,
+        /// Inspected connections by it since the gateway began.
+        uses: u64,
+    },
     /// Somebody made, used or took back a token, came with a wrong one, or renewed a certificate.
     Enrolment {
         /// `token-created`, `token-revoked`, `enrolled`, `again`, `certified`, `renewed`, `refused`.

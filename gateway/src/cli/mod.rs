@@ -7,6 +7,7 @@
 mod alerts;
 mod apply;
 mod audit;
+mod break_glass;
 mod ca;
 mod cert;
 mod check;
@@ -105,6 +106,8 @@ enum Command {
     /// Show devices and change their standing
     #[command(subcommand)]
     Device(device::Device),
+    /// Open a service to a device for a time although no rule does, in an emergency
+    BreakGlass(break_glass::BreakGlass),
     /// Make and show the certification authority
     #[command(subcommand)]
     Ca(ca::Ca),
@@ -230,6 +233,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, CliErro
         Command::Status => status::run(context),
         Command::Doctor(doctor) => doctor.run(context),
         Command::Device(device) => device.run(context),
+        Command::BreakGlass(access) => access.run(context),
         Command::Ca(ca) => ca.run(context),
         Command::Cert(cert) => cert.run(context),
         Command::Enroll(enroll) => enroll.run(context),

@@ -1,5 +1,6 @@
 //! `lazaret status`.
 
+use super::break_glass;
 use super::context::{Context, strange};
 use super::table::Table;
 use super::units::{count, counted, period};
@@ -155,6 +156,11 @@ fn render(status: &Status) -> String {
     text.row(["devices", &devices(status)]);
     for (label, line) in behaviour(&status.behaviour) {
         text.row([label, &line]);
+    }
+    let trouble = status.break_glass_trouble.iter();
+    let trouble = trouble.map(|why| format!("ALARM: break-glass access: {why}"));
+    for line in break_glass::alarms(&status.break_glass).chain(trouble) {
+        text.row(["", &line]);
     }
     let (forwarded, refused) = (count(status.forwarded), count(status.refused));
     text.row([
@@ -333,6 +339,8 @@ mod tests {
             table: TableStatus::AsPlanned,
             journal: JournalStatus::Writable,
             registry: RegistryStatus::default(),
+            break_glass: Vec::new(),
+            break_glass_trouble: None,
             devices: DeviceCounts {
                 configured: 10_000,
                 connected: 9120,

@@ -114,6 +114,7 @@ impl Connections {
         let device = device_of(config, flow).ok_or(Unwelcome::UnknownSource)?;
         match standing(config, registry, device) {
             Standing::Active => {}
+            Standing::Quarantined if is_left(config, flow) => {}
             standing @ (Standing::Quarantined
             | Standing::Revoked
             | Standing::Pending
@@ -310,6 +311,29 @@ pub(super) fn standing(config: &Config, registry: &Registry, device: &DeviceName
             lazaret_config::Identity::WireGuard { .. } | lazaret_config::Identity::Certificate,
         )
         | None => own,
+    }
+}
+
+/// Whether a connection of a device in quarantine is of what is left to it: it dialled, and its rules say what.
+fn is_left(config: &Config, flow: Flow) -> bool {
+    let ends = ends(config, flow).filter(|ends| ends.opener == Side::Device);
+    ends.is_some_and(|ends| {
+        let rules = || config.rules_for(ends.device, ends.service);
+        config.is_contained(ends.device) && !rules().is_empty()
+    })
+}
+
+/// Whether a connection may be, as far as the standing of its device goes.
+pub(super) fn may_be(
+    config: &Config,
+    registry: &Registry,
+    device: &DeviceName,
+    flow: Flow,
+) -> bool {
+    match standing(config, registry, device) {
+        Standing::Active => true,
+        Standing::Quarantined => is_left(config, flow),
+        Standing::Pending | Standing::Expired | Standing::Revoked => false,
     }
 }
 

@@ -180,6 +180,7 @@ impl Supervisor {
             | Request::Pki(_)
             | Request::Enrol(_)
             | Request::Behaviour(_)
+            | Request::BreakGlass(_)
             | Request::Updated { .. }
             | Request::Probe
             | Request::Drain { .. } => Err(failed(
@@ -414,6 +415,7 @@ impl Supervisor {
             | Request::Pki(_)
             | Request::Enrol(_)
             | Request::Behaviour(_)
+            | Request::BreakGlass(_)
             | Request::Updated { .. }
             | Request::Probe
             | Request::Drain { .. } => Response::Done {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use lazaret_config::{Config, Device, Identity};
 use tracing::{error, warn};
 
-use super::connections::{Ends, ends, standing};
+use super::connections::{Ends, ends, may_be, standing};
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;
 use crate::flow::Standing;
@@ -239,8 +239,12 @@ impl Supervisor {
         self.connections.keep_subjects(&self.config);
         let (now, wall) = (self.clock.now(), self.clock.wall());
         for (id, connection) in self.connections.iter_mut() {
-            let active =
-                standing(&self.config, &self.registry, &connection.device) == Standing::Active;
+            let active = may_be(
+                &self.config,
+                &self.registry,
+                &connection.device,
+                connection.flow,
+            );
             let same = |ends: &Ends<'_>| {
                 *ends.device == connection.device
                     && *ends.service == connection.service
@@ -324,7 +328,7 @@ impl Supervisor {
     }
 
     /// The short way, before the whole policy is made anew: the device and all behind it reach nothing.
-    fn shut_out(&mut self, device: &DeviceName) {
+    pub(super) fn shut_out(&mut self, device: &DeviceName) {
         let with = with_those_behind(&self.config, device);
         let addresses: Vec<IpAddr> = with
             .values()

@@ -127,6 +127,7 @@ impl Supervisor {
             .relay(relay)
             .is_some_and(|worker| worker.send(open, vec![stream.into()]));
         if handed {
+            self.follow_use(&device, &service);
             self.record(Event::ConnectionOpened {
                 connection: id,
                 device,

@@ -3,6 +3,7 @@
 //! The supervisor decides who may connect where; it never reads a payload.
 
 mod behaviour;
+mod break_glass;
 mod clock;
 mod connections;
 mod credit;

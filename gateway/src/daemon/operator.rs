@@ -49,8 +49,7 @@ impl Questions {
 impl Supervisor {
     /// An operator asks. Whoever reaches the socket is root, the gateway's own user, or one of `[policy] operators`.
     pub(super) fn asked(&mut self, stream: UnixStream, request: Request, uid: u32) {
-        if !request.is_about_policies() && !server::is_own(uid) {
-            let why = format!("user {uid} may ask for policies only");
+        if let Some(why) = self.may_not(&request, uid) {
             return answer(stream, failed(Failure::Denied, &why));
         }
         match request {
@@ -89,6 +88,10 @@ impl Supervisor {
             Request::Pki(request) => self.asked_pki(stream, request, uid),
             Request::Enrol(request) => self.asked_enrol(stream, request, uid),
             Request::Behaviour(request) => self.asked_behaviour(stream, request, uid),
+            Request::BreakGlass(request) => {
+                let response = self.asked_access(request, uid);
+                answer(stream, response);
+            }
             Request::AddDevices { .. }
             | Request::Rotate { .. }
             | Request::Extend { .. }
@@ -168,6 +171,7 @@ impl Supervisor {
             | Request::Pki(_)
             | Request::Enrol(_)
             | Request::Behaviour(_)
+            | Request::BreakGlass(_)
             | Request::AddDevices { .. }
             | Request::Rotate { .. }
             | Request::Extend { .. }
@@ -302,6 +306,7 @@ impl Supervisor {
             | Request::Pki(_)
             | Request::Enrol(_)
             | Request::Behaviour(_)
+            | Request::BreakGlass(_)
             | Request::Drain { .. }
             | Request::Updated { .. }
             | Request::AddDevices { .. }
@@ -365,6 +370,8 @@ impl Supervisor {
                     JournalStatus::Failed(why.to_owned())
                 }),
             registry: self.registry_status(),
+            break_glass: self.access_status(),
+            break_glass_trouble: self.access_trouble(),
             devices,
             ca: self.ca_status(),
             sessions: self.connections.len(),
@@ -435,6 +442,7 @@ pub(super) fn name(request: &Request) -> (String, String) {
         Request::Sessions => ("session list", String::new()),
         Request::Denied => ("flow denied", String::new()),
         Request::Probe => ("probe", String::new()),
+        Request::BreakGlass(_) => ("break-glass", String::new()),
         Request::Pki(_) => ("pki", String::new()),
         Request::Enrol(_) => ("enroll", String::new()),
         Request::Behaviour(_) => ("alerts", String::new()),

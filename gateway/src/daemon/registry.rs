@@ -12,6 +12,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
+use super::break_glass::BreakGlass;
 use super::error::DaemonError;
 use super::events::chain;
 use super::life::OURSELVES;
@@ -26,8 +27,9 @@ use crate::registry::store::{Loaded, Place};
 use crate::registry::task::{FromTask, Handle, ToTask, Work};
 
 /// What the supervisor remembers of its talk with the registry's thread.
-#[derive(Default)]
 pub(super) struct Records {
+    /// What is open beside the rules.
+    pub(super) break_glass: BreakGlass,
     handle: Option<Handle>,
     trouble: Option<String>,
     /// Changes that were sent since the database could be used last.
@@ -64,6 +66,20 @@ impl Waiting {
 }
 
 impl Records {
+    pub(super) fn new(break_glass: BreakGlass) -> Self {
+        Self {
+            break_glass,
+            handle: None,
+            trouble: None,
+            sent: BTreeSet::new(),
+            contradicted: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            last_ticket: 0,
+            behind: None,
+            started: None,
+        }
+    }
+
     /// The files with those who are enrolled and let in. The files win; who contradicts them stays out, loudly.
     pub(super) fn merge(&mut self, files: &Config, registry: &mut Registry) -> Config {
         let before: BTreeSet<DeviceName> = registry.all_barred().cloned().collect();
@@ -82,7 +98,7 @@ impl Records {
             }
         }
         self.contradicted = out;
-        config
+        self.break_glass.contained(config, registry)
     }
 
     /// What the registry says has to be put into force again.

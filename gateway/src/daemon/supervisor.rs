@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
 
 use super::behaviour::Watch;
+use super::break_glass::{self, BreakGlass};
 use super::clock::SystemClock;
 use super::connections::Connections;
 use super::console_watch::ConsoleWatch;
@@ -187,7 +188,9 @@ impl Supervisor {
         let state = &config.gateway.state_dir;
         let database = Place::new(&config.registry, state).may_exist();
         let mut registry = Registry::open(state, clock.wall(), database)?;
-        let (files, mut records) = (config, Records::default());
+        let moment = break_glass::moment(clock, &registry, clock.wall());
+        let mut records = Records::new(BreakGlass::read(state, &moment));
+        let files = config;
         let config = records.merge(&files, &mut registry);
         let transactions =
             Transactions::open(&config.gateway.state_dir).map_err(|cause| DaemonError::System {
@@ -358,6 +361,7 @@ impl Supervisor {
         self.undo_unconfirmed(now);
         self.follow_hours();
         self.follow_registry();
+        self.follow_break_glass(now);
         self.follow_presence(now);
         self.follow_behaviour(now);
         self.follow_consoles(now);

@@ -201,6 +201,12 @@ impl Registry {
         self.writer.write_soon(&self.state);
     }
 
+    /// What counts for whatever ends: the wall clock, but never earlier than it was beyond doubt.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
     /// The database as it was last.
     #[must_use]
     pub fn database(&self) -> Option<Version> {

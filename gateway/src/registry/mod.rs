@@ -5,6 +5,7 @@
 //! The supervisor works with a [`Registry`] in memory; the database is behind a thread of its own ([`task`]),
 //! so that nothing waits for it.
 
+pub mod access;
 pub mod addresses;
 pub mod csv;
 mod floor;

@@ -125,9 +125,6 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(
 
 /// Replaces the snapshot. It is on the disk when this returns.
 pub(super) fn write(directory: &Path, snapshot: &Snapshot) -> Result<(), RegistryError> {
-    let path = directory.join(FILE);
-    let new = directory.join("registry.snapshot.json.new");
-    let failed = |cause| failed("write", &path)(cause);
     let stored = StoredRef {
         version: VERSION,
         database: snapshot.database,
@@ -136,7 +133,19 @@ pub(super) fn write(directory: &Path, snapshot: &Snapshot) -> Result<(), Registr
         floor: snapshot.floor,
         owed: &snapshot.owed,
     };
-    let mut json = serde_json::to_vec(&stored).map_err(|e| failed(e.into()))?;
+    replace_file(directory, FILE, &stored)
+}
+
+/// Replaces a file as a whole; 0600. It is on the disk when this returns.
+pub(super) fn replace_file(
+    directory: &Path,
+    name: &str,
+    stored: &impl Serialize,
+) -> Result<(), RegistryError> {
+    let path = directory.join(name);
+    let new = directory.join(format!("{name}.new"));
+    let failed = |cause| failed("write", &path)(cause);
+    let mut json = serde_json::to_vec(stored).map_err(|e| failed(e.into()))?;
     json.push(b'\n');
     if u64::try_from(json.len()).unwrap_or(u64::MAX) > MAX_SIZE {
         return Err(RegistryError::TooLarge(path));

@@ -1,7 +1,8 @@
 //! The shape of the table: which chain asks what, in which order.
 //!
 //! In: devices and what each party may reach. Out: the [`Table`].
-//! Pure. Knows nothing of rules, hours or standing beyond active and quarantined.
+//! Pure. Knows nothing of rules, hours or standing beyond active and quarantined; a device in quarantine to which
+//! something is left is in the sets of that alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -34,15 +35,15 @@ pub(super) fn build(
     let doors = doors::doors(inward);
     let mut sets = Vec::new();
     for family in FAMILIES {
-        let with = |standing| {
+        let with = |filter: fn(&Member) -> bool| {
             (devices.values())
-                .filter(move |member| member.standing == standing)
+                .filter(move |member| filter(member))
                 .flat_map(|member| member.addresses.iter().copied())
                 .filter(|address| Family::of(*address) == family)
                 .collect()
         };
-        sets.push(set(quarantine(family), family, with(Standing::Quarantined)));
-        sets.push(set(active(family), family, with(Standing::Active)));
+        sets.push(set(quarantine(family), family, with(is_shut_out)));
+        sets.push(set(active(family), family, with(Member::lives)));
     }
     let mut chains = Vec::new();
     for family in FAMILIES {
@@ -72,6 +73,11 @@ pub(super) fn build(
     Table { sets, chains }
 }
 
+/// In quarantine, and nothing is left to it.
+fn is_shut_out(member: &Member) -> bool {
+    member.standing == Standing::Quarantined && !member.lives()
+}
+
 /// What the members of a party may reach in one family.
 struct Part {
     name: String,
@@ -84,8 +90,7 @@ struct Part {
 /// One part for each party and family in which it has members and may reach something.
 fn parts(devices: &BTreeMap<DeviceName, Member>, grants: &BTreeMap<Party, Grants>) -> Vec<Part> {
     let mut members: BTreeMap<(&Party, Family), BTreeSet<IpAddr>> = BTreeMap::new();
-    let active = |member: &&Member| member.standing == Standing::Active;
-    for member in devices.values().filter(active) {
+    for member in devices.values().filter(|member| member.lives()) {
         for party in &member.parties {
             for address in &member.addresses {
                 let key = (party, Family::of(*address));

@@ -52,10 +52,11 @@ pub fn cuts(old: &Plan, new: &Plan) -> Vec<Cut> {
     let mut cuts = cuts_of_services(old, new);
     let changed = changed_parties(old, new);
     for (name, before) in &old.devices {
-        if before.standing != Standing::Active {
+        if !before.lives() {
             continue;
         }
-        let after = (new.devices.get(name)).filter(|after| after.standing == Standing::Active);
+        let same = |after: &&Member| after.lives() && after.standing == before.standing;
+        let after = new.devices.get(name).filter(same);
         let (kept, lost): (Vec<IpAddr>, Vec<IpAddr>) = (before.addresses.iter()).partition(|a| {
             old.mode == new.mode && after.is_some_and(|after| after.addresses.contains(a))
         });
@@ -161,7 +162,8 @@ fn describe_services(old: &Plan, new: &Plan, said: &mut Sentences) {
 fn describe_party(party: &Party, old: Option<&Grants>, new: Option<&Grants>, said: &mut Sentences) {
     let none = Grants::new();
     let (old, new) = (old.unwrap_or(&none), new.unwrap_or(&none));
-    let who = party_name(party).replacen('/', " ", 1);
+    let named = || party_name(party).replacen('/', " ", 1);
+    let who = lazaret_config::contained_party(party).unwrap_or_else(named);
     let endpoints: BTreeSet<&Endpoint> = old.keys().chain(new.keys()).collect();
     for at in endpoints {
         match (old.get(at), new.get(at)) {
@@ -198,6 +200,9 @@ fn describe_device(
         said.say(|| {
             let how = match new.standing {
                 Standing::Active => "is active again",
+                Standing::Quarantined if new.lives() => {
+                    "is in quarantine, but for what is left to it"
+                }
                 Standing::Quarantined => "is in quarantine",
                 Standing::Revoked => "is revoked",
                 Standing::Pending => "waits to be approved",
@@ -207,10 +212,11 @@ fn describe_device(
         });
     }
     let own = Party::Device(name.clone());
-    for party in new.parties.difference(&old.parties).filter(|p| **p != own) {
+    let said_of = |party: &&Party| **party != own && new.standing == old.standing;
+    for party in new.parties.difference(&old.parties).filter(|p| said_of(p)) {
         said.say(|| format!("device {name} joins {}", party_name(party)));
     }
-    for party in old.parties.difference(&new.parties).filter(|p| **p != own) {
+    for party in old.parties.difference(&new.parties).filter(|p| said_of(p)) {
         said.say(|| format!("device {name} leaves {}", party_name(party)));
     }
     if old.addresses != new.addresses {

@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use lazaret_config::{
-    Config, Device, Direction, HospitalMode, Identity, Party, Rule, Service,
-    ServiceProtocol, Transport,
+    Config, Device, Direction, HospitalMode, Identity, Party, Rule, Service, ServiceProtocol,
+    Transport,
 };
 
 use crate::flow::Standing;
@@ -59,7 +59,7 @@ pub(super) struct Member {
     pub addresses: Vec<IpAddr>,
     /// The worse of its own and its router's.
     pub standing: Standing,
-    /// Its roles, and itself if a rule names it.
+    /// Its roles, and itself if a rule names it; in quarantine, what is left to it.
     pub parties: BTreeSet<Party>,
 }
 
@@ -110,12 +110,22 @@ pub(super) struct Inward {
     pub accepts: SocketAddr,
 }
 
+impl Member {
+    /// Whether anything of it passes.
+    pub(super) fn lives(&self) -> bool {
+        match self.standing {
+            Standing::Active => true,
+            Standing::Quarantined => !self.parties.is_empty(),
+            Standing::Pending | Standing::Expired | Standing::Revoked => false,
+        }
+    }
+}
+
 impl Plan {
     /// Decides.
     #[must_use]
     pub fn new(config: &Config, facts: &Facts) -> Self {
         let grants = grants(config, facts);
-        let named: BTreeSet<&DeviceName> = grants.keys().filter_map(device_of).collect();
         let devices: BTreeMap<_, _> = config
             .devices
             .iter()
@@ -128,13 +138,10 @@ impl Plan {
                         .filter(|address| !facts.held.contains(address))
                         .collect(),
                     standing: standing(name, device, config, facts),
-                    parties: device
-                        .roles
-                        .iter()
-                        .cloned()
-                        .map(Party::Role)
+                    parties: config
+                        .parties(name, device)
+                        .into_iter()
                         .filter(|party| grants.contains_key(party))
-                        .chain(named.contains(name).then(|| Party::Device(name.clone())))
                         .collect(),
                 };
                 (name.clone(), member)
@@ -305,13 +312,6 @@ pub(super) fn party_name(party: &Party) -> String {
     match party {
         Party::Role(name) => format!("role/{name}"),
         Party::Device(name) => format!("device/{name}"),
-    }
-}
-
-fn device_of(party: &Party) -> Option<&DeviceName> {
-    match party {
-        Party::Role(_) => None,
-        Party::Device(name) => Some(name),
     }
 }
 

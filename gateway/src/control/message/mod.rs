@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod console;
+mod break_glass;
 mod device;
 mod enrol;
 mod policy;
@@ -16,6 +17,7 @@ pub use behaviour::{
     AlertStatus, BehaviourRequest, BehaviourResponse, BehaviourStatus, HabitLine, HabitStatus,
     ShadowStatus,
 };
+pub use break_glass::{AccessRequest, AccessStatus};
 pub use console::{ConsoleSession, ConsolesStatus};
 pub use device::{
     Added, InventoryStatus, KeyStatus, KnownStatus, NewDevice, RegistryStatus, SeenStatus,
@@ -154,6 +156,8 @@ pub enum Request {
     Enrol(EnrolRequest),
     /// Something of what is usual for devices.
     Behaviour(BehaviourRequest),
+    /// Something of access that is opened by hand.
+    BreakGlass(AccessRequest),
     /// Take no new connections and let the inspected ones end between two exchanges.
     Drain {
         /// End what is left after so many seconds; `None` takes it back.
@@ -201,6 +205,7 @@ impl Request {
             | Self::Strangers
             | Self::Enrol(_)
             | Self::Behaviour(_)
+            | Self::BreakGlass(_)
             | Self::Drain { .. }
             | Self::Updated { .. } => false,
         }
@@ -310,6 +315,14 @@ pub enum Response {
     Enrol(EnrolResponse),
     /// To [`Request::Behaviour`].
     Behaviour(BehaviourResponse),
+    /// To [`Request::BreakGlass`]: what was opened, or what is open.
+    BreakGlass {
+        /// The oldest first.
+        accesses: Vec<AccessStatus>,
+        /// Why a restart would not find what is open, if it would not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<String>,
+    },
     /// Done.
     Done {
         /// What was done, in words.
@@ -345,6 +358,7 @@ impl Response {
             | Self::Pki(_)
             | Self::Enrol(_)
             | Self::Behaviour(_)
+            | Self::BreakGlass { .. }
             | Self::Done { .. } => None,
         }
     }
@@ -400,6 +414,12 @@ pub struct Status {
     /// Whether the registry's database can be used.
     #[serde(default)]
     pub registry: RegistryStatus,
+    /// What is open beside the rules: an alarm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub break_glass: Vec<AccessStatus>,
+    /// Why a restart would not find what is open, if it would not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass_trouble: Option<String>,
     /// Devices by standing and reach.
     pub devices: DeviceCounts,
     /// The certification authority, where the configuration wants one.

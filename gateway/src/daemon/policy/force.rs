@@ -397,7 +397,7 @@ impl Supervisor {
 
     /// Lets the operators of what is in force use the socket.
     pub(in crate::daemon) fn follow_operators(&mut self) {
-        let operators = self.files.policy.operators.clone();
+        let operators = self.operators_of_files();
         let directory = &self.files.gateway.runtime_dir;
         if let Err(error) = server::open_to(directory, !operators.is_empty()) {
             warn!(%error, "operators may find the control socket closed");
