@@ -506,6 +506,8 @@ pub(crate) const TABLES: &[&Keys] = &[
     &audit::KEYS,
     &pki::KEYS,
     &behaviour::KEYS,
+    &containment::QUARANTINE,
+    &containment::BREAK_GLASS,
     &registry::KEYS,
     &enrol::KEYS,
     &appliance::KEYS,

@@ -476,3 +476,102 @@ fn says_who_dials_whom() {
         assert_eq!(dialled(from, to), None, "{from} {to}");
     }
 }
+
+#[test]
+fn a_device_in_quarantine_has_what_is_left_to_it_and_an_exception_is_one_rule_of_one_device() {
+    let part = "[service.updates]\naddress = \"10.20.9.9\"\nports = [\"tcp/443\"]\n";
+    let (_dir, mut config) = example("hospital", &[("conf.d/x.toml", part)]);
+    let (device, service) = config
+        .devices
+        .keys()
+        .find_map(|device| {
+            let services = config.services_of(device);
+            Some((device.clone(), (*services.keys().next()?).clone()))
+        })
+        .unwrap();
+    let reach = |config: &Config, service: &lazaret_config::ServiceName| {
+        let rules = config.rules_for(&device, service);
+        let names = rules.iter().map(|(name, _)| name.to_string());
+        names.collect::<Vec<_>>()
+    };
+    let updates: lazaret_config::ServiceName = "updates".parse().unwrap();
+    let exception = |in_quarantine| lazaret_config::Exception {
+        number: 7,
+        device: device.clone(),
+        service: updates.clone(),
+        in_quarantine,
+    };
+    let with = |config: &Config, quarantined: bool, all: &[lazaret_config::Exception]| {
+        let quarantined = quarantined.then(|| device.clone()).into_iter().collect();
+        config.clone().contained(quarantined, all)
+    };
+    let own = reach(&config, &service);
+    assert!(!own.is_empty() && reach(&config, &updates).is_empty());
+    // An exception is beside the rules, and for nobody else.
+    let open = with(&config, false, &[exception(false)]);
+    assert_eq!(reach(&open, &updates), ["BREAK-GLASS-7"]);
+    assert_eq!(reach(&open, &service), own);
+    let others = open.devices.keys().filter(|other| **other != device);
+    for other in others {
+        assert!(open.rules_for(other, &updates).is_empty(), "{other}");
+    }
+    // Quarantine takes all of it, but for what was opened although it is so.
+    let shut = with(&config, true, &[exception(false)]);
+    assert!(reach(&shut, &updates).is_empty() && reach(&shut, &service).is_empty());
+    assert!(shut.services_of(&device).is_empty() && shut.callers(&device).is_empty());
+    let open = with(&config, true, &[exception(true)]);
+    assert_eq!(reach(&open, &updates), ["BREAK-GLASS-7"]);
+    assert!(reach(&open, &service).is_empty());
+    // What is left is for those in quarantine alone.
+    config.quarantine.services.insert(updates.clone());
+    assert!(reach(&with(&config, false, &[]), &updates).is_empty());
+    let left = with(&config, true, &[]);
+    assert_eq!(reach(&left, &updates), ["QUARANTINE"]);
+    assert!(reach(&left, &service).is_empty());
+}
+
+#[test]
+fn an_exception_keeps_identity_and_needs_one() {
+    let (_dir, config) = example("hospital", &[]);
+    let mut exceptions = config.devices.keys().flat_map(|device| {
+        let services = config.services.keys();
+        services.map(|service| lazaret_config::Exception {
+            number: 1,
+            device: device.clone(),
+            service: service.clone(),
+            in_quarantine: false,
+        })
+    });
+    let (mut inspected, mut nameless) = (0, 0);
+    for one in &mut exceptions {
+        match config.exception(&one) {
+            Ok(rule) => {
+                let owner = config.devices.get(&one.device).unwrap();
+                let own = !owner.patients.is_empty();
+                if let Some(hl7) = &rule.hl7 {
+                    assert!(hl7.bind_sender && hl7.bind_patient == own && !rule.shadow);
+                    inspected += 1;
+                }
+                if let Some(dicom) = &rule.dicom {
+                    assert!(dicom.bind_sender && dicom.bind_patient == own);
+                    assert!(!dicom.allow.iter().any(|word| word.starts_with("N-")));
+                    inspected += 1;
+                }
+            }
+            Err(lazaret_config::NoException::Nameless(_)) => nameless += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(inspected > 0 && nameless > 0, "{inspected} {nameless}");
+    let mut none = lazaret_config::Exception {
+        number: 1,
+        device: "nobody".parse().unwrap(),
+        service: "nothing".parse().unwrap(),
+        in_quarantine: false,
+    };
+    let unknown = config.exception(&none).unwrap_err().to_string();
+    assert_eq!(unknown, "there is no device nobody");
+    none.device = config.devices.keys().next().unwrap().clone();
+    let unknown = config.exception(&none).unwrap_err().to_string();
+    assert_eq!(unknown, "there is no service nothing");
+}

@@ -34,6 +34,7 @@ mod dicom_inward;
 mod audit;
 mod canary;
 mod containment;
+mod break_glass;
 mod registry;
 mod behaviour;
 mod resilience;

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use clap::Args;
-use lazaret_config::{Config, DeviceName, Identity, Origin, Rule, ServiceProtocol, SiteProfile};
+use lazaret_config::{
+    Config, DeviceName, Identity, Origin, Rule, ServiceName, ServiceProtocol, SiteProfile,
+};
 use serde::Serialize;
 
 use super::context::Context;
@@ -69,6 +71,9 @@ pub(super) struct Difference {
     /// Why devices that stand in no file are not among them.
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<String>,
+    /// What is left to devices in quarantine, if that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantine: Option<Access>,
 }
 
 /// One thing that is new, gone or different.
@@ -153,6 +158,8 @@ impl Difference {
             ("pki", old.pki != new.pki),
             ("policy", old.policy != new.policy),
             ("behaviour", old.behaviour != new.behaviour),
+            ("quarantine", old.quarantine != new.quarantine),
+            ("break_glass", old.break_glass != new.break_glass),
             ("test", old.tests != new.tests),
         ];
         for (name, differs) in sections {
@@ -186,6 +193,7 @@ impl Difference {
         difference.tables("profile", profiles.0, profiles.1, profile_settings);
         difference.tables("rule", &old.rules, &new.rules, rule_settings);
         difference.access = access(old, new);
+        difference.quarantine = remediation(old, new);
         difference
     }
 
@@ -271,6 +279,18 @@ fn access(old: &Config, new: &Config) -> BTreeMap<DeviceName, Access> {
     all
 }
 
+/// What is left to devices in quarantine.
+fn remediation(old: &Config, new: &Config) -> Option<Access> {
+    let (before, after) = (&old.quarantine.services, &new.quarantine.services);
+    let only = |some: &BTreeSet<ServiceName>, others: &BTreeSet<ServiceName>| {
+        some.difference(others).map(ToString::to_string).collect()
+    };
+    (before != after).then(|| Access {
+        gains: only(after, before),
+        loses: only(before, after),
+    })
+}
+
 /// What a device can reach and say there.
 fn abilities(config: &Config, device: &DeviceName) -> BTreeSet<String> {
     let mut all = visitors(config, device);
@@ -315,7 +335,8 @@ pub(super) fn render(difference: &Difference) -> String {
         Some(why) => format!("without the enrolled devices, which cannot be read: {why}\n"),
         None => String::new(),
     };
-    if difference.changes.is_empty() && difference.access.is_empty() {
+    let access = difference.access.is_empty() && difference.quarantine.is_none();
+    if difference.changes.is_empty() && access {
         text.push_str("no difference\n");
         return text;
     }
@@ -338,10 +359,15 @@ pub(super) fn render(difference: &Difference) -> String {
     }
     let mut fates: Vec<_> = fates.into_iter().collect();
     fates.sort_by(|a, b| a.1.cmp(&b.1));
-    for (access, devices) in fates {
+    let quarantine = difference.quarantine.iter();
+    let told = quarantine.map(|access| (access, vec!["devices in quarantine"], ""));
+    let fates = fates.into_iter().map(|(access, devices)| {
+        let ending = if devices.len() == 1 { "s" } else { "" };
+        (access, devices, ending)
+    });
+    for (access, devices, ending) in fates.chain(told) {
         text.push_str(&format!("\n{}\n", listed(&devices)));
         for (word, services) in [("gain", &access.gains), ("lose", &access.loses)] {
-            let ending = if devices.len() == 1 { "s" } else { "" };
             let services: Vec<&str> = services.iter().map(String::as_str).collect();
             if !services.is_empty() {
                 text.push_str(&format!("  {word}{ending}  {}\n", services.join(", ")));

@@ -95,6 +95,11 @@ fn exit(status: &Status) -> Exit {
         (TableStatus::AsPlanned, JournalStatus::Writable) if !status.policy.is_good() => {
             Exit::Failure
         }
+        (TableStatus::AsPlanned, JournalStatus::Writable)
+            if !status.break_glass.is_empty() || status.break_glass_trouble.is_some() =>
+        {
+            Exit::Failure
+        }
         (TableStatus::AsPlanned, JournalStatus::Writable) => Exit::Ok,
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct BreakGlass {
     accesses: Accesses,
     /// Connections that were opened by it, and when it was put on record last.
     seen: BTreeMap<u64, (u64, Instant)>,
+    /// When somebody looked last.
+    looked: Moment,
 }
 
 impl BreakGlass {
@@ -42,6 +44,7 @@ impl BreakGlass {
         Self {
             accesses,
             seen: BTreeMap::new(),
+            looked: now.clone(),
         }
     }
 
@@ -53,7 +56,7 @@ impl BreakGlass {
             .filter(|device| standing(&config, registry, device) == Standing::Quarantined)
             .cloned()
             .collect();
-        config.contained(quarantined, &self.accesses.exceptions())
+        config.contained(quarantined, &self.accesses.exceptions(&self.looked))
     }
 }
 
@@ -196,6 +199,7 @@ impl Supervisor {
             Ok(access) => access,
             Err(error) => return failed(Failure::Denied, &error.to_string()),
         };
+        self.records.break_glass.looked = now.clone();
         let config = self.records.merge(&self.files, &mut self.registry);
         if let Err(error) = self.enforce(config) {
             let why = chain(&error);
@@ -278,12 +282,10 @@ impl Supervisor {
     fn end_access(&mut self, number: u64, why: &str, uid: u32) -> Response {
         // A reason that cannot be taken must not keep it open.
         let why = if bad_reason(why).is_some() { "" } else { why };
-        let (complete, access) = match self.close_access(number, uid, why) {
-            Some(done) => done,
-            None => {
-                let why = format!("no break-glass access {number} is open");
-                return failed(Failure::Unknown, &why);
-            }
+        let (complete, mut ended) = self.close_accesses(&[(number, why)], uid);
+        let Some(access) = ended.pop() else {
+            let why = format!("no break-glass access {number} is open");
+            return failed(Failure::Unknown, &why);
         };
         if complete {
             let (device, service) = (access.device, access.service);
@@ -296,42 +298,49 @@ impl Supervisor {
         }
     }
 
-    /// Ends it on every plane; whether that is complete, and what it was.
+    /// Ends them on every plane, in one change of the table; whether that is complete, and what was open.
     //= C9
-    fn close_access(&mut self, number: u64, by: u32, why: &str) -> Option<(bool, Access)> {
+    fn close_accesses(&mut self, ending: &[(u64, &str)], by: u32) -> (bool, Vec<Access>) {
         let now = self.moment();
-        let access = self.records.break_glass.accesses.end(number, &now)?;
+        let numbers: Vec<u64> = ending.iter().map(|(number, _)| *number).collect();
+        let ended = self.records.break_glass.accesses.end_all(&numbers, &now);
+        if ended.is_empty() {
+            return (true, ended);
+        }
         let config = self.records.merge(&self.files, &mut self.registry);
         let complete = match self.enforce(config.clone()) {
             Ok(_) => self.uncut.is_empty(),
             Err(error) => {
-                let (error, device) = (chain(&error), &access.device);
-                error!(error, %device, "the end of break-glass access is not fully in force");
+                let error = chain(&error);
+                error!(error, "the end of break-glass access is not fully in force");
                 // The table is the old one: better nothing than what is over.
-                self.shut_out(device);
+                for access in &ended {
+                    self.shut_out(&access.device);
+                }
                 self.config = config;
                 self.records.is_behind(self.clock.now());
                 self.tell_planes();
                 false
             }
         };
-        self.record_access("ended", &access, by, why);
-        self.records.break_glass.seen.remove(&number);
-        Some((complete, access))
+        for access in &ended {
+            let why = ending.iter().find(|(number, _)| *number == access.number);
+            self.record_access("ended", access, by, why.map_or("", |(_, why)| *why));
+            self.records.break_glass.seen.remove(&access.number);
+        }
+        (complete, ended)
     }
 
     /// Time goes on, and devices change: what is over ends, what is open is told again.
     pub(super) fn follow_break_glass(&mut self, now: Instant) {
         let moment = self.moment();
-        for number in self.records.break_glass.accesses.over(&moment) {
-            self.close_access(number, OURSELVES, "its time is over");
-        }
-        let pointless: Vec<(u64, &str)> = (self.records.break_glass.accesses.all())
-            .filter_map(|access| Some((access.number, self.is_pointless(access)?)))
-            .collect();
-        for (number, why) in pointless {
-            self.close_access(number, OURSELVES, why);
-        }
+        self.records.break_glass.looked = moment.clone();
+        let over = self.records.break_glass.accesses.over(&moment);
+        let over = over.into_iter().map(|number| (number, "its time is over"));
+        let all = self.records.break_glass.accesses.all();
+        let pointless = all.filter_map(|one| Some((one.number, self.is_pointless(one)?)));
+        let ending: Vec<(u64, &str)> = over.chain(pointless).collect();
+        self.close_accesses(&ending, OURSELVES);
         self.records.break_glass.accesses.follow(&moment);
         let open: Vec<Access> = self.records.break_glass.accesses.all().cloned().collect();
         for access in open {
@@ -354,6 +363,9 @@ impl Supervisor {
                 return Some("the device is quarantined");
             }
             Standing::Active | Standing::Quarantined | Standing::Pending | Standing::Expired => {}
+        }
+        if self.files.break_glass.is_none() {
+            return Some("[break_glass] is not in the files any more");
         }
         if !self.is_known(&access.device) {
             return Some("there is no such device any more");

@@ -158,9 +158,17 @@ impl Accesses {
 
     /// Ends something, whether or not that can be written.
     pub fn end(&mut self, number: u64, now: &Moment) -> Option<Access> {
-        let ended = self.open.remove(&number)?;
-        self.keep(now);
-        Some(ended)
+        self.end_all(&[number], now).pop()
+    }
+
+    /// As [`Self::end`], of all that are open among these.
+    pub fn end_all(&mut self, numbers: &[u64], now: &Moment) -> Vec<Access> {
+        let ended = numbers.iter().filter_map(|number| self.open.remove(number));
+        let ended: Vec<Access> = ended.collect();
+        if !ended.is_empty() {
+            self.keep(now);
+        }
+        ended
     }
 
     /// What is over by now: whichever clock says so first.
@@ -185,10 +193,11 @@ impl Accesses {
         self.open.values()
     }
 
-    /// As the configuration wants to know it.
+    /// As the configuration wants to know it, without what is over.
     #[must_use]
-    pub fn exceptions(&self) -> Vec<Exception> {
-        self.all().map(Access::exception).collect()
+    pub fn exceptions(&self, now: &Moment) -> Vec<Exception> {
+        let open = self.all().filter(|access| !access.left(now).is_zero());
+        open.map(Access::exception).collect()
     }
 
     /// Why a restart would not find what is open now, if it would not.

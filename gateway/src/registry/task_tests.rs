@@ -160,6 +160,39 @@ async fn a_server_that_stops_is_told_and_comes_back() {
         .await;
 }
 
+//= C9
+#[tokio::test]
+async fn what_another_gateway_decides_is_known_here_within_two_seconds() {
+    let cluster = Cluster::start();
+    let place = cluster.database("fleet");
+    let mut here = World::start(place.clone(), None);
+    let first = here.loaded().await;
+    let other = World::start(place, Some(first.version));
+    let revoked = Change {
+        after: Standing::Revoked,
+        ..change(1)
+    };
+    let released = Change {
+        mark: 2,
+        before: Standing::Revoked,
+        after: Standing::Active,
+        ..change(2)
+    };
+    for change in [revoked, released] {
+        let (device, after) = (change.device.clone(), change.after);
+        other.handle.ask(ToTask::Save(change)).unwrap();
+        let known = timeout(Duration::from_secs(2), async {
+            loop {
+                let known = here.loaded().await.devices.remove(&device);
+                if known.is_some_and(|known| known.standing == after) {
+                    return;
+                }
+            }
+        });
+        known.await.expect("it is known in time");
+    }
+}
+
 /// It ends when nobody listens any more, or by a mistake of ours.
 #[tokio::test]
 async fn a_thread_that_ended_is_noticed() {

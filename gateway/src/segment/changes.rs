@@ -212,7 +212,10 @@ fn describe_device(
         });
     }
     let own = Party::Device(name.clone());
-    let said_of = |party: &&Party| **party != own && new.standing == old.standing;
+    let said_of = |party: &&Party| {
+        let contained = lazaret_config::contained_party(party).is_some();
+        **party != own && !contained && new.standing == old.standing
+    };
     for party in new.parties.difference(&old.parties).filter(|p| said_of(p)) {
         said.say(|| format!("device {name} joins {}", party_name(party)));
     }
@@ -370,6 +373,47 @@ mod tests {
         let (cuts, said) = change(|config, _| drop(config.devices.remove(&name)));
         assert_eq!(cuts, all);
         assert_eq!(said, ["device ecg-1 is no longer known"]);
+    }
+
+    //= C9
+    #[test]
+    fn what_is_left_in_quarantine_begins_and_ends_with_it() {
+        let ecg: DeviceName = "ecg-1".parse().unwrap();
+        let mut config = small(HospitalMode::Snat);
+        (config.quarantine.services).insert("console".parse().unwrap());
+        let active = Plan::new(&config.clone().contained([].into(), &[]), &facts());
+        let mut facts = facts();
+        (facts.standing).insert(ecg.clone(), Standing::Quarantined);
+        let shut = Plan::new(&config.contained([ecg].into(), &[]), &facts);
+        let all = both("10.64.0.1", "fd64::1");
+        assert_eq!(cuts(&active, &shut), all);
+        assert_eq!(cuts(&shut, &active), all);
+        let said = ["device ecg-1 is in quarantine, but for what is left to it"];
+        assert_eq!(describe(&active, &shut), said);
+        assert_eq!(describe(&shut, &active), ["device ecg-1 is active again"]);
+    }
+
+    #[test]
+    fn an_exception_cuts_nothing_when_it_begins_and_its_own_flows_when_it_ends() {
+        let config = small(HospitalMode::Snat);
+        let exception = lazaret_config::Exception {
+            number: 3,
+            device: "ecg-1".parse().unwrap(),
+            service: "console".parse().unwrap(),
+            in_quarantine: false,
+        };
+        let before = Plan::new(&config, &facts());
+        let open = Plan::new(&config.contained([].into(), &[exception]), &facts());
+        assert!(cuts(&before, &open).is_empty());
+        assert_eq!(
+            cuts(&open, &before),
+            [service("10.64.0.1", "10.20.1.10:3389")]
+        );
+        let said = describe(&before, &open);
+        assert_eq!(
+            said,
+            ["break-glass access 3 may now reach console at tcp/3389, forwarded"]
+        );
     }
 
     #[test]

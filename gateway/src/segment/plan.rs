@@ -130,6 +130,9 @@ impl Plan {
             .devices
             .iter()
             .map(|(name, device)| {
+                let standing = standing(name, device, config, facts);
+                // Rules that are not those of a quarantine are none in it.
+                let reaches = standing != Standing::Quarantined || config.is_contained(name);
                 let member = Member {
                     addresses: device
                         .addresses
@@ -137,11 +140,11 @@ impl Plan {
                         .copied()
                         .filter(|address| !facts.held.contains(address))
                         .collect(),
-                    standing: standing(name, device, config, facts),
+                    standing,
                     parties: config
                         .parties(name, device)
                         .into_iter()
-                        .filter(|party| grants.contains_key(party))
+                        .filter(|party| reaches && grants.contains_key(party))
                         .collect(),
                 };
                 (name.clone(), member)
@@ -449,6 +452,39 @@ mod tests {
         assert_eq!(of(Standing::Active), [true, false, true]);
         assert_eq!(of(Standing::Quarantined), [false, true, false]);
         assert_eq!(of(Standing::Revoked), [false, false, false]);
+    }
+
+    /// The addresses in the sets of the quarantine and of those that live, and whether the console is reached.
+    fn in_quarantine(config: &Config) -> [bool; 4] {
+        let mut facts = facts(NOON);
+        (facts.standing).insert("ecg-1".parse().unwrap(), Standing::Quarantined);
+        let plan = Plan::new(config, &facts);
+        let sets = [
+            "active/v4",
+            "quarantine/v4",
+            "role/ecg/v4",
+            "role/QUARANTINE/v4",
+        ];
+        sets.map(|name| set(&plan, name).is_some_and(|set| set.contains(&ip("10.64.0.1"))))
+    }
+
+    //= C3
+    #[test]
+    fn in_quarantine_a_device_is_in_the_set_of_what_is_left_to_it_or_in_none() {
+        let mut config = small(HospitalMode::Snat);
+        let ecg: DeviceName = "ecg-1".parse().unwrap();
+        let contained = |config: &Config| config.clone().contained([ecg.clone()].into(), &[]);
+        assert_eq!(
+            in_quarantine(&contained(&config)),
+            [false, true, false, false]
+        );
+        (config.quarantine.services).insert("console".parse().unwrap());
+        // Who is not said to be contained reaches nothing.
+        assert_eq!(in_quarantine(&config), [false, true, false, false]);
+        assert_eq!(
+            in_quarantine(&contained(&config)),
+            [true, false, false, true]
+        );
     }
 
     #[test]

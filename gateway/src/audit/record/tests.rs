@@ -124,6 +124,17 @@ pub(crate) fn samples() -> Vec<Event> {
             who: word("marie"),
             why: word("trial"),
         },
+        Event::BreakGlass {
+            what: word("began"),
+            rule: word("BREAK-GLASS-3"),
+            device: "us-07".parse().unwrap(),
+            service: "pacs".parse().unwrap(),
+            by: 1001,
+            who: word("ana"),
+            why: word("shock room"),
+            ends: word("2026-11-22T18:30:00Z"),
+            uses: 0,
+        },
         Event::RegistryTrouble {
             why: word("the registry's database is gone"),
         },

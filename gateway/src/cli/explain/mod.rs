@@ -3,6 +3,7 @@
 //! The files answer; the live standing of the device is added if the daemon can be asked.
 
 mod asked;
+mod beside;
 mod inward;
 mod suggestion;
 
@@ -11,8 +12,8 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use lazaret_config::{
-    Config, Explanation, Identity, Origin, Party, Profile, ProfileChoice, Release, RuleName,
-    Sender, Service, ServiceProtocol, Target,
+    Config, DeviceName, Explanation, Identity, Origin, Party, Profile, ProfileChoice, Release,
+    RuleName, Sender, Service, ServiceProtocol, Target,
 };
 use serde::Serialize;
 
@@ -54,6 +55,12 @@ impl Explain {
             Beside::of(context, &config).merge(&config).0
         };
         let sender = sender(&config, &self.device)?;
+        let about = inward::device(&sender, &self.target);
+        let standing = about.as_ref().and_then(|device| standing(context, device));
+        let config = match (&about, standing) {
+            (Some(device), Some(standing)) => beside::contained(context, config, device, standing),
+            (Some(_) | None, Some(_) | None) => config,
+        };
         let mut answer = match target_of(&config, &self.target, said)? {
             Ok(target) => {
                 let explanation = config.explain_sender(&sender, &target);
@@ -72,14 +79,7 @@ impl Explain {
                 nobody_at(asked, address)
             }
         };
-        if let Some(device) = inward::device(&sender, &self.target) {
-            let request = Request::Devices {
-                device: Some(device),
-            };
-            if let Ok(Response::Devices { devices }) = context.ask(&request) {
-                answer.stands(devices.first().map(|device| device.standing));
-            }
-        }
+        answer.stands(standing, matches!(sender, Sender::Party(_)));
         if context.json {
             context.print_json(&answer)?;
         } else {
@@ -93,6 +93,15 @@ impl Explain {
             Verdict::Allowed => Exit::Ok,
             Verdict::Denied => Exit::Denied,
         })
+    }
+}
+
+/// How a device stands, if the daemon can be asked.
+fn standing(context: &Context<'_>, device: &DeviceName) -> Option<Standing> {
+    let device = Some(device.clone());
+    match context.ask(&Request::Devices { device }) {
+        Ok(Response::Devices { devices }) => devices.first().map(|device| device.standing),
+        Ok(_) | Err(_) => None,
     }
 }
 
@@ -148,9 +157,12 @@ struct Because {
 }
 
 impl Answer {
-    /// Quarantine and revocation override every rule.
-    fn stands(&mut self, standing: Option<Standing>) {
+    /// Quarantine and revocation override every rule, but for what is left in quarantine to a device that dials.
+    fn stands(&mut self, standing: Option<Standing>, dials: bool) {
         self.standing = standing;
+        if standing == Some(Standing::Quarantined) && dials && self.verdict == Verdict::Allowed {
+            return;
+        }
         if let Some(standing) = standing.filter(|standing| *standing != Standing::Active) {
             self.verdict = Verdict::Denied;
             self.missing = Some(format!("the device is {}", standing.as_str()));
@@ -337,7 +349,10 @@ fn to_do(answer: &Answer, language: Language) -> String {
 fn render(answer: &Answer) -> String {
     let mut table = Table::default();
     for because in &answer.rules {
-        let mut text = format!("{} ({}:{})", because.rule, because.file, because.line);
+        let mut text = match because.line {
+            0 => because.rule.clone(),
+            line => format!("{} ({}:{line})", because.rule, because.file),
+        };
         if let Some(hours) = &because.hours {
             text.push_str(&format!(", {hours}"));
         }
@@ -447,9 +462,9 @@ mod tests {
             "his-results",
             Some(("ecg-results", 45)),
         );
-        answer.stands(Some(Standing::Active));
+        answer.stands(Some(Standing::Active), true);
         assert_eq!(answer.verdict, Verdict::Allowed);
-        answer.stands(Some(Standing::Quarantined));
+        answer.stands(Some(Standing::Quarantined), false);
         assert_eq!(answer.verdict, Verdict::Denied);
         insta::assert_snapshot!(serde_json::to_string_pretty(&answer).unwrap());
     }
