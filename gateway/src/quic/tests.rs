@@ -170,6 +170,7 @@ fn member() -> Member {
             address: "10.20.2.10".parse().unwrap(),
             transport: Transport::Tcp,
             port: 2575,
+            ends: None,
         }],
     }
 }

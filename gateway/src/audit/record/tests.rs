@@ -176,6 +176,22 @@ pub(crate) fn samples() -> Vec<Event> {
             value: word("ADT^A01 to his-results"),
             reaction: word("quarantine"),
         },
+        Event::ConsoleBegan {
+            device: device.clone(),
+            service: service.clone(),
+            since: word("2026-11-24T08:03:11Z"),
+            continued: true,
+        },
+        Event::ConsoleEnded {
+            device: device.clone(),
+            service: service.clone(),
+            sessions: 1,
+            seconds: 3725,
+            flows: 2,
+            received: Some(12_345),
+            sent: None,
+            why: word("idle"),
+        },
         Event::ConnectionClosed {
             connection: ConnectionId(7),
             device: device.clone(),
@@ -190,6 +206,7 @@ pub(crate) fn samples() -> Vec<Event> {
             flow,
             transport: word("tcp"),
             packets: 3,
+            why: None,
         },
         Event::Command {
             by: 0,

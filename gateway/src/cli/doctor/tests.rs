@@ -137,6 +137,7 @@ fn status() -> Status {
         devices: DeviceCounts::default(),
         ca: None,
         sessions: 0,
+        consoles: crate::control::message::ConsolesStatus::default(),
         draining: None,
         policy: PolicyStatus::default(),
         forwarded: 0,
