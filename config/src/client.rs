@@ -6,6 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
+
 use crate::document;
 use crate::error::ConfigErrors;
 use crate::field::basic::FilePath;
@@ -34,6 +36,8 @@ pub struct Client {
     pub post_quantum_required: bool,
     /// The name of an interface of our own; without, only forwards.
     pub interface: Option<String>,
+    /// Where routes of the interface may lead to; nothing: what the gateway says, within reason.
+    pub networks: Option<Vec<IpNet>>,
     /// Local ports.
     pub forwards: Vec<Forward>,
     /// In which the user is told what happens; without, that of the system.
@@ -129,6 +133,7 @@ const KEYS: Keys = Keys {
         "key",
         "post_quantum",
         "interface",
+        "networks",
         "forward",
         "language",
     ],
@@ -148,6 +153,7 @@ fn read_client(section: &Section<'_>) -> Option<Client> {
     let (ca, certificate, key) = (path("ca"), path("certificate"), path("key"));
     let required = section.or("post_quantum", Wanted(false)).0;
     let interface = section.optional::<Interface>("interface");
+    let networks = section.list_or_empty::<IpNet>("networks");
     let forwards = section.list_or_empty::<Forward>("forward");
     check_forwards(section, &forwards);
     let language = section.optional::<Language>("language");
@@ -160,6 +166,9 @@ fn read_client(section: &Section<'_>) -> Option<Client> {
         key: key?.value.0,
         post_quantum_required: required,
         interface: interface.map(|interface| interface.value.0),
+        networks: section
+            .has("networks")
+            .then(|| networks.into_iter().map(|at| at.value).collect()),
         forwards: forwards.into_iter().map(|at| at.value).collect(),
         language: language.map(|at| at.value),
     })
@@ -169,6 +178,10 @@ fn check_forwards(section: &Section<'_>, forwards: &[At<Forward>]) {
     if section.has("interface") && !forwards.is_empty() {
         let fault = Fault::new("an interface leads to all services: there is nothing to forward");
         section.report("forward", fault.help("leave out `interface` or `forward`"));
+    }
+    if section.has("networks") && !section.has("interface") {
+        let fault = Fault::new("without an interface there are no routes to limit");
+        section.report("networks", fault.help("`forward` reaches services alone"));
     }
     if section.length_of("forward") > MOST_FORWARDS {
         let fault = Fault::new(format!("there are more than {MOST_FORWARDS} local ports"));

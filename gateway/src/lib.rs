@@ -8,6 +8,8 @@ pub mod own;
 pub mod systemd;
 pub mod channel;
 pub mod tunnel;
+pub mod key_exchange;
+pub mod route;
 pub mod masque;
 pub mod quic;
 pub mod segment;

@@ -140,7 +140,7 @@ fn a_program_reaches_a_service_by_its_name() {
         let listen = running.listen().await;
         let post_quantum = running
             .wait(|event| match event {
-                Event::Connected { post_quantum } => Some(post_quantum),
+                Event::Connected { post_quantum, .. } => Some(post_quantum),
                 _ => None,
             })
             .await;

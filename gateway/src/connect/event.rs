@@ -23,8 +23,10 @@ pub enum Event {
     },
     /// The tunnel is open.
     Connected {
-        /// Whether a quantum computer could not undo the key exchange: known only where it is required.
+        /// Whether a quantum computer could not undo the key exchange.
         post_quantum: Option<bool>,
+        /// The key exchange, as the registry of TLS calls it.
+        key_exchange: Option<String>,
     },
     /// Our addresses.
     Addresses {
@@ -55,10 +57,12 @@ pub enum Event {
         /// Its name.
         name: String,
     },
-    /// A destination is not taken over: the way to the gateway itself would lead through the tunnel.
+    /// A route or address of the gateway's that this machine does not take.
     RouteLeftOut {
-        /// The destination.
+        /// Which.
         route: IpNet,
+        /// For the user.
+        why: &'static str,
     },
     /// How long a packet takes to the gateway and back.
     Latency {
@@ -132,10 +136,18 @@ impl fmt::Display for Event {
             Self::Connecting { gateway, address } => {
                 write!(f, "connecting to {gateway} ({address})")
             }
-            Self::Connected { post_quantum } => f.write_str(match post_quantum {
-                Some(true) => "connected, post-quantum key exchange",
-                Some(false) | None => "connected",
-            }),
+            Self::Connected {
+                post_quantum,
+                key_exchange,
+            } => {
+                f.write_str(match post_quantum {
+                    Some(true) => "connected, post-quantum key exchange",
+                    Some(false) => "connected, classical key exchange",
+                    None => "connected",
+                })?;
+                let mut name = key_exchange.iter();
+                name.try_for_each(|name| write!(f, " ({name})"))
+            }
             Self::Addresses { addresses } => {
                 f.write_str("address")?;
                 addresses
@@ -146,9 +158,7 @@ impl fmt::Display for Event {
             Self::Forwarding { listen, service } => write!(f, "{listen} leads to {service}"),
             Self::NotAllowed { service, why } => write!(f, "{service}: {why}"),
             Self::Interface { name } => write!(f, "interface {name}"),
-            Self::RouteLeftOut { route } => {
-                write!(f, "{route} is left out: the gateway itself is there")
-            }
+            Self::RouteLeftOut { route, why } => write!(f, "{route} is left out: {why}"),
             Self::Latency { milliseconds } => write!(f, "latency {milliseconds:.1} ms"),
             Self::Moved { address } => write!(f, "moved to {address}"),
             Self::GoingAway => f.write_str("the gateway is about to restart"),
@@ -206,6 +216,7 @@ mod tests {
             },
             Event::Connected {
                 post_quantum: Some(true),
+                key_exchange: Some("X25519MLKEM768".to_owned()),
             },
             Event::Services {
                 services: vec![(&service).into()],
@@ -229,8 +240,8 @@ mod tests {
                 r#"{"event":"connecting","gateway":"gateway.example.org","address":"192.0.2.1:443"}"#,
             ),
             (
-                "connected, post-quantum key exchange",
-                r#"{"event":"connected","post_quantum":true}"#,
+                "connected, post-quantum key exchange (X25519MLKEM768)",
+                r#"{"event":"connected","post_quantum":true,"key_exchange":"X25519MLKEM768"}"#,
             ),
             (
                 "services:\n  console  10.20.0.5 tcp/22-3389  for 2 min",

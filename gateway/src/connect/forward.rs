@@ -134,6 +134,7 @@ mod tests {
                 service("media", "10.20.0.6", 17, 5004, 5010),
                 service("lab", "10.20.0.7", 0, 0, 0),
             ],
+            mtu: 1280,
         };
         let find = |granted: &Granted, text: &str| {
             target(granted, &format!("127.0.0.1:1={text}").parse().unwrap())

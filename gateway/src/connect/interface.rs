@@ -1,56 +1,74 @@
-//! An interface of our own for the packets of a tunnel, and routes to what the gateway advertises and nothing else.
+//! An interface of our own for the packets of a tunnel, and routes to what the gateway advertises and `reach` takes.
 //!
 //! In: what was granted, packets of the gateway. Out: packets for the gateway. Needs CAP_NET_ADMIN; for Linux alone.
+//! The interface ends with this process, however it ends, and its addresses and routes with it.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
-use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_route::route::RouteScope;
+use ipnet::IpNet;
+use rtnetlink::{Handle, LinkUnspec};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{self, Instant};
 use tracing::debug;
 
 use super::event::Event;
-use super::link::{Granted, MTU};
-use crate::masque::capsule::Route;
+use super::link::Granted;
+use super::networks;
+use super::reach::{self, Reach};
+use crate::masque::MIN_MTU;
+use crate::route::into_interface;
 use crate::tunnel::batch::Batch;
 use crate::tunnel::device::{self, Tun, TunDevice};
 
-/// Most routes that are set.
-//= C7
-const MAX_PREFIXES: usize = 1024;
+/// What the file says about the interface.
+pub(super) struct Wanted {
+    /// Its name.
+    pub(super) name: String,
+    /// Where routes may lead to, if the file says so.
+    pub(super) networks: Option<Vec<IpNet>>,
+}
 
 /// Begins: the interface comes with the first addresses and stays until the client ends.
 ///
 /// # Errors
 /// When there may be no interface of this name.
 pub(super) fn start(
-    name: &str,
+    wanted: Wanted,
     granted: watch::Receiver<Granted>,
     arriving: mpsc::Receiver<Vec<u8>>,
     leaves: mpsc::Sender<Vec<u8>>,
     events: mpsc::Sender<Event>,
 ) -> Result<(), String> {
     // Better now than when the gateway said yes.
-    drop(open(name, &[]).map_err(|error| explain(&error))?);
+    drop(open(&wanted.name, &BTreeSet::new(), MIN_MTU).map_err(|error| explain(&error))?);
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(|error| format!("cannot set routes: {error}"))?;
+    tokio::spawn(connection);
     let carrier = Carrier {
-        name: name.to_owned(),
+        wanted,
         granted,
         arriving,
         leaves,
         events,
+        handle,
+        told: BTreeSet::new(),
     };
     tokio::spawn(carrier.run());
     Ok(())
 }
 
-fn open(name: &str, addresses: &[IpNet]) -> Result<TunDevice, device::TunError> {
-    let addresses: Vec<(IpAddr, u8)> = addresses
-        .iter()
-        .map(|net| (net.addr(), net.prefix_len()))
-        .collect();
-    device::open(name, &addresses, u16::try_from(MTU).unwrap_or(1280), false)
+fn open(
+    name: &str,
+    addresses: &BTreeSet<IpAddr>,
+    mtu: usize,
+) -> Result<TunDevice, device::TunError> {
+    // Without a network of their own: routes come from the gateway, one by one.
+    let alone = |address: &IpAddr| (*address, if address.is_ipv4() { 32 } else { 128 });
+    let addresses: Vec<(IpAddr, u8)> = addresses.iter().map(alone).collect();
+    device::open(name, &addresses, u16::try_from(mtu).unwrap_or(1280), false)
 }
 
 fn explain(error: &device::TunError) -> String {
@@ -65,17 +83,23 @@ fn explain(error: &device::TunError) -> String {
 }
 
 struct Carrier {
-    name: String,
+    wanted: Wanted,
     granted: watch::Receiver<Granted>,
     arriving: mpsc::Receiver<Vec<u8>>,
     leaves: mpsc::Sender<Vec<u8>>,
     events: mpsc::Sender<Event>,
+    handle: Handle,
+    /// What was told to be left out.
+    told: BTreeSet<(IpNet, &'static str)>,
 }
 
 /// An interface with these addresses and routes.
 struct Up {
-    addresses: Vec<IpNet>,
-    routes: Vec<Route>,
+    addresses: BTreeSet<IpAddr>,
+    routes: BTreeSet<IpNet>,
+    mtu: usize,
+    index: u32,
+    since: Instant,
     tun: Tun,
     /// Lasts as long as this value.
     _device: TunDevice,
@@ -90,13 +114,7 @@ impl Carrier {
                     if changed.is_err() {
                         return;
                     }
-                    let granted = self.granted.borrow_and_update().clone();
-                    let same = |up: &Up| up.addresses == granted.addresses && up.routes == granted.routes;
-                    if !granted.addresses.is_empty() && !up.as_ref().is_some_and(same) {
-                        // The old one goes first: they have one name.
-                        drop(up.take());
-                        up = self.set_up(&granted).await;
-                    }
+                    up = self.follow(up).await;
                 }
                 packet = self.arriving.recv() => {
                     let Some(packet) = packet else { return };
@@ -125,36 +143,117 @@ impl Carrier {
         }
     }
 
-    async fn set_up(&self, granted: &Granted) -> Option<Up> {
-        let made = match open(&self.name, &granted.addresses) {
-            Ok(device) => add_routes(&self.name, granted, &self.events)
-                .await
-                .map(|()| device),
-            Err(error) => Err(explain(&error)),
+    /// Makes the interface what was granted.
+    async fn follow(&mut self, up: Option<Up>) -> Option<Up> {
+        let granted = self.granted.borrow_and_update().clone();
+        // While there is no tunnel the interface stays, so that nothing takes another way.
+        if !granted.is_open || granted.addresses.is_empty() {
+            return up;
+        }
+        let own = networks::own(&self.wanted.name);
+        let reach = reach::judge(&granted, self.wanted.networks.as_deref(), &own);
+        self.tell_left(&reach).await;
+        let mut up = match up {
+            Some(up) if up.addresses == reach.addresses => up,
+            before => {
+                if let Some(before) = before {
+                    // A gateway that changes its mind all the time must not keep this machine busy.
+                    time::sleep_until(before.since + SETTLES).await;
+                    // The old one goes first: they have one name.
+                    drop(before);
+                }
+                if reach.addresses.is_empty() {
+                    return None;
+                }
+                self.set_up(&reach, granted.mtu).await?
+            }
         };
-        let tun = made.and_then(|device| {
+        if let Err(why) = self.adjust(&mut up, &reach, granted.mtu).await {
+            self.tell(Event::Lost { why, retry: None }).await;
+        }
+        Some(up)
+    }
+
+    async fn set_up(&mut self, reach: &Reach, mtu: usize) -> Option<Up> {
+        let name = self.wanted.name.clone();
+        let make = || {
+            let device = open(&name, &reach.addresses, mtu).map_err(|error| explain(&error))?;
+            let failed = |error: &dyn std::fmt::Display| format!("cannot use {name}: {error}");
+            let index =
+                nix::net::if_::if_nametoindex(name.as_str()).map_err(|error| failed(&error))?;
             let descriptor = device.descriptor.try_clone();
             let tun = descriptor
                 .and_then(Tun::new)
-                .map_err(|error| error.to_string())?;
-            Ok((device, tun))
-        });
-        match tun {
-            Ok((device, tun)) => {
-                let name = self.name.clone();
-                let _ = self.events.send(Event::Interface { name }).await;
-                Some(Up {
-                    addresses: granted.addresses.clone(),
-                    routes: granted.routes.clone(),
-                    tun,
-                    _device: device,
-                })
+                .map_err(|error| failed(&error))?;
+            Ok(Up {
+                addresses: reach.addresses.clone(),
+                routes: BTreeSet::new(),
+                mtu,
+                index,
+                since: Instant::now(),
+                tun,
+                _device: device,
+            })
+        };
+        match make() {
+            Ok(up) => {
+                self.tell(Event::Interface { name: name.clone() }).await;
+                Some(up)
             }
             Err(why) => {
-                let _ = self.events.send(Event::Lost { why, retry: None }).await;
+                self.tell(Event::Lost { why, retry: None }).await;
                 None
             }
         }
+    }
+
+    /// Routes and MTU, as far as they are not so already.
+    async fn adjust(&mut self, up: &mut Up, reach: &Reach, mtu: usize) -> Result<(), String> {
+        if up.mtu != mtu
+            && let Ok(mtu) = u32::try_from(mtu)
+        {
+            let link = LinkUnspec::new_with_index(up.index).mtu(mtu).build();
+            let set = self.handle.link().change(link).execute().await;
+            set.map_err(|error| format!("cannot set the MTU: {error}"))?;
+        }
+        up.mtu = mtu;
+        let gone: Vec<IpNet> = up.routes.difference(&reach.routes).copied().collect();
+        for net in gone {
+            let route = into_interface(net, up.index);
+            // One that is gone already is as good.
+            let _ = self.handle.route().del(route).execute().await;
+            up.routes.remove(&net);
+        }
+        let new: Vec<IpNet> = reach.routes.difference(&up.routes).copied().collect();
+        for net in new {
+            let route = into_interface(net, up.index);
+            match self.handle.route().add(route).execute().await {
+                Ok(()) => drop(up.routes.insert(net)),
+                // Somebody else's route is not ours to replace.
+                Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EEXIST => {
+                    let why = "this machine has another way there already";
+                    if self.told.insert((net, why)) {
+                        self.tell(Event::RouteLeftOut { route: net, why }).await;
+                    }
+                }
+                Err(error) => return Err(format!("cannot set the route to {net}: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left out is told once.
+    async fn tell_left(&mut self, reach: &Reach) {
+        for (route, why) in &reach.left {
+            if self.told.len() < MAX_TOLD && self.told.insert((*route, *why)) {
+                self.tell(Event::RouteLeftOut { route: *route, why }).await;
+            }
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        // Nobody listens when the client is about to end.
+        let _ = self.events.send(event).await;
     }
 }
 
@@ -169,96 +268,8 @@ async fn read(up: Option<&Up>) -> io::Result<Batch<()>> {
     Ok(batch)
 }
 
-/// Routes as prefixes, without those that hold the gateway itself: its own packets must not go through the tunnel.
-fn prefixes(granted: &Granted) -> (Vec<IpNet>, Vec<IpNet>) {
-    let all = granted
-        .routes
-        .iter()
-        .flat_map(|route| -> Box<dyn Iterator<Item = IpNet>> {
-            match (route.start, route.end) {
-                (IpAddr::V4(start), IpAddr::V4(end)) => {
-                    Box::new(Ipv4Subnets::new(start, end, 0).map(IpNet::V4))
-                }
-                (IpAddr::V6(start), IpAddr::V6(end)) => {
-                    Box::new(Ipv6Subnets::new(start, end, 0).map(IpNet::V6))
-                }
-                _ => Box::new(std::iter::empty()),
-            }
-        });
-    let mut all: Vec<IpNet> = all.take(MAX_PREFIXES).collect();
-    all.sort_unstable();
-    all.dedup();
-    let holds = |net: &IpNet| {
-        granted
-            .gateway
-            .is_some_and(|gateway| net.contains(&gateway))
-    };
-    all.into_iter().partition(|net| !holds(net))
-}
-
-async fn add_routes(
-    name: &str,
-    granted: &Granted,
-    events: &mpsc::Sender<Event>,
-) -> Result<(), String> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| format!("cannot set {what}: {error}");
-    let index = nix::net::if_::if_nametoindex(name).map_err(|error| failed(name, &error))?;
-    let (connection, handle, _) =
-        rtnetlink::new_connection().map_err(|error| failed("routes", &error))?;
-    let work = tokio::spawn(connection);
-    let (take, leave) = prefixes(granted);
-    for route in leave {
-        let _ = events.send(Event::RouteLeftOut { route }).await;
-    }
-    let mut done = Ok(());
-    for net in take {
-        let route = match net {
-            IpNet::V4(net) => RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(net.network(), net.prefix_len())
-                .output_interface(index)
-                .scope(RouteScope::Link)
-                .build(),
-            IpNet::V6(net) => RouteMessageBuilder::<Ipv6Addr>::new()
-                .destination_prefix(net.network(), net.prefix_len())
-                .output_interface(index)
-                .build(),
-        };
-        if let Err(error) = handle.route().add(route).replace().execute().await {
-            done = Err(failed(&format!("the route to {net}"), &error));
-            break;
-        }
-    }
-    work.abort();
-    done
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn routes_are_prefixes_and_the_gateway_stays_outside() {
-        let route = |start: &str, end: &str, protocol| Route {
-            start: start.parse().unwrap(),
-            end: end.parse().unwrap(),
-            protocol,
-        };
-        let granted = Granted {
-            gateway: Some("203.0.113.1".parse().unwrap()),
-            routes: vec![
-                route("10.20.0.4", "10.20.0.6", 0),
-                route("10.20.0.4", "10.20.0.5", 6),
-                route("203.0.113.0", "203.0.113.255", 0),
-                route("fd20::", "fd20::ffff:ffff:ffff:ffff", 0),
-            ],
-            ..Granted::default()
-        };
-        let nets = |list: &[&str]| {
-            list.iter()
-                .map(|net| net.parse().unwrap())
-                .collect::<Vec<IpNet>>()
-        };
-        let taken = nets(&["10.20.0.4/31", "10.20.0.6/32", "fd20::/64"]);
-        assert_eq!(prefixes(&granted), (taken, nets(&["203.0.113.0/24"])));
-    }
-}
+/// Other addresses are taken no more often.
+const SETTLES: Duration = Duration::from_secs(1);
+/// Most things that are told to be left out.
+//= C7
+const MAX_TOLD: usize = 256;

@@ -6,11 +6,12 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lazaret_config::{Client, ClientGateway, Forward, ServerName};
 use quinn::{ClientConfig, Endpoint, VarInt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{self, Instant};
 
 use super::event::Event;
@@ -65,6 +66,8 @@ const EVENTS: usize = 64;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For the name of the gateway.
 const LOOKUP: Duration = Duration::from_secs(10);
+/// For changes of the networks that belong together.
+const TOGETHER: Duration = Duration::from_millis(500);
 /// For the last words.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -101,6 +104,8 @@ struct Life<'c> {
     packets: Packets,
     granted: watch::Sender<Granted>,
     events: mpsc::Sender<Event>,
+    /// Tells that the networks of this machine changed.
+    networks: Arc<Notify>,
 }
 
 /// Runs a client until `stop` is over, or with `once` until the first connection failed or ended.
@@ -129,6 +134,7 @@ pub async fn run(
         packets: Packets { arrived, leaving },
         granted,
         events,
+        networks: networks(),
     };
     match &client.interface {
         Some(name) => start_interface(name, watched, arriving, leaves, &life)?,
@@ -166,8 +172,22 @@ fn start_interface(
     leaves: mpsc::Sender<Vec<u8>>,
     life: &Life<'_>,
 ) -> Result<(), LifeError> {
-    super::interface::start(name, watched, arriving, leaves, life.events.clone())
+    let wanted = super::interface::Wanted {
+        name: name.to_owned(),
+        networks: life.client.networks.clone(),
+    };
+    super::interface::start(wanted, watched, arriving, leaves, life.events.clone())
         .map_err(LifeError::Interface)
+}
+
+#[cfg(target_os = "linux")]
+fn networks() -> Arc<Notify> {
+    super::networks::changes()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn networks() -> Arc<Notify> {
+    Arc::default()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -207,14 +227,27 @@ impl Life<'_> {
             if once {
                 return Ok(Ending::Lost(ended.why));
             }
-            // What was for a tunnel that is gone is old.
-            if ears.during(time::sleep(wait)).await.is_none() {
+            if ears.during(self.rest(wait, ended.is_final)).await.is_none() {
                 break;
             }
+            // What was for a tunnel that is gone is old.
             while self.packets.leaving.try_recv().is_ok() {}
         }
         (ears.tell)(&Event::Stopped);
         Ok(Ending::Stopped)
+    }
+
+    /// Waits, but not for nothing: on another network an answer may come that there was none for.
+    async fn rest(&self, wait: Duration, is_final: bool) {
+        let other = async {
+            self.networks.notified().await;
+            // Links, addresses and routes change together.
+            time::sleep(TOGETHER).await;
+        };
+        tokio::select! {
+            () = time::sleep(wait) => {}
+            () = other, if !is_final => {}
+        }
     }
 
     /// One address after the other until one gives a tunnel that ends, and how long it lasted. Nothing: it is to stop.
@@ -271,7 +304,7 @@ impl Life<'_> {
             &mut self.packets,
             &self.granted,
             &self.events,
-            self.client.post_quantum_required.then_some(true),
+            Arc::clone(&self.networks),
         )
         .await?;
         Ok(link.run().await)

@@ -3,18 +3,20 @@
 //! In: a connection whose handshake is over, packets. Out: packets, what was granted, events, and in the end why it ended.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ipnet::IpNet;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{self, MissedTickBehavior};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{self, Instant, MissedTickBehavior};
 use tracing::debug;
 
 use super::event::{Event, Service as Shown};
 use super::refusal::{self, Refusal};
 use super::transport;
+use crate::key_exchange;
 use crate::masque::capsule::Route;
 use crate::masque::client::{self, Session};
 use crate::masque::packet::Gate;
@@ -22,7 +24,7 @@ use crate::masque::service::Service;
 use crate::masque::{Code, Error, MIN_MTU, Transmit};
 
 /// What a tunnel gave us, and whether it is there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Granted {
     /// Whether packets pass now.
     pub(super) is_open: bool,
@@ -34,6 +36,21 @@ pub(super) struct Granted {
     pub(super) routes: Vec<Route>,
     /// What is there.
     pub(super) services: Vec<Service>,
+    /// The longest packet that the path carries at once.
+    pub(super) mtu: usize,
+}
+
+impl Default for Granted {
+    fn default() -> Self {
+        Self {
+            is_open: false,
+            gateway: None,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            services: Vec::new(),
+            mtu: MIN_MTU,
+        }
+    }
 }
 
 /// The two queues of packets between a tunnel and whoever uses it.
@@ -48,14 +65,29 @@ pub(super) struct Packets {
 /// Packets that wait in each direction; what is more is lost, as on any network.
 //= C7
 pub(super) const QUEUE: usize = 128;
-/// The longest packet that we send: what every tunnel carries.
-pub(super) const MTU: usize = MIN_MTU;
+/// The longest packet that we send, in a datagram where the path carries it, else in the stream.
+const LARGEST: usize = 1500;
 /// Pieces of streams that wait to be read.
 //= C7
 const CHUNKS: usize = 16;
 const CHUNK: usize = 16 * 1024;
-/// How often it is asked whether the way to the gateway changed.
+/// How often it is asked what the path carries, and, should the system not tell, whether the way to the gateway changed.
 const WAY: Duration = Duration::from_secs(2);
+/// From the end of the handshake to the tunnel.
+const BEGIN_WITHIN: Duration = Duration::from_secs(10);
+/// For the gateway to read what we write.
+const WRITE_WITHIN: Duration = Duration::from_secs(20);
+/// Changes of what is granted within [`LATENCY`]; more are a gateway that keeps us busy.
+//= C7
+const CHANGES: u32 = 64;
+/// On a new way that gives no answer, when another socket is tried: the network may need a moment, and the back-off of QUIC
+/// may have grown long while there was none.
+const AGAIN: [Duration; 4] = [
+    Duration::from_millis(150),
+    Duration::from_millis(300),
+    Duration::from_millis(600),
+    Duration::from_millis(1200),
+];
 /// How often the latency is told.
 const LATENCY: Duration = Duration::from_secs(30);
 
@@ -83,8 +115,20 @@ pub(super) struct Link<'l> {
     packets: &'l mut Packets,
     granted: &'l watch::Sender<Granted>,
     events: &'l mpsc::Sender<Event>,
-    post_quantum: Option<bool>,
+    networks: Arc<Notify>,
     way: Option<IpAddr>,
+    moving: Option<Moving>,
+    began: Instant,
+    changes: u32,
+}
+
+/// On a new way from which nothing came back yet.
+struct Moving {
+    /// Datagrams that had come before.
+    heard: u64,
+    /// How often another socket was tried.
+    tried: usize,
+    next: Instant,
 }
 
 impl<'l> Link<'l> {
@@ -96,7 +140,7 @@ impl<'l> Link<'l> {
         packets: &'l mut Packets,
         granted: &'l watch::Sender<Granted>,
         events: &'l mpsc::Sender<Event>,
-        post_quantum: Option<bool>,
+        networks: Arc<Notify>,
     ) -> Result<Self, Refusal> {
         let ended = |error| refusal::of_connection(&error);
         let control = connection.open_uni().await.map_err(ended)?;
@@ -118,8 +162,11 @@ impl<'l> Link<'l> {
             packets,
             granted,
             events,
-            post_quantum,
+            networks,
             way,
+            moving: None,
+            began: Instant::now(),
+            changes: CHANGES,
         })
     }
 
@@ -136,8 +183,12 @@ impl<'l> Link<'l> {
     async fn carry(&mut self) -> Result<std::convert::Infallible, Refusal> {
         let mut latency = ticks(LATENCY);
         let mut way = ticks(WAY);
+        let networks = Arc::clone(&self.networks);
         loop {
-            self.flush().await?;
+            let flushed = time::timeout(WRITE_WITHIN, self.flush()).await;
+            flushed.map_err(|_| Refusal::passing("the gateway does not read"))??;
+            let is_open = self.granted.borrow().is_open;
+            let moves_on = self.moving.as_ref().map(|moving| moving.next);
             tokio::select! {
                 datagram = self.connection.read_datagram() => {
                     let datagram = datagram.map_err(|error| refusal::of_connection(&error))?;
@@ -156,8 +207,20 @@ impl<'l> Link<'l> {
                     let stream = stream.map_err(|error| refusal::of_connection(&error))?;
                     read(stream, self.chunks.0.clone());
                 }
-                _ = latency.tick() => self.tell_latency().await,
-                _ = way.tick() => self.look_for_another_way().await,
+                () = networks.notified() => self.look_for_another_way().await,
+                () = sleep_until(moves_on) => self.move_on(),
+                () = time::sleep_until(self.began + BEGIN_WITHIN), if !is_open => {
+                    self.connection.close(code(Code::RequestCancelled), b"no tunnel in time");
+                    return Err(Refusal::passing("the gateway opened no tunnel in time"));
+                }
+                _ = latency.tick() => {
+                    self.changes = CHANGES;
+                    self.tell_latency().await;
+                }
+                _ = way.tick() => {
+                    self.look_for_another_way().await;
+                    self.measure();
+                }
             }
         }
     }
@@ -202,24 +265,36 @@ impl<'l> Link<'l> {
         match event {
             client::Event::Open => {
                 self.granted.send_modify(|granted| granted.is_open = true);
-                let post_quantum = self.post_quantum;
-                self.tell(Event::Connected { post_quantum }).await;
+                let key_exchange = key_exchange::of(&self.connection);
+                let post_quantum = key_exchange.map(key_exchange::is_post_quantum);
+                let key_exchange = key_exchange.map(str::to_owned);
+                self.tell(Event::Connected {
+                    post_quantum,
+                    key_exchange,
+                })
+                .await;
             }
             client::Event::Refused(response) => {
                 self.connection.close(code(Code::None), b"");
                 return Err(refusal::of_response(&response));
             }
             client::Event::Addresses(addresses) => {
+                self.changed()?;
                 self.gate.peer.clone_from(&addresses);
                 let told = addresses.clone();
+                let news = self.granted.borrow().addresses != addresses;
                 self.granted.send_modify(|granted| granted.addresses = told);
-                self.tell(Event::Addresses { addresses }).await;
+                if news {
+                    self.tell(Event::Addresses { addresses }).await;
+                }
             }
             client::Event::Routes(routes) => {
+                self.changed()?;
                 self.gate.routes.clone_from(&routes);
                 self.granted.send_modify(|granted| granted.routes = routes);
             }
             client::Event::Services(services) => {
+                self.changed()?;
                 let shown = services.iter().map(Shown::from).collect();
                 self.granted
                     .send_modify(|granted| granted.services = services);
@@ -239,6 +314,18 @@ impl<'l> Link<'l> {
         Ok(())
     }
 
+    /// Counts a change of what is granted.
+    fn changed(&mut self) -> Result<(), Refusal> {
+        let Some(left) = self.changes.checked_sub(1) else {
+            self.connection
+                .close(code(Code::ExcessiveLoad), b"too many changes");
+            let why = "the gateway changes what it grants all the time";
+            return Err(Refusal::passing(why));
+        };
+        self.changes = left;
+        Ok(())
+    }
+
     fn arrived(&self, packet: &[u8]) {
         match self.gate.arrives(packet) {
             Ok(head) => {
@@ -251,7 +338,7 @@ impl<'l> Link<'l> {
     }
 
     fn leave(&mut self, mut packet: Vec<u8>) -> Result<(), Refusal> {
-        match self.gate.leaves(&mut packet, MTU) {
+        match self.gate.leaves(&mut packet, LARGEST) {
             Ok(head) => packet.truncate(head.length),
             Err(why) => {
                 debug!(%why, "a packet for the gateway was dropped");
@@ -289,25 +376,73 @@ impl<'l> Link<'l> {
 
     /// A new network, a new socket: QUIC takes the connection along.
     async fn look_for_another_way(&mut self) {
-        let towards: SocketAddr = self.connection.remote_address();
-        let Ok(address) = transport::way(towards) else {
+        let Ok(address) = transport::way(self.connection.remote_address()) else {
+            // There is none now; whatever comes is new.
+            self.way = None;
             return;
         };
         if self.way.replace(address) == Some(address) {
             return;
         }
-        match transport::socket(towards).and_then(|socket| self.endpoint.rebind(socket)) {
-            Ok(()) => self.tell(Event::Moved { address }).await,
-            Err(error) => {
-                debug!(%error, "no new socket");
-                self.way = None;
-            }
+        if self.rebind() {
+            self.moving = Some(Moving {
+                heard: self.connection.stats().udp_rx.datagrams,
+                tried: 0,
+                next: Instant::now() + AGAIN[0],
+            });
+            self.tell(Event::Moved { address }).await;
+        } else {
+            self.way = None;
         }
+    }
+
+    fn rebind(&self) -> bool {
+        let towards: SocketAddr = self.connection.remote_address();
+        let bound = transport::socket(towards).and_then(|socket| self.endpoint.rebind(socket));
+        bound
+            .inspect_err(|error| debug!(%error, "no new socket"))
+            .is_ok()
+    }
+
+    /// Nothing came back in time on a new way: once more.
+    fn move_on(&mut self) {
+        let Some(mut moving) = self.moving.take() else {
+            return;
+        };
+        if self.connection.stats().udp_rx.datagrams > moving.heard {
+            return;
+        }
+        let _ = self.rebind();
+        moving.tried = moving.tried.saturating_add(1);
+        if let Some(wait) = AGAIN.get(moving.tried) {
+            moving.next = Instant::now() + *wait;
+            self.moving = Some(moving);
+        }
+    }
+
+    /// What the path carries may have changed.
+    fn measure(&self) {
+        let head = self.session.head().map_or(0, <[u8]>::len);
+        let most = self.connection.max_datagram_size().unwrap_or(0);
+        let mtu = most.saturating_sub(head).clamp(MIN_MTU, LARGEST);
+        self.granted.send_if_modified(|granted| {
+            let changed = granted.mtu != mtu;
+            granted.mtu = mtu;
+            changed
+        });
+    }
+}
+
+/// Never, if there is no time.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
 fn ticks(every: Duration) -> time::Interval {
-    let mut ticks = time::interval_at(time::Instant::now() + every.min(FIRST), every);
+    let mut ticks = time::interval_at(Instant::now() + every.min(FIRST), every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }

@@ -4,6 +4,7 @@
 
 use quinn::ConnectionError;
 
+use crate::masque::Code;
 use crate::masque::fields::Response;
 
 /// How it ended.
@@ -61,10 +62,15 @@ pub fn of_connection(error: &ConnectionError) -> Refusal {
         ConnectionError::ConnectionClosed(close) => of_alert(u64::from(close.error_code)),
         ConnectionError::ApplicationClosed(close) => {
             let text = plain(&close.reason);
-            if text.is_empty() {
-                Refusal::passing("the gateway closed the connection")
+            let why = if text.is_empty() {
+                "the gateway closed the connection".to_owned()
             } else {
-                Refusal::passing(format!("the gateway closed the connection: {text}"))
+                format!("the gateway closed the connection: {text}")
+            };
+            if close.error_code.into_inner() == Code::RequestRejected.value() {
+                Refusal::no(why)
+            } else {
+                Refusal::passing(why)
             }
         }
         ConnectionError::Reset => Refusal::passing("the gateway was restarted"),
@@ -112,6 +118,9 @@ fn of_local(code: u64, reason: &str) -> Refusal {
         return Refusal::passing("the server broke the rules of QUIC");
     }
     let why = match code - ALERTS {
+        45 if reason.contains("NotValidYet") || reason.contains("not valid yet") => {
+            "the gateway's certificate is not valid yet: the clock of this machine is wrong"
+        }
         45 => "the gateway's certificate has expired, or the clock of this machine is wrong",
         44 => "the gateway's certificate is revoked",
         48 => {

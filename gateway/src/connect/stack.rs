@@ -22,7 +22,8 @@ use tokio::task::AbortHandle;
 use tokio::time;
 use tracing::debug;
 
-use super::link::{Granted, MTU};
+use super::link::Granted;
+use crate::masque::MIN_MTU;
 
 /// A stream of this machine that wants to go somewhere.
 #[derive(Debug)]
@@ -90,7 +91,8 @@ impl Device for Wire {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
-        capabilities.max_transmission_unit = MTU;
+        // What every path carries; the stack cannot change it later.
+        capabilities.max_transmission_unit = MIN_MTU;
         capabilities
     }
 }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use lazaret_config::{CertificateError, Client, read_certificates};
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
+
+use crate::key_exchange;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -65,23 +66,6 @@ pub enum TlsError {
 /// The longest file with a key.
 const LONGEST_KEY: u64 = 64 * 1024;
 
-/// The cryptography: aws-lc-rs with X25519MLKEM768 first, or alone.
-#[must_use]
-pub fn provider(post_quantum_required: bool) -> CryptoProvider {
-    let mut kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768];
-    if !post_quantum_required {
-        kx_groups.extend([
-            aws_lc_rs::kx_group::X25519,
-            aws_lc_rs::kx_group::SECP256R1,
-            aws_lc_rs::kx_group::SECP384R1,
-        ]);
-    }
-    CryptoProvider {
-        kx_groups,
-        ..aws_lc_rs::default_provider()
-    }
-}
-
 /// The configuration for a client's file.
 ///
 /// # Errors
@@ -95,7 +79,7 @@ pub fn configuration(client: &Client) -> Result<ClientConfig, TlsError> {
     }
     let chain = certificates(&client.certificate)?;
     let key = key(&client.key)?;
-    let provider = Arc::new(provider(client.post_quantum_required));
+    let provider = Arc::new(key_exchange::provider(client.post_quantum_required));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Setup)?

@@ -12,6 +12,8 @@ use quinn::{
     ClientConfig, Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt,
 };
 
+use crate::key_exchange;
+
 /// So often at least is something sent, so that routers on the way keep their entry.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// After so much silence the tunnel is lost, in milliseconds.
@@ -44,7 +46,8 @@ pub(super) fn configuration(
         .receive_window(VarInt::from_u32(WINDOW))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS));
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    let crypto = QuicClientConfig::try_from(tls)?;
+    let mut config = ClientConfig::new(key_exchange::noting_client(crypto));
     config.transport_config(Arc::new(transport));
     Ok(config)
 }

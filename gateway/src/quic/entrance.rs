@@ -11,9 +11,9 @@ use quinn::{ConnectionError, Endpoint, Incoming, TransportErrorCode, VarInt};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
-use super::tls::shake;
 use super::worker::News;
 use crate::flow::Clock;
+use crate::key_exchange::shake;
 use crate::tunnel::limits::Gate;
 
 /// What the listeners of all sockets share.

@@ -26,6 +26,7 @@ use super::tls::{self, Verifier};
 use super::transport;
 use crate::channel::{Channel, ChannelError};
 use crate::flow::{Clock, DeviceName};
+use crate::key_exchange;
 use crate::masque::Code;
 use crate::pki::door::Door;
 use crate::pki::message::{Fingerprint, Serial, ServerIdentity, Trust};
@@ -312,7 +313,7 @@ impl Worker {
         tokio::spawn(session::serve(parts));
         let seat = Seat {
             number,
-            key_exchange: tls::key_exchange(&connection).unwrap_or("unknown"),
+            key_exchange: key_exchange::of(&connection).unwrap_or("unknown"),
             connection,
             chain,
             until,

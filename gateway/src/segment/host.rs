@@ -16,6 +16,7 @@ use rtnetlink::packet_route::rule::RuleAction;
 use rtnetlink::{Handle, RouteMessageBuilder};
 use tracing::warn;
 
+use crate::route::into_interface;
 use crate::segment::chains::REPLY_MARK;
 use crate::segment::tunnels::networks;
 
@@ -192,17 +193,7 @@ async fn routes_behind(handle: &Handle, config: &Config) -> Result<(), HostError
         return Err(failed(rtnetlink::Error::RequestFailed));
     };
     for net in networks {
-        let route = match net {
-            IpNet::V4(net) => RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(net.network(), net.prefix_len())
-                .output_interface(index)
-                .scope(RouteScope::Link)
-                .build(),
-            IpNet::V6(net) => RouteMessageBuilder::<Ipv6Addr>::new()
-                .destination_prefix(net.network(), net.prefix_len())
-                .output_interface(index)
-                .build(),
-        };
+        let route = into_interface(*net, index);
         let add = handle.route().add(route).replace().execute().await;
         ignoring(add, libc::EEXIST, || format!("the route of {net}"))?;
     }

@@ -105,6 +105,7 @@ impl Authority {
             key: write("client.key", &pem("PRIVATE KEY", &key.serialize_der())),
             post_quantum_required: false,
             interface: None,
+            networks: None,
             forwards: Vec::new(),
         }
     }
