@@ -16,7 +16,7 @@ use super::worker::{Kind, Worker};
 use crate::audit::event::Event;
 use crate::channel;
 use crate::control::message::TunnelSession;
-use crate::flow::{Clock, DeviceName, ServiceName};
+use crate::flow::{Clock, DeviceName, ServiceName, Standing};
 use crate::pki::message::{Answer, Listener, Question, Refusal, ServerIdentity, ToSigner, Trust};
 use crate::quic::message::{FromQuic, Member, Offer, QuicEvent, SessionFigures, Settings, ToQuic};
 use crate::registry::Registry;
@@ -114,6 +114,20 @@ pub(super) fn members(config: &Config, registry: &Registry, wall: Timestamp) -> 
         .collect()
 }
 
+/// Who may not come in, and why.
+fn barred(registry: &Registry) -> Vec<(DeviceName, Standing)> {
+    let names = registry.all().keys();
+    let standings = names.map(|name| (name.clone(), registry.standing(name)));
+    standings
+        .filter(|(_, standing)| !standing.is_let_in())
+        .take(MAX_BARRED)
+        .collect()
+}
+
+/// Most who are told why they may not come in; further ones only hear that.
+//= C7
+const MAX_BARRED: usize = 4096;
+
 fn offers(config: &Config, name: &ServiceName, ends: Option<Timestamp>) -> Vec<Offer> {
     let Some(service) = config.services.get(name) else {
         return Vec::new();
@@ -167,6 +181,7 @@ impl Supervisor {
             Input::Quic(message)
         })?;
         worker.send(ToQuic::Start { settings, members }, descriptors);
+        worker.send(ToQuic::Barred(barred(&self.registry)), Vec::new());
         let pid = worker.pid;
         self.workers.quic = Some(worker);
         self.quic.refresh();
@@ -178,6 +193,8 @@ impl Supervisor {
     pub(super) fn tell_quic_members(&self) {
         if let Some(quic) = &self.workers.quic {
             let members = members(&self.config, &self.registry, self.clock.wall());
+            // First, so that whoever is cut hears why.
+            quic.send(ToQuic::Barred(barred(&self.registry)), Vec::new());
             quic.send(ToQuic::Members(members), Vec::new());
         }
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lazaret_config::{PostQuantum, Transport};
 use serde::{Deserialize, Serialize};
 
-use crate::flow::{DeviceName, ServiceName};
+use crate::flow::{DeviceName, ServiceName, Standing};
 use crate::pki::message::{Serial, ServerIdentity, Trust};
 use crate::tunnel::message::Stranger;
 
@@ -31,6 +31,9 @@ pub enum ToQuic {
     /// The whole new list; sessions of those who are not in it are ended at once.
     //= C9
     Members(Vec<Member>),
+    /// Who may not come in though the certificate is believed, so that the device can be told why; the whole new list.
+    /// It decides nothing: who is not a member stays out.
+    Barred(Vec<(DeviceName, Standing)>),
     /// Ends the session of a device; it may come again.
     End {
         /// Whose.

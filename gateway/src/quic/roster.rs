@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use super::entrance::{canonical, close};
 use super::message::{Member, SessionFigures};
 use super::tls::Chain;
-use crate::flow::DeviceName;
+use crate::flow::{DeviceName, Standing};
 use crate::masque::Code;
 
 /// A device that is in.
@@ -62,6 +62,8 @@ impl Counted {
 pub(super) struct Roster {
     pub(super) members: BTreeMap<DeviceName, Member>,
     pub(super) seats: BTreeMap<DeviceName, Seat>,
+    /// Why others may not.
+    pub(super) barred: BTreeMap<DeviceName, Standing>,
     inboxes: HashMap<IpAddr, (mpsc::Sender<Vec<u8>>, Arc<Counted>)>,
 }
 
@@ -114,12 +116,18 @@ impl Roster {
                     Code::None,
                     "the device has other addresses",
                 ),
-                None => close(
-                    &seat.connection,
-                    Code::RequestRejected,
-                    "the device may not come in any more",
-                ),
+                None => close(&seat.connection, Code::RequestRejected, self.why(device)),
             }
+        }
+    }
+
+    /// Why a device that is no member may not come in, for its user.
+    pub(super) fn why(&self, device: &DeviceName) -> &'static str {
+        match self.barred.get(device) {
+            Some(Standing::Pending) => "the device is not approved yet",
+            Some(Standing::Expired) => "the time of the device is over",
+            Some(Standing::Revoked) => "the device is revoked",
+            Some(Standing::Active | Standing::Quarantined) | None => "the device may not come in",
         }
     }
 

@@ -21,7 +21,7 @@ use super::message::{FromQuic, Member, Offer, QuicEvent, Settings, ToQuic};
 use super::streams::number;
 use super::worker;
 use crate::channel::{self, Channel};
-use crate::flow::Clock;
+use crate::flow::{Clock, Standing};
 use crate::masque::Transmit;
 use crate::masque::client::{Event, Session};
 use crate::pki;
@@ -357,6 +357,9 @@ async fn a_device_comes_in_by_the_hybrid_key_exchange_and_goes_when_it_may_not_s
         assert_eq!((answer[9], &answer[16..20], answer[20]), (1, &HIS[..], 11));
 
         //= C9
+        let pending = vec![(member().device, Standing::Pending)];
+        let barred = ToQuic::Barred(pending);
+        gateway.supervisor.send(&barred, &[]).await.unwrap();
         let nobody = ToQuic::Members(Vec::new());
         gateway.supervisor.send(&nobody, &[]).await.unwrap();
         let closed = tokio::time::timeout(LIMIT, connection.closed());
@@ -364,7 +367,7 @@ async fn a_device_comes_in_by_the_hybrid_key_exchange_and_goes_when_it_may_not_s
         let ConnectionError::ApplicationClosed(why) = closed else {
             panic!("{closed}");
         };
-        assert_eq!(why.reason, "the device may not come in any more");
+        assert_eq!(why.reason, "the device is not approved yet");
         assert!(matches!(gateway.event().await, QuicEvent::Ended { .. }));
         let everybody = ToQuic::Members(vec![member()]);
         gateway.supervisor.send(&everybody, &[]).await.unwrap();

@@ -191,6 +191,7 @@ impl Worker {
         match message {
             ToQuic::Identity { server, trust } => self.identify(&server, &trust, descriptors),
             ToQuic::Members(members) => self.roster.admit(members),
+            ToQuic::Barred(barred) => self.roster.barred = barred.into_iter().collect(),
             ToQuic::End { device } => {
                 if let Some(seat) = self.roster.seats.get(&device) {
                     close(&seat.connection, Code::None, "the session was ended");
@@ -358,7 +359,7 @@ impl Worker {
             }
         };
         if !self.roster.members.contains_key(&device) {
-            return Err(("the device may not come in", Some(device)));
+            return Err((self.roster.why(&device), Some(device)));
         }
         Ok((device, until, chain))
     }
