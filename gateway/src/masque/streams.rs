@@ -19,6 +19,9 @@ const DECODER: u64 = 0x03;
 /// Most streams of a peer at a time that are no request.
 //= C7
 pub const MAX_STREAMS: usize = 8;
+/// Most streams that are remembered to be of no interest: twice as many as there can be at a time.
+//= C7
+const MAX_IGNORED: usize = 2 * MAX_STREAMS;
 /// Most bytes that wait to be sent. Who carries them takes them before giving more to read.
 //= C7
 pub const MAX_QUEUED: usize = 65_536;
@@ -98,6 +101,8 @@ pub(super) struct Streams {
     open: BTreeMap<u64, Kind>,
     frames: frame::Reader,
     settings: Option<Settings>,
+    /// Streams of no interest to us whose bytes may still be on their way.
+    ignored: VecDeque<u64>,
     going_away: Option<u64>,
     most_push: Option<u64>,
     pub(super) patience: Patience,
@@ -113,6 +118,7 @@ impl Streams {
             open: BTreeMap::new(),
             frames: frame::Reader::default(),
             settings: None,
+            ignored: VecDeque::new(),
             going_away: None,
             most_push: None,
             patience: Patience(MAX_SKIPPED),
@@ -164,6 +170,11 @@ impl Streams {
         heard: &mut Vec<Heard>,
     ) -> Result<(), Error> {
         let mut bytes = bytes;
+        if self.ignored.contains(&stream) {
+            return self
+                .patience
+                .take(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        }
         if !self.open.contains_key(&stream) {
             if self.open.len() == MAX_STREAMS {
                 return Err(Error::connection(
@@ -227,6 +238,10 @@ impl Streams {
                 // RFC 9114 6.2.3: of a type that we do not know.
                 self.open.remove(&stream);
                 self.patience.take(64)?;
+                if self.ignored.len() == MAX_IGNORED {
+                    self.ignored.pop_front();
+                }
+                self.ignored.push_back(stream);
                 self.send(Transmit::Stop {
                     stream,
                     code: Code::StreamCreation,

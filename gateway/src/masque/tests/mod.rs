@@ -4,6 +4,7 @@ mod capsule;
 mod client;
 mod packet;
 mod pair;
+mod random;
 mod server;
 
 use ipnet::IpNet;
