@@ -77,7 +77,10 @@ pub(super) fn check(document: &Document, problems: &Problems) {
 fn certified(document: &Document, problems: &Problems) {
     let Some(quic) = &document.quic else {
         for device in document.devices.values() {
-            if let Some(place) = device.certificate {
+            // Who has a key besides hears of that first.
+            if device.wireguard.is_none()
+                && let Some(place) = device.certificate
+            {
                 let fault = Fault::new("a device with a certificate needs `[tunnel.quic]`");
                 problems.report(fault.at(place));
             }

@@ -122,7 +122,7 @@ fn certificate(section: &Section<'_>) -> Option<Place> {
         let fault = Fault::new("`certificate` is true, or left out");
         section.report("certificate", fault);
     }
-    Some(said.place)
+    said.value.then_some(said.place)
 }
 
 /// A device is its key or its certificate, or it is behind a router.
