@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,8 @@ const EVENTS: usize = 64;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For the name of the gateway.
 const LOOKUP: Duration = Duration::from_secs(10);
+/// An address of nobody, beyond every router: the way to it is the way out. Nothing is sent there.
+const SOMEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 443);
 /// For changes of the networks that belong together.
 const TOGETHER: Duration = Duration::from_millis(500);
 /// For the last words.
@@ -106,6 +108,8 @@ struct Life<'c> {
     events: mpsc::Sender<Event>,
     /// Tells that the networks of this machine changed.
     networks: Arc<Notify>,
+    /// Where the gateway was looked for last.
+    towards: SocketAddr,
 }
 
 /// Runs a client until `stop` is over, or with `once` until the first connection failed or ended.
@@ -135,6 +139,7 @@ pub async fn run(
         granted,
         events,
         networks: networks(),
+        towards: SOMEWHERE,
     };
     match &client.interface {
         Some(name) => start_interface(name, watched, arriving, leaves, &life)?,
@@ -239,10 +244,18 @@ impl Life<'_> {
 
     /// Waits, but not for nothing: on another network an answer may come that there was none for.
     async fn rest(&self, wait: Duration, is_final: bool) {
+        let way = || transport::way(self.towards).ok();
+        let before = way();
         let other = async {
-            self.networks.notified().await;
-            // Links, addresses and routes change together.
-            time::sleep(TOGETHER).await;
+            loop {
+                self.networks.notified().await;
+                // Links, addresses and routes change together.
+                time::sleep(TOGETHER).await;
+                let now = way();
+                if now.is_some() && now != before {
+                    return;
+                }
+            }
         };
         tokio::select! {
             () = time::sleep(wait) => {}
@@ -261,6 +274,7 @@ impl Life<'_> {
         for address in addresses {
             let gateway = authority(&self.client.gateway);
             (ears.tell)(&Event::Connecting { gateway, address });
+            self.towards = address;
             let endpoint = match transport::endpoint(address) {
                 Ok(endpoint) => endpoint,
                 Err(error) => {

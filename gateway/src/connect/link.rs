@@ -2,6 +2,7 @@
 //!
 //! In: a connection whose handshake is over, packets. Out: packets, what was granted, events, and in the end why it ended.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{self, Instant, MissedTickBehavior};
 use tracing::debug;
 
@@ -111,6 +113,8 @@ pub(super) struct Link<'l> {
     control: SendStream,
     request: SendStream,
     chunks: (mpsc::Sender<Chunk>, mpsc::Receiver<Chunk>),
+    /// Of the gateway's own streams, of which there are few at a time.
+    readers: BTreeMap<u64, AbortHandle>,
     gate: Gate,
     packets: &'l mut Packets,
     granted: &'l watch::Sender<Granted>,
@@ -158,6 +162,7 @@ impl<'l> Link<'l> {
             control,
             request,
             chunks: (sender, receiver),
+            readers: BTreeMap::new(),
             gate: Gate::default(),
             packets,
             granted,
@@ -205,7 +210,8 @@ impl<'l> Link<'l> {
                 }
                 stream = self.connection.accept_uni() => {
                     let stream = stream.map_err(|error| refusal::of_connection(&error))?;
-                    read(stream, self.chunks.0.clone());
+                    let (id, reader) = read(stream, self.chunks.0.clone());
+                    self.readers.insert(id, reader);
                 }
                 () = networks.notified() => self.look_for_another_way().await,
                 () = sleep_until(moves_on) => self.move_on(),
@@ -226,6 +232,9 @@ impl<'l> Link<'l> {
     }
 
     fn receive(&mut self, chunk: &Chunk) -> Result<(), Error> {
+        if chunk.end.is_some() {
+            self.readers.remove(&chunk.stream);
+        }
         match chunk.end {
             Some(End::Reset) => self.session.reset(chunk.stream),
             end => {
@@ -251,8 +260,13 @@ impl<'l> Link<'l> {
                     }
                     written
                 }
-                // The reader of that stream reads on into nothing; there are few.
-                Transmit::Stop { .. } => Ok(()),
+                Transmit::Stop { stream, .. } => {
+                    // Who drops a stream tells the other end that nobody reads it.
+                    if let Some(reader) = self.readers.remove(&stream) {
+                        reader.abort();
+                    }
+                    Ok(())
+                }
             };
             if let Err(quinn::WriteError::ConnectionLost(error)) = written {
                 return Err(refusal::of_connection(&error));
@@ -463,10 +477,10 @@ fn broken(connection: &Connection, error: Error) -> Refusal {
     ))
 }
 
-/// Reads a stream to its end in a task of its own.
-fn read(mut stream: RecvStream, chunks: mpsc::Sender<Chunk>) {
+/// Reads a stream to its end in a task of its own: its number, and what ends that.
+fn read(mut stream: RecvStream, chunks: mpsc::Sender<Chunk>) -> (u64, AbortHandle) {
     let id = VarInt::from(stream.id()).into_inner();
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         loop {
             let (bytes, end) = match stream.read_chunk(CHUNK, true).await {
                 Ok(Some(chunk)) => (chunk.bytes, None),
@@ -485,4 +499,5 @@ fn read(mut stream: RecvStream, chunks: mpsc::Sender<Chunk>) {
             }
         }
     });
+    (id, task.abort_handle())
 }
