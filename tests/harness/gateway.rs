@@ -277,7 +277,7 @@ pub fn memory(pid: u32) -> (u64, u64) {
 }
 
 /// The program of the same build: beside the test (in `deps`) or beside the demo.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let this = std::env::current_exe().expect("the path of this program");
     let beside = this.parent().expect("a folder");
     let profile = if beside.ends_with("deps") {

@@ -29,6 +29,7 @@ mod postgres;
 mod watch;
 mod clinic;
 pub mod desk;
+mod clinician;
 pub mod hl7;
 pub mod modality;
 pub mod tunnel;
@@ -36,6 +37,7 @@ pub mod wait;
 
 pub use appliance::Appliance;
 pub use clinic::Clinic;
+pub use clinician::{ClinicFile, Clinician};
 pub use device::{Device, wan4, wan6};
 pub use dicom::{Images, data_set, peer_program, peer_script};
 pub use gateway::{Gateway, Said, lazaret, machine, memory, patient_hashes, text};

@@ -1,6 +1,6 @@
-"""Captures what passes an interface: capture.py INTERFACE FILE, until SIGINT. Says "listening" when it does.
+"""Captures what passes an interface: capture.py INTERFACE FILE [BYTES], until SIGINT. Says "listening" when it does.
 
-The file is a classic pcap with the first 128 bytes of each frame. (tcpdump insists on changing its user, which a
+The file is a classic pcap with the first 128 bytes of each frame, or so many. (tcpdump insists on changing its user, which a
 namespace with one user does not allow.)
 """
 
@@ -8,8 +8,9 @@ import signal
 import socket
 import struct
 import sys
+import time
 
-KEEP = 128
+KEEP = int(sys.argv[3]) if len(sys.argv) > 3 else 128
 ETH_P_ALL = 3
 
 capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
@@ -36,4 +37,6 @@ with open(sys.argv[2], "wb") as file:
             if not running:
                 break
             continue
-        file.write(struct.pack("=IIII", 0, 0, len(frame), len(frame)) + frame)
+        now = time.time()
+        stamp = int(now), int(now % 1 * 1_000_000)
+        file.write(struct.pack("=IIII", *stamp, len(frame), len(frame)) + frame)

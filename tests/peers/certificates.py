@@ -3,6 +3,7 @@
 certificates.py request NAME FOLDER            a key and the request for its certificate
 certificates.py forge KIND NAME CA_KEY CA_CERT FOLDER
     KIND: foreign (of another authority), imitated (of one with the name of ours), expired (long ago), server (for servers), unnamed (without the name)
+certificates.py server FOLDER                  an authority (ca.pem) of its own, the server gateway.example.org and the client desk-7
 """
 
 import datetime
@@ -65,10 +66,35 @@ def forge(kind, name, ca_key, ca_certificate, folder):
     (folder / f"{kind}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
+def server(folder):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    days = datetime.timedelta(days=1)
+    signer = new_key(folder, "other-ca")
+
+    def issue(name, file, key, add):
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject(name))
+            .issuer_name(subject("Other"))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - days)
+            .not_valid_after(now + days)
+        )
+        certificate = add(builder).sign(signer, hashes.SHA256())
+        (folder / file).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    issue("Other", "ca.pem", signer, lambda one: one.add_extension(x509.BasicConstraints(True, 0), critical=True))
+    names = x509.SubjectAlternativeName([x509.DNSName("gateway.example.org")])
+    issue("gateway", "server.pem", new_key(folder, "server"), lambda one: one.add_extension(names, critical=False))
+    device = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("urn:lazaret:device:desk-7")])
+    issue("desk-7", "desk-7.pem", new_key(folder, "desk-7"), lambda one: one.add_extension(device, critical=False))
+
+
 def main():
     what, *rest = sys.argv[1:]
     folder = pathlib.Path(rest.pop())
-    {"request": request, "forge": forge}[what](*rest, folder)
+    {"request": request, "forge": forge, "server": server}[what](*rest, folder)
 
 
 main()

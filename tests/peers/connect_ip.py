@@ -250,6 +250,8 @@ async def session():
         is_client=True, alpn_protocols=["h3"], max_datagram_frame_size=65536, server_name=OPTIONS.name, idle_timeout=20
     )
     configuration.load_verify_locations(OPTIONS.ca)
+    if OPTIONS.keylog:
+        configuration.secrets_log_file = open(OPTIONS.keylog, "w", buffering=1)
     if OPTIONS.cert:
         configuration.load_cert_chain(OPTIONS.cert, OPTIONS.key)
     host, port = OPTIONS.server.rsplit(":", 1)
@@ -281,7 +283,7 @@ def rebind(client):
 parser = argparse.ArgumentParser()
 for name in ("server", "name", "ca"):
     parser.add_argument(f"--{name}", required=True)
-for name in ("cert", "key", "tun", "spoof", "garbage"):
+for name in ("cert", "key", "tun", "spoof", "garbage", "keylog"):
     parser.add_argument(f"--{name}")
 parser.add_argument("--protocol", default="connect-ip")
 OPTIONS = parser.parse_args()

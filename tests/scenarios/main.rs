@@ -46,3 +46,7 @@ mod sandbox;
 mod health;
 mod quic;
 mod certified;
+mod connect;
+mod connect_peer;
+mod connect_refused;
+mod roaming;
