@@ -5,6 +5,7 @@
 //! Knows nothing of what the messages mean.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -194,6 +195,60 @@ impl<Tx: Wire, Rx: Wire> Channel<Tx, Rx> {
         }
     }
 }
+
+/// What waits for the other end, which may be slow: whoever carries packets must not wait for it.
+#[derive(Debug)]
+pub struct Untold<Tx>(VecDeque<Tx>);
+
+impl<Tx> Default for Untold<Tx> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<Tx: Wire> Untold<Tx> {
+    /// Whether there is room for one more.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.0.len() < MAX_UNTOLD
+    }
+
+    /// Tells it as soon as the other end listens; without room it is lost.
+    pub fn tell(&mut self, message: Tx) {
+        if self.has_room() {
+            self.0.push_back(message);
+        } else {
+            tracing::warn!("the supervisor does not listen: an event is lost");
+        }
+    }
+
+    /// Forgets what is of no use any more.
+    pub fn forget(&mut self, mut is_stale: impl FnMut(&Tx) -> bool) {
+        self.0.retain(|message| !is_stale(message));
+    }
+
+    /// Says what waits, as far as the other end listens. False when it is gone.
+    ///
+    /// # Errors
+    /// When a message cannot be sent.
+    pub fn deliver<Rx: Wire>(&mut self, channel: &Channel<Tx, Rx>) -> Result<bool, ChannelError> {
+        while let Some(message) = self.0.front() {
+            match channel.try_send(message, &[]) {
+                Ok(()) => {
+                    self.0.pop_front();
+                }
+                Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(ChannelError::Closed) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Most messages that wait for the other end.
+//= C7
+const MAX_UNTOLD: usize = 4096;
 
 /// Asks over a raw end of [`pair`] and waits for the answer, in a thread that may wait: at most `patience`.
 ///
@@ -407,6 +462,29 @@ mod tests {
         let long = "x".repeat(3 << 20);
         a.send(&long, &[]).await.unwrap();
         assert_eq!(b.receive().await.unwrap().0, long);
+    }
+
+    #[tokio::test]
+    async fn what_is_told_waits_in_order_for_an_end_that_is_slow_and_no_longer() {
+        let (a, b) = ends();
+        let mut untold = Untold::default();
+        let long = "x".repeat(MAX_PACKET / 2);
+        for number in 0..100 {
+            untold.tell(format!("{number} {long}"));
+        }
+        untold.forget(|message| message.starts_with("98 "));
+        assert!(untold.deliver(&a).unwrap() && untold.has_room());
+        for number in (0..100).filter(|number| *number != 98) {
+            let (message, _) = b.receive().await.unwrap();
+            assert!(message.starts_with(&format!("{number} ")), "{number}");
+            assert!(untold.deliver(&a).unwrap());
+        }
+        for number in 0..=MAX_UNTOLD {
+            untold.tell(number.to_string());
+        }
+        assert!(!untold.has_room());
+        drop(b);
+        assert!(!untold.deliver(&a).unwrap(), "nobody is there");
     }
 
     /// A text of a process that makes no memory files.

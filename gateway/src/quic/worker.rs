@@ -5,7 +5,6 @@
 //!
 //! Handshakes wait for the signer: they run on threads of their own, beside the one that hears the supervisor.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -24,7 +23,7 @@ use super::roster::{Counted, Roster, Seat};
 use super::session::{self, Parts};
 use super::tls::{self, Verifier};
 use super::transport;
-use crate::channel::{Channel, ChannelError};
+use crate::channel::{Channel, ChannelError, Untold};
 use crate::flow::{Clock, DeviceName};
 use crate::key_exchange;
 use crate::masque::Code;
@@ -90,11 +89,11 @@ pub async fn run(
     };
     let (news, mut heard) = mpsc::channel(NEWS);
     let mut worker = Worker::start(start, descriptors, clock, news)?;
-    worker.tell(FromQuic::Ready);
+    worker.untold.tell(FromQuic::Ready);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let tun = Arc::clone(&worker.tun);
-    while worker.deliver(&channel)? {
+    while (worker.untold.deliver(&channel)).map_err(QuicWorkerError::Channel)? {
         tokio::select! {
             message = channel.receive() => match message {
                 Ok((message, descriptors)) => if !worker.obey(message, descriptors) { break },
@@ -128,7 +127,7 @@ struct Worker {
     clock: Arc<dyn Clock>,
     news: mpsc::Sender<News>,
     outgoing: Batch<()>,
-    untold: VecDeque<FromQuic>,
+    untold: Untold<FromQuic>,
     sessions: u64,
     ticks: u32,
 }
@@ -180,7 +179,7 @@ impl Worker {
             clock,
             news,
             outgoing: Batch::new(),
-            untold: VecDeque::new(),
+            untold: Untold::default(),
             sessions: 0,
             ticks: 0,
         })
@@ -223,7 +222,7 @@ impl Worker {
                     endpoint.set_server_config(None);
                 }
                 let why = error.to_string();
-                return self.tell(FromQuic::NoIdentity { why });
+                return self.untold.tell(FromQuic::NoIdentity { why });
             }
         };
         let config = transport::server(shaking.config, &self.settings);
@@ -446,7 +445,7 @@ impl Worker {
 
     fn record(&mut self, event: Option<QuicEvent>) {
         if let Some(event) = event {
-            self.tell(FromQuic::Event(event));
+            self.untold.tell(FromQuic::Event(event));
         }
     }
 
@@ -454,31 +453,8 @@ impl Worker {
         let figures = self.roster.figures(self.clock.now());
         // The newest are enough.
         self.untold
-            .retain(|message| !matches!(message, FromQuic::Sessions(_)));
-        self.tell(FromQuic::Sessions(figures));
-    }
-
-    fn tell(&mut self, message: FromQuic) {
-        if self.untold.len() < MAX_UNTOLD {
-            self.untold.push_back(message);
-        } else {
-            tracing::warn!("the supervisor does not listen: an event is lost");
-        }
-    }
-
-    /// Says what waits, as far as the supervisor listens: a slow one must not stop the packets. False when it is gone.
-    fn deliver(&mut self, channel: &Channel<FromQuic, ToQuic>) -> Result<bool, QuicWorkerError> {
-        while let Some(message) = self.untold.front() {
-            match channel.try_send(message, &[]) {
-                Ok(()) => {
-                    self.untold.pop_front();
-                }
-                Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(ChannelError::Closed) => return Ok(false),
-                Err(error) => return Err(QuicWorkerError::Channel(error)),
-            }
-        }
-        Ok(true)
+            .forget(|message| matches!(message, FromQuic::Sessions(_)));
+        self.untold.tell(FromQuic::Sessions(figures));
     }
 
     /// Says goodbye, so that devices need not wait for silence.
@@ -506,7 +482,4 @@ const NEWS: usize = 1024;
 /// Packets that wait for one session.
 //= C7
 const INBOX: usize = 128;
-/// Most messages that wait for the supervisor.
-//= C7
-const MAX_UNTOLD: usize = 4096;
 const GOODBYE: Duration = Duration::from_millis(500);

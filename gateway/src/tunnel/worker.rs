@@ -7,7 +7,7 @@
 //! The TAI64N stamps of handshakes that we begin come from the wall clock: whoever starts this process
 //! sees to it that the clock is not behind the last run, or devices refuse us as a replay.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use super::uapi::request::Request;
 use super::uapi::{self, answer, judge};
 use super::udp::Sockets;
 use super::wireguard::{Endpoint, Output};
-use crate::channel::{Channel, ChannelError};
+use crate::channel::{Channel, ChannelError, Untold};
 use crate::flow::Clock;
 
 /// Why the worker ends.
@@ -76,7 +76,7 @@ pub async fn run(
     let (questions, mut asked) = mpsc::channel(1);
     let (mut worker, uapi) = Worker::start(start, descriptors, clock)?;
     let mut uapi = tokio::spawn(uapi::serve(uapi, questions));
-    worker.tell(FromTunnel::Ready);
+    worker.untold.tell(FromTunnel::Ready);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -122,7 +122,7 @@ struct Worker {
     clock: Arc<dyn Clock>,
     outgoing: Batch<()>,
     output: Output,
-    untold: VecDeque<FromTunnel>,
+    untold: Untold<FromTunnel>,
 }
 
 impl Worker {
@@ -160,7 +160,7 @@ impl Worker {
             clock,
             outgoing: Batch::new(),
             output: Output::default(),
-            untold: VecDeque::new(),
+            untold: Untold::default(),
         };
         Ok((worker, uapi))
     }
@@ -172,7 +172,7 @@ impl Worker {
             ToTunnel::Peers(peers) => self.endpoint.replace_peers(peers, now),
             ToTunnel::Status { request } => {
                 let strangers = self.endpoint.strangers.take();
-                self.tell(FromTunnel::Status {
+                self.untold.tell(FromTunnel::Status {
                     request,
                     peers: self.endpoint.status(now),
                     dropped: self.endpoint.drops().before_a_peer(),
@@ -253,7 +253,8 @@ impl Worker {
                     }
                     Err(Refusal::Contradicts(what)) => {
                         let what = what.to_owned();
-                        self.tell(FromTunnel::Event(TunnelEvent::Contradicted { what }));
+                        self.untold
+                            .tell(FromTunnel::Event(TunnelEvent::Contradicted { what }));
                         answer::errno(libc::EPERM)
                     }
                     Err(Refusal::Invalid(_)) => answer::errno(libc::EINVAL),
@@ -271,16 +272,9 @@ impl Worker {
         for what in self.endpoint.change(key, change, self.clock.now()) {
             if let Some(device) = device.clone() {
                 let what = what.to_owned();
-                self.tell(FromTunnel::Event(TunnelEvent::Changed { device, what }));
+                self.untold
+                    .tell(FromTunnel::Event(TunnelEvent::Changed { device, what }));
             }
-        }
-    }
-
-    fn tell(&mut self, message: FromTunnel) {
-        if self.untold.len() < MAX_UNTOLD {
-            self.untold.push_back(message);
-        } else {
-            tracing::warn!("the supervisor does not listen: an event is lost");
         }
     }
 
@@ -289,22 +283,13 @@ impl Worker {
         &mut self,
         channel: &Channel<FromTunnel, ToTunnel>,
     ) -> Result<bool, TunnelWorkerError> {
-        while self.untold.len() < MAX_UNTOLD
+        while self.untold.has_room()
             && let Some(event) = self.endpoint.poll_event()
         {
-            self.tell(FromTunnel::Event(event));
+            self.untold.tell(FromTunnel::Event(event));
         }
-        while let Some(message) = self.untold.front() {
-            match channel.try_send(message, &[]) {
-                Ok(()) => {
-                    self.untold.pop_front();
-                }
-                Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(ChannelError::Closed) => return Ok(false),
-                Err(error) => return Err(TunnelWorkerError::Channel(error)),
-            }
-        }
-        Ok(true)
+        let delivered = self.untold.deliver(channel);
+        delivered.map_err(TunnelWorkerError::Channel)
     }
 }
 
@@ -328,8 +313,6 @@ fn private_key(file: &OwnedFd) -> Result<Zeroizing<[u8; 32]>, TunnelWorkerError>
 
 /// A quarter of the peers have their turn each time.
 const TICK: Duration = Duration::from_millis(50);
-/// Most messages that wait for the supervisor.
-const MAX_UNTOLD: usize = 4096;
 
 #[cfg(test)]
 mod tests {
