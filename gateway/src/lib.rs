@@ -11,6 +11,7 @@ pub mod tunnel;
 pub mod key_exchange;
 pub mod route;
 pub mod masque;
+pub mod pace;
 pub mod quic;
 pub mod segment;
 pub mod inspect;

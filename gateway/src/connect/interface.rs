@@ -68,7 +68,7 @@ fn open(
     // Without a network of their own: routes come from the gateway, one by one.
     let alone = |address: &IpAddr| (*address, if address.is_ipv4() { 32 } else { 128 });
     let addresses: Vec<(IpAddr, u8)> = addresses.iter().map(alone).collect();
-    device::open(name, &addresses, u16::try_from(mtu).unwrap_or(1280), false)
+    device::open(name, &addresses, u16::try_from(mtu).unwrap_or(1280), true)
 }
 
 fn explain(error: &device::TunError) -> String {
@@ -183,7 +183,7 @@ impl Carrier {
                 nix::net::if_::if_nametoindex(name.as_str()).map_err(|error| failed(&error))?;
             let descriptor = device.descriptor.try_clone();
             let tun = descriptor
-                .and_then(Tun::new)
+                .and_then(|descriptor| Tun::over(descriptor, device.vnet_hdr))
                 .map_err(|error| failed(&error))?;
             Ok(Up {
                 addresses: reach.addresses.clone(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use ipnet::IpNet;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 use tokio::sync::{Notify, mpsc, watch};
@@ -24,6 +25,8 @@ use crate::masque::client::{self, Session};
 use crate::masque::packet::Gate;
 use crate::masque::service::Service;
 use crate::masque::{Code, Error, MIN_MTU, Transmit};
+use crate::pace::lane::Lane;
+use crate::pace::queue::Class;
 
 /// What a tunnel gave us, and whether it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +69,9 @@ pub(super) struct Packets {
 
 /// Packets that wait in each direction; what is more is lost, as on any network.
 //= C7
-pub(super) const QUEUE: usize = 128;
+pub(super) const QUEUE: usize = 1024;
+/// Packets that are looked at before anything else is.
+const AT_ONCE: usize = 128;
 /// The longest packet that we send, in a datagram where the path carries it, else in the stream.
 const LARGEST: usize = 1500;
 /// Pieces of streams that wait to be read.
@@ -116,6 +121,7 @@ pub(super) struct Link<'l> {
     /// Of the gateway's own streams, of which there are few at a time.
     readers: BTreeMap<u64, AbortHandle>,
     gate: Gate,
+    lane: Lane,
     packets: &'l mut Packets,
     granted: &'l watch::Sender<Granted>,
     events: &'l mpsc::Sender<Event>,
@@ -158,6 +164,7 @@ impl<'l> Link<'l> {
         Ok(Self {
             endpoint,
             session: Session::new(authority, datagrams),
+            lane: Lane::new(connection.clone()),
             connection,
             control,
             request,
@@ -197,13 +204,17 @@ impl<'l> Link<'l> {
             tokio::select! {
                 datagram = self.connection.read_datagram() => {
                     let datagram = datagram.map_err(|error| refusal::of_connection(&error))?;
-                    let packet = self.session.datagram(&datagram);
-                    let packet = packet.map_err(|error| broken(&self.connection, error))?;
-                    if let Some(packet) = packet {
-                        self.arrived(packet);
-                    }
+                    self.datagrams(&datagram)?;
                 }
-                Some(packet) = self.packets.leaving.recv() => self.leave(packet)?,
+                Some(packet) = self.packets.leaving.recv() => {
+                    self.leave(packet);
+                    for _ in 1..AT_ONCE {
+                        let Ok(packet) = self.packets.leaving.try_recv() else { break };
+                        self.leave(packet);
+                    }
+                    self.send_waiting()?;
+                }
+                () = self.lane.needed(), if !self.lane.is_empty() => self.send_waiting()?,
                 Some(chunk) = self.chunks.1.recv() => {
                     let read = self.receive(&chunk);
                     read.map_err(|error| broken(&self.connection, error))?;
@@ -351,28 +362,61 @@ impl<'l> Link<'l> {
         }
     }
 
-    fn leave(&mut self, mut packet: Vec<u8>) -> Result<(), Refusal> {
-        match self.gate.leaves(&mut packet, LARGEST) {
-            Ok(head) => packet.truncate(head.length),
-            Err(why) => {
-                debug!(%why, "a packet for the gateway was dropped");
-                return Ok(());
+    /// All that came together.
+    fn datagrams(&self, first: &Bytes) -> Result<(), Refusal> {
+        self.datagram(first)?;
+        for _ in 1..AT_ONCE {
+            match self.connection.read_datagram().now_or_never() {
+                Some(Ok(datagram)) => self.datagram(&datagram)?,
+                // The next look tells of the end.
+                Some(Err(_)) | None => break,
             }
         }
-        let most = self.connection.max_datagram_size();
-        if let (Some(head), Some(most)) = (self.session.head(), most)
+        Ok(())
+    }
+
+    fn datagram(&self, datagram: &Bytes) -> Result<(), Refusal> {
+        let packet = self.session.datagram(datagram);
+        if let Some(packet) = packet.map_err(|error| broken(&self.connection, error))? {
+            self.arrived(packet);
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, mut packet: Vec<u8>) {
+        match self.gate.leaves(&mut packet, LARGEST) {
+            Ok(head) => {
+                packet.truncate(head.length);
+                // What it is worth is known at the other end alone; here all are equal, and who sends little is first.
+                self.lane.push(packet, Class::Normal);
+            }
+            Err(why) => debug!(%why, "a packet for the gateway was dropped"),
+        }
+    }
+
+    /// Sends what waits, as far as the connection needs it.
+    fn send_waiting(&mut self) -> Result<(), Refusal> {
+        while let Some(packet) = self.lane.pop() {
+            self.send(&packet)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, packet: &[u8]) -> Result<(), Refusal> {
+        if let (Some(head), Some(most)) = (self.session.head(), self.lane.longest())
             && head.len().saturating_add(packet.len()) <= most
         {
-            let datagram = Bytes::from([head, &packet].concat());
-            return match self.connection.send_datagram(datagram) {
+            let datagram = Bytes::from([head, packet].concat());
+            match self.connection.send_datagram(datagram) {
+                Ok(()) => return Ok(()),
                 Err(quinn::SendDatagramError::ConnectionLost(error)) => {
-                    Err(refusal::of_connection(&error))
+                    return Err(refusal::of_connection(&error));
                 }
                 // The path became narrower just now.
-                Err(_) | Ok(()) => Ok(()),
-            };
+                Err(_) => self.lane.forget(),
+            }
         }
-        self.session.send_packet(&packet);
+        self.session.send_packet(packet);
         Ok(())
     }
 

@@ -13,14 +13,14 @@ use quinn::{
 };
 
 use crate::key_exchange;
+use crate::pace;
 
 /// So often at least is something sent, so that routers on the way keep their entry.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// After so much silence the tunnel is lost, in milliseconds.
 const SILENCE: u32 = 30_000;
-/// Datagrams that wait to be sent: some 50 ms of 20 Mbit/s.
-//= C7
-const SEND_QUEUE: usize = 128 * 1024;
+/// Bytes that wait in the kernel while this process does something else, as far as the system allows.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// Datagrams that wait to be read.
 //= C7
 const RECEIVE_QUEUE: usize = 1024 * 1024;
@@ -37,10 +37,10 @@ pub(super) fn configuration(
     tls: rustls::ClientConfig,
 ) -> Result<ClientConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
     let mut transport = TransportConfig::default();
+    pace::configure(&mut transport);
     transport
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(SILENCE))))
-        .datagram_send_buffer_size(SEND_QUEUE)
         .datagram_receive_buffer_size(Some(RECEIVE_QUEUE))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(WINDOW))
@@ -69,7 +69,12 @@ pub(super) fn socket(towards: SocketAddr) -> io::Result<UdpSocket> {
     } else {
         Ipv6Addr::UNSPECIFIED.into()
     };
-    UdpSocket::bind((any, 0))
+    let socket = UdpSocket::bind((any, 0))?;
+    let buffers = socket2::SockRef::from(&socket);
+    // Whatever there is will do.
+    let _ = buffers.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = buffers.set_send_buffer_size(SOCKET_BUFFER);
+    Ok(socket)
 }
 
 /// Our address on the way to the gateway, as the system would choose it now. Sends nothing.

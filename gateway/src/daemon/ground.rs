@@ -57,7 +57,9 @@ impl Ground {
         let tun = device::open(&tunnel.interface, &own, tunnel.mtu, false)?;
         let open = |quic: &Quic| {
             let own = inside(&quic.addresses, &quic.networks);
-            device::open(&quic.interface, &own, quic.mtu, false)
+            // Packets of TCP go as one through the interface where the kernel can.
+            let offload = quic.segmentation_offload;
+            device::open(&quic.interface, &own, quic.mtu, offload)
         };
         let quic_tun = config.quic.as_ref().map(open).transpose()?;
         host::prepare_interface(config).await?;

@@ -16,7 +16,7 @@ use super::worker::{Kind, Worker};
 use crate::audit::event::Event;
 use crate::channel;
 use crate::control::message::TunnelSession;
-use crate::flow::{Clock, DeviceName, ServiceName, Standing};
+use crate::flow::{Clock, DeviceName, Priority, ServiceName, Standing};
 use crate::pki::message::{Answer, Listener, Question, Refusal, ServerIdentity, ToSigner, Trust};
 use crate::quic::message::{FromQuic, Member, Offer, QuicEvent, SessionFigures, Settings, ToQuic};
 use crate::registry::Registry;
@@ -103,11 +103,19 @@ pub(super) fn members(config: &Config, registry: &Registry, wall: Timestamp) -> 
             let now = services.into_iter().filter(|(_, rules)| holds(rules));
             let ends =
                 |service| super::console_watch::access_ends(config, registry, name, service, wall);
+            let now = now.map(|(name, rules)| {
+                let rules = rules.iter().filter_map(|rule| config.rules.get(*rule));
+                let held = rules.filter(|rule| rule.holds_at(wall));
+                (
+                    name,
+                    held.map(|rule| rule.priority).max().unwrap_or_default(),
+                )
+            });
             Member {
                 device: name.clone(),
                 addresses: device.addresses.clone(),
                 services: now
-                    .flat_map(|(service, _)| offers(config, service, ends(service)))
+                    .flat_map(|(service, worth)| offers(config, service, worth, ends(service)))
                     .collect(),
             }
         })
@@ -128,7 +136,12 @@ fn barred(registry: &Registry) -> Vec<(DeviceName, Standing)> {
 //= C7
 const MAX_BARRED: usize = 4096;
 
-fn offers(config: &Config, name: &ServiceName, ends: Option<Timestamp>) -> Vec<Offer> {
+fn offers(
+    config: &Config,
+    name: &ServiceName,
+    priority: Priority,
+    ends: Option<Timestamp>,
+) -> Vec<Offer> {
     let Some(service) = config.services.get(name) else {
         return Vec::new();
     };
@@ -144,6 +157,7 @@ fn offers(config: &Config, name: &ServiceName, ends: Option<Timestamp>) -> Vec<O
         transport,
         port,
         ends,
+        priority,
     };
     ports.into_iter().map(offer).collect()
 }
@@ -171,6 +185,7 @@ impl Supervisor {
         let settings = Settings {
             interface: quic.interface.clone(),
             mtu: quic.mtu,
+            vnet_hdr: ground.tun.vnet_hdr,
             initial_mtu: quic.initial_mtu,
             segmentation_offload: quic.segmentation_offload,
             post_quantum: quic.post_quantum,

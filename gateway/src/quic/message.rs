@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lazaret_config::{PostQuantum, Transport};
 use serde::{Deserialize, Serialize};
 
-use crate::flow::{DeviceName, ServiceName, Standing};
+use crate::flow::{DeviceName, Priority, ServiceName, Standing};
 use crate::pki::message::{Serial, ServerIdentity, Trust};
 use crate::tunnel::message::Stranger;
 
@@ -50,6 +50,8 @@ pub struct Settings {
     pub interface: String,
     /// MTU of the TUN.
     pub mtu: u16,
+    /// Whether the TUN carries a virtio-net header before each packet.
+    pub vnet_hdr: bool,
     /// The UDP payload that every path is believed to carry.
     pub initial_mtu: u16,
     /// Whether UDP segmentation offload may be used.
@@ -84,6 +86,8 @@ pub struct Offer {
     pub port: u16,
     /// When the access ends, if that is known.
     pub ends: Option<Timestamp>,
+    /// The highest of the rules by which it may.
+    pub priority: Priority,
 }
 
 /// Tunnel to supervisor.

@@ -4,30 +4,33 @@
 //! is `masque`'s to judge; here every packet is checked against the device's addresses before it goes anywhere (C5).
 //! Packets to destinations that were not advertised go on to the table, which drops them and tells of them.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use ipnet::IpNet;
 use lazaret_config::Transport;
-use quinn::{Connection, ConnectionError};
+use quinn::{Connection, ConnectionError, SendDatagramError};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use super::entrance::close;
-use super::message::Member;
+use super::message::{Member, Offer};
 use super::roster::Counted;
 use super::streams::{self, Heard, Readers, Written, number};
-use super::transport::{DATAGRAMS_OUT, queue};
 use super::worker::News;
-use crate::flow::{Clock, DeviceName};
+use crate::flow::{Clock, DeviceName, Priority};
 use crate::masque::capsule::Route;
 use crate::masque::icmp::{self, Told};
 use crate::masque::packet::{self, Dropped, Gate};
 use crate::masque::server::{Event, Grant, Session};
 use crate::masque::service::Service;
 use crate::masque::{Code, Error, Scope, Transmit};
+use crate::pace::lane::Lane;
+use crate::pace::queue::Class;
+use crate::tunnel::batch::Batch;
 use crate::tunnel::device::Tun;
 
 /// What a session is made of.
@@ -57,8 +60,9 @@ pub(super) async fn serve(parts: Parts) {
         gate: Gate::default(),
         readers: Readers::new(heard_tx),
         outbox,
-        room: QUEUE_AT_FIRST,
-        looked: Instant::now(),
+        lane: Lane::new(parts.connection.clone()),
+        classes: HashMap::new(),
+        inward: Batch::new(),
         errors: ERRORS_A_SECOND,
         begun: false,
         parts,
@@ -83,9 +87,12 @@ struct Serving {
     gate: Gate,
     readers: Readers,
     outbox: mpsc::Sender<Written>,
-    /// Bytes that may wait in quinn's queue, and when that was computed.
-    room: u64,
-    looked: Instant,
+    /// Packets for the device.
+    lane: Lane,
+    /// What packets from a port of a service are worth.
+    classes: HashMap<(IpAddr, u8, u16), Class>,
+    /// Packets of the device that go to the kernel together.
+    inward: Batch<()>,
     /// Errors of ICMP that may be sent until the next second.
     errors: u32,
     begun: bool,
@@ -99,16 +106,24 @@ impl Serving {
         let begin_within = tokio::time::sleep(BEGIN_WITHIN);
         tokio::pin!(begin_within);
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        let mut packets = Vec::with_capacity(AT_ONCE);
         loop {
             self.flush();
             // Whoever does not listen is not read.
             let listens = self.outbox.capacity() > SPARE;
             tokio::select! {
                 datagram = connection.read_datagram() => match datagram {
-                    Ok(datagram) => self.datagram(&datagram).await,
+                    Ok(datagram) => self.datagrams(&connection, datagram).await,
                     Err(error) => return ended(&error),
                 },
-                Some(packet) = self.parts.inbox.recv() => self.outward(packet),
+                count = self.parts.inbox.recv_many(&mut packets, AT_ONCE), if packets.is_empty() => {
+                    if count == 0 {
+                        return "nobody sends to it any more".to_owned();
+                    }
+                    packets.drain(..).for_each(|packet| self.outward(packet));
+                    self.send_waiting();
+                }
+                () = self.lane.needed(), if !self.lane.is_empty() => self.send_waiting(),
                 Ok(stream) = connection.accept_uni(), if listens => self.readers.read(stream),
                 Ok((sending, stream)) = connection.accept_bi(), if listens => {
                     let new = Written::New(number(sending.id()), sending);
@@ -165,13 +180,31 @@ impl Serving {
         }
     }
 
+    /// All that came together, so that it goes on together.
+    async fn datagrams(&mut self, connection: &Connection, first: Bytes) {
+        self.datagram(&first).await;
+        for _ in 1..AT_ONCE {
+            match connection.read_datagram().now_or_never() {
+                Some(Ok(datagram)) => self.datagram(&datagram).await,
+                // The next look tells of the end.
+                Some(Err(_)) | None => break,
+            }
+        }
+        if let Err(error) = self.parts.tun.write(&self.inward) {
+            tracing::warn!(%error, "the tunnel interface is gone");
+        }
+        self.inward.clear();
+    }
+
     async fn datagram(&mut self, datagram: &Bytes) {
-        let packet = self
-            .session
-            .datagram(datagram)
-            .map(|packet| packet.map(<[u8]>::to_vec));
-        match packet {
-            Ok(Some(packet)) => self.inward(&packet),
+        let packet = self.session.datagram(datagram);
+        match packet.map(|packet| packet.map(|packet| datagram.slice_ref(packet))) {
+            Ok(Some(packet)) => {
+                if let Some(length) = self.judge(&packet) {
+                    self.inward
+                        .push(packet.get(..length).unwrap_or(&packet), ());
+                }
+            }
             Ok(None) => {}
             Err(error) => {
                 self.settle(Err(error));
@@ -215,21 +248,33 @@ impl Serving {
         }
     }
 
-    /// A packet of the device.
+    /// A packet of the device, alone.
+    fn inward(&self, packet: &[u8]) {
+        if let Some(length) = self.judge(packet) {
+            self.write(packet.get(..length).unwrap_or(packet));
+        }
+    }
+
+    /// How many bytes of a packet of the device may go on, if any.
     //= C5
-    fn inward(&mut self, packet: &[u8]) {
+    fn judge(&self, packet: &[u8]) -> Option<usize> {
         let counted = &self.parts.counted;
         let length = match self.gate.from_peer(packet) {
             Ok(head) => head.length,
             // The table says no, and tells of it.
             Err(Dropped::Destination) => packet.len(),
             // The kernel of a client looks for neighbours and routers on its TUN, too.
-            Err(Dropped::Source) if speaks_to_its_link(packet) => return,
-            Err(Dropped::Source) => return Counted::add(&counted.spoofed, 1),
-            Err(Dropped::Malformed | Dropped::Link | Dropped::Hops | Dropped::TooBig) => return,
+            Err(Dropped::Source) if speaks_to_its_link(packet) => return None,
+            Err(Dropped::Source) => {
+                Counted::add(&counted.spoofed, 1);
+                return None;
+            }
+            Err(Dropped::Malformed | Dropped::Link | Dropped::Hops | Dropped::TooBig) => {
+                return None;
+            }
         };
         Counted::add(&counted.received, length);
-        self.write(packet.get(..length).unwrap_or(packet));
+        Some(length)
     }
 
     /// A packet for the device.
@@ -237,7 +282,11 @@ impl Serving {
         match self.gate.to_peer(&mut packet, self.parts.mtu) {
             Ok(head) => {
                 packet.truncate(head.length);
-                self.send(&packet);
+                let port = packet.get(head.header..).and_then(<[u8]>::first_chunk);
+                let port = port.map_or(0, |port| u16::from_be_bytes(*port));
+                let key = (head.source, head.protocol, port);
+                let class = self.classes.get(&key).copied().unwrap_or_default();
+                self.lane.push(packet, class);
             }
             Err(Dropped::TooBig) => {
                 let mtu = u16::try_from(self.parts.mtu).unwrap_or(u16::MAX);
@@ -248,45 +297,41 @@ impl Serving {
         }
     }
 
+    /// Sends what waits, as far as the connection needs it.
+    fn send_waiting(&mut self) {
+        while let Some(packet) = self.lane.pop() {
+            self.send(&packet);
+        }
+        let dropped = self.lane.dropped();
+        if dropped > 0 {
+            let dropped = usize::try_from(dropped).unwrap_or(usize::MAX);
+            Counted::add(&self.parts.counted.crowded, dropped);
+        }
+    }
+
     fn send(&mut self, packet: &[u8]) {
-        let room = self.room();
-        let connection = &self.parts.connection;
         let Some(head) = self.session.head() else {
             return;
         };
         let length = head.len().saturating_add(packet.len());
         let counted = Arc::clone(&self.parts.counted);
-        if connection
-            .max_datagram_size()
-            .is_some_and(|most| length <= most)
-        {
-            let waiting = DATAGRAMS_OUT.saturating_sub(connection.datagram_send_buffer_space());
-            let after = u64::try_from(waiting.saturating_add(length)).unwrap_or(u64::MAX);
-            if after > room {
-                return Counted::add(&counted.crowded, 1);
-            }
+        if self.lane.longest().is_some_and(|most| length <= most) {
             let mut datagram = Vec::with_capacity(length);
             datagram.extend_from_slice(head);
             datagram.extend_from_slice(packet);
-            if connection.send_datagram(datagram.into()).is_ok() {
-                Counted::add(&counted.sent, packet.len());
+            match self.parts.connection.send_datagram(datagram.into()) {
+                Ok(()) => return Counted::add(&counted.sent, packet.len()),
+                // The path became narrower just now.
+                Err(SendDatagramError::TooLarge) => self.lane.forget(),
+                Err(_) => return,
             }
-        } else if self.session.send_packet(packet) {
+        }
+        if self.session.send_packet(packet) {
             //= RFC 9484 7.1: 1,280 bytes pass on whatever path.
             Counted::add(&counted.sent, packet.len());
         } else {
             Counted::add(&counted.crowded, 1);
         }
-    }
-
-    /// What may wait now.
-    fn room(&mut self) -> u64 {
-        let now = Instant::now();
-        if now.saturating_duration_since(self.looked) >= LOOK_EVERY {
-            let path = self.parts.connection.stats().path;
-            (self.room, self.looked) = (queue(path.cwnd, path.rtt), now);
-        }
-        self.room
     }
 
     /// Tells the sender of a packet that it did not pass.
@@ -337,9 +382,10 @@ impl Serving {
             last_port: offer.port,
             seconds_left: offer.ends.map_or(0, |ends| seconds_left(wall, ends)),
         });
-        let services = services
+        let services: Vec<Service> = services
             .take(crate::masque::service::MAX_SERVICES)
             .collect();
+        self.classes = member.services.iter().map(worth).collect();
         drop(member);
         self.gate = Gate {
             peer: addresses.clone(),
@@ -357,6 +403,20 @@ impl Serving {
 fn seconds_left(now: jiff::Timestamp, ends: jiff::Timestamp) -> u64 {
     let left = ends.duration_since(now).as_secs();
     u64::try_from(left).unwrap_or(0).max(1)
+}
+
+/// What packets from a service are worth.
+fn worth(offer: &Offer) -> ((IpAddr, u8, u16), Class) {
+    let protocol = match offer.transport {
+        Transport::Tcp => 6,
+        Transport::Udp => 17,
+    };
+    let class = match offer.priority {
+        Priority::Critical => Class::Critical,
+        Priority::Normal => Class::Normal,
+        Priority::Bulk => Class::Bulk,
+    };
+    ((offer.address, protocol, offer.port), class)
 }
 
 /// Whether a packet was never meant to leave the link: from a link-local address of IPv6, or from none yet.
@@ -395,6 +455,5 @@ const SPARE: usize = 16;
 const ERRORS_A_SECOND: u32 = 20;
 /// From the handshake to the request.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
-/// Between looks at how fast the path is.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-const QUEUE_AT_FIRST: u64 = 64 << 10;
+/// Packets that are looked at before anything else is.
+const AT_ONCE: usize = 128;

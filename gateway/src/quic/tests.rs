@@ -51,6 +51,8 @@ struct Authority {
     trust: Trust,
     certificate: Vec<u8>,
     key: Vec<u8>,
+    /// How often the certificate is shown.
+    chain: usize,
 }
 
 impl Authority {
@@ -131,6 +133,7 @@ impl Authority {
             trust,
             certificate: issued.certificate.0,
             key: pair.serialize_der(),
+            chain: 1,
             signer,
         }
     }
@@ -141,7 +144,7 @@ impl Authority {
         provider.kx_groups = groups;
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from(self.ca.clone())).unwrap();
-        let certificate = vec![CertificateDer::from(self.certificate.clone())];
+        let certificate = vec![CertificateDer::from(self.certificate.clone()); self.chain];
         let key = PrivateKeyDer::Pkcs8(self.key.clone().into());
         let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -171,6 +174,7 @@ fn member() -> Member {
             transport: Transport::Tcp,
             port: 2575,
             ends: None,
+            priority: crate::flow::Priority::Normal,
         }],
     }
 }
@@ -188,6 +192,7 @@ impl Gateway {
         let settings = Settings {
             interface: "t".to_owned(),
             mtu: 1280,
+            vnet_hdr: false,
             initial_mtu: 1200,
             segmentation_offload: false,
             post_quantum,
@@ -403,4 +408,35 @@ async fn a_newer_connection_of_a_device_takes_the_place_of_the_older() {
     let mut space = [0; 2048];
     let heard = tokio::time::timeout(LIMIT, gateway.kernel.recv(&mut space));
     assert_eq!(heard.await.unwrap().unwrap(), 24);
+}
+
+/// A chain that no handshake is long enough for costs nobody else anything, and is told.
+//= C7
+#[tokio::test]
+async fn a_chain_of_ten_thousand_certificates_is_no_handshake() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut authority = Authority::new(folder.path()).await;
+    let gateway = Gateway::start(&authority, PostQuantum::Preferred).await;
+    let groups = || vec![aws_lc_rs::kx_group::X25519];
+    for (length, comes_in) in [(10_000, false), (1, true)] {
+        authority.chain = length;
+        let dialled = gateway.dial(authority.client(groups())).await;
+        let closed = match dialled {
+            // A client of TLS 1.3 is done before the gateway judged what it showed.
+            Ok(connection) if comes_in => {
+                open(&connection).await;
+                None
+            }
+            Ok(connection) => {
+                let closed = tokio::time::timeout(LIMIT, connection.closed());
+                Some(closed.await.unwrap())
+            }
+            Err(error) => Some(error),
+        };
+        assert_eq!(closed.is_none(), comes_in, "{length}: {closed:?}");
+        match gateway.event().await {
+            QuicEvent::Refused { device, .. } => assert!(!comes_in && device.is_none()),
+            event => assert!(comes_in, "{event:?}"),
+        }
+    }
 }

@@ -11,6 +11,7 @@ use quinn::{
 };
 
 use super::message::Settings;
+use crate::pace;
 
 /// For the listener.
 pub(super) fn server(crypto: Arc<dyn crypto::ServerConfig>, settings: &Settings) -> ServerConfig {
@@ -34,6 +35,7 @@ pub(super) fn endpoint() -> EndpointConfig {
 
 fn transport(settings: &Settings) -> TransportConfig {
     let mut transport = TransportConfig::default();
+    pace::configure(&mut transport);
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(LARGEST_MTU);
     transport
@@ -44,7 +46,6 @@ fn transport(settings: &Settings) -> TransportConfig {
         .send_window(u64::from(WINDOW))
         .crypto_buffer_size(CRYPTO_BUFFER)
         .datagram_receive_buffer_size(Some(DATAGRAMS_IN))
-        .datagram_send_buffer_size(DATAGRAMS_OUT)
         .initial_mtu(settings.initial_mtu)
         .min_mtu(SMALLEST_MTU)
         .mtu_discovery_config(Some(discovery))
@@ -54,26 +55,9 @@ fn transport(settings: &Settings) -> TransportConfig {
     transport
 }
 
-/// How many bytes may wait for a path before more of them would only come late: about 50 ms of what the path carries.
-#[must_use]
-pub(super) fn queue(window: u64, rtt: Duration) -> u64 {
-    let micros = rtt.as_micros().clamp(1_000, 10_000_000);
-    let of_target = u128::from(window).saturating_mul(QUEUE_TARGET.as_micros()) / micros;
-    u64::try_from(of_target).map_or(QUEUE_MOST, |bytes| bytes.clamp(QUEUE_LEAST, QUEUE_MOST))
-}
-
-/// How long a packet may wait before it is sent.
-const QUEUE_TARGET: Duration = Duration::from_millis(50);
-/// A few packets, on whatever path.
-const QUEUE_LEAST: u64 = 16 << 10;
-/// As much as the buffer below, less one packet: quinn would drop the oldest.
-const QUEUE_MOST: u64 = (256 << 10) - 2048;
-/// Datagrams that wait to be sent on a connection, in bytes.
-//= C7
-pub(super) const DATAGRAMS_OUT: usize = 256 << 10;
 /// Datagrams that wait to be read on a connection, in bytes.
 //= C7
-const DATAGRAMS_IN: usize = 256 << 10;
+const DATAGRAMS_IN: usize = 1 << 20;
 /// Control stream, both of QPACK, and some of kinds that we skip (RFC 9114 6.2).
 //= C7
 const UNI_STREAMS: u32 = 8;
@@ -108,19 +92,3 @@ const LARGEST_MTU: u16 = 1452;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A device that changes its network has this long.
 const IDLE_MS: u32 = 60_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waits_is_fifty_milliseconds_of_the_path() {
-        let ms = Duration::from_millis;
-        // 10 Mbit/s at 40 ms: 50 kB on the way.
-        assert_eq!(queue(50_000, ms(40)), 62_500);
-        assert_eq!(queue(50_000, ms(400)), QUEUE_LEAST);
-        assert_eq!(queue(u64::MAX, ms(1)), QUEUE_MOST);
-        assert_eq!(queue(0, Duration::ZERO), QUEUE_LEAST);
-        assert!(QUEUE_MOST < DATAGRAMS_OUT as u64);
-    }
-}

@@ -144,7 +144,7 @@ impl Worker {
         };
         let mut descriptors = descriptors.into_iter();
         let tun = descriptors.next().ok_or(QuicWorkerError::NotStarted)?;
-        let tun = Tun::new(tun).map_err(QuicWorkerError::Tun)?;
+        let tun = Tun::over(tun, settings.vnet_hdr).map_err(QuicWorkerError::Tun)?;
         let entrance = Arc::new(Entrance::new(news.clone(), Arc::clone(&clock)));
         let mut endpoints = Vec::new();
         for socket in descriptors {
@@ -435,7 +435,7 @@ impl Worker {
         }
         let strangers = self.strangers.take();
         if !strangers.is_empty() {
-            self.tell(FromQuic::Strangers(strangers));
+            self.untold.tell(FromQuic::Strangers(strangers));
         }
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(FIGURES_EVERY) && !self.roster.seats.is_empty() {
@@ -481,5 +481,5 @@ const FIGURES_EVERY: u32 = 10;
 const NEWS: usize = 1024;
 /// Packets that wait for one session.
 //= C7
-const INBOX: usize = 128;
+const INBOX: usize = 512;
 const GOODBYE: Duration = Duration::from_millis(500);

@@ -50,7 +50,7 @@ fn steps_of_the_wall_clock_never_lengthen_it() {
     let begin = at("one", 100, 0);
     let accesses = opened(directory.path(), &begin, 30);
     assert_eq!(left(&accesses, &begin), 30 * MINUTE);
-    assert_eq!(accesses.over(&at("one", 129, 29)), []);
+    assert!(accesses.over(&at("one", 129, 29)).is_empty());
     assert_eq!(accesses.over(&at("one", 130, 30)), [1]);
     // A day back: the machine's own clock ends it.
     assert_eq!(left(&accesses, &at("one", 101, 1 - DAY)), 29 * MINUTE);

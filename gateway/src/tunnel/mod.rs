@@ -20,3 +20,4 @@ pub mod chance;
 
 /// For the log's filter: the noise library calls an idle peer an error.
 pub const QUIET: &str = "boringtun=off";
+mod offload;

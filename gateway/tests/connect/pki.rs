@@ -95,6 +95,7 @@ impl Authority {
             "gateway.test"
         };
         Client {
+            language: None,
             gateway: ClientGateway {
                 host: ServerName::Address(address.ip()),
                 port: address.port(),

@@ -1,0 +1,448 @@
+//! How much may be on its way: a controller of congestion for what is controlled inside already.
+//!
+//! In: what was acknowledged when, what was lost. Out: a window.
+//! A tunnel carries TCP that slows down by itself when packets are lost or late (RFC 9484 11): a second controller that
+//! halves at a single loss makes it slow twice. So the window follows what arrives: as much as the path delivered at its
+//! best, for the shortest round trip and [`ROOM`] more, so that what waits does so in our queue, which is fair, and not
+//! in a router's. Single losses do not count; many in one round, marks (ECN) and silence do.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn::congestion::{Controller, ControllerFactory};
+use quinn_proto::RttEstimator;
+
+/// Makes a [`Steady`] for each path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SteadyConfig;
+
+impl ControllerFactory for SteadyConfig {
+    fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
+        Box::new(Steady::new(now, mtu))
+    }
+}
+
+/// The controller of one path.
+#[derive(Clone, Debug)]
+pub struct Steady {
+    mtu: u64,
+    window: u64,
+    /// What loss and marks leave of the window.
+    ceiling: u64,
+    rate: Best,
+    shortest: Shortest,
+    round: Round,
+    /// Rounds without a gain of speed; at [`PLATEAU`] the start is over.
+    flat: u8,
+    fastest: u64,
+}
+
+/// From one acknowledgement to that of what was sent after it.
+#[derive(Clone, Debug)]
+struct Round {
+    began: Instant,
+    delivered: u64,
+    lost: u64,
+    is_marked: bool,
+    /// Whether there was nothing more to send at any time.
+    is_idle: bool,
+}
+
+impl Round {
+    fn new(began: Instant) -> Self {
+        Self {
+            began,
+            delivered: 0,
+            lost: 0,
+            is_marked: false,
+            is_idle: false,
+        }
+    }
+}
+
+/// The best of the newest time, in two halves.
+#[derive(Clone, Debug)]
+struct Best {
+    now: u64,
+    before: u64,
+    since: Instant,
+    rounds: u8,
+}
+
+impl Best {
+    fn get(&self) -> u64 {
+        self.now.max(self.before)
+    }
+
+    fn put(&mut self, value: u64, now: Instant) {
+        self.rounds = self.rounds.saturating_add(1);
+        let is_old = now.saturating_duration_since(self.since) >= MEMORY;
+        if is_old && self.rounds >= MEMORY_ROUNDS {
+            (self.before, self.now) = (self.now, 0);
+            (self.since, self.rounds) = (now, 0);
+        }
+        self.now = self.now.max(value);
+    }
+}
+
+/// The shortest round trip, looked for again now and then by sending less for one.
+#[derive(Clone, Debug)]
+struct Shortest {
+    known: Duration,
+    at: Instant,
+    /// Until when less is sent, and the shortest since.
+    draining: Option<(Instant, Duration)>,
+}
+
+impl Steady {
+    fn new(now: Instant, mtu: u16) -> Self {
+        let mtu = u64::from(mtu);
+        Self {
+            mtu,
+            window: mtu.saturating_mul(FIRST),
+            ceiling: u64::MAX,
+            rate: Best {
+                now: 0,
+                before: 0,
+                since: now,
+                rounds: 0,
+            },
+            shortest: Shortest {
+                known: Duration::MAX,
+                at: now,
+                draining: None,
+            },
+            round: Round::new(now),
+            flat: 0,
+            fastest: 0,
+        }
+    }
+
+    fn acked(&mut self, now: Instant, sent: Instant, bytes: u64, is_idle: bool) {
+        self.saw(now.saturating_duration_since(sent), now);
+        self.round.delivered = self.round.delivered.saturating_add(bytes);
+        self.round.is_idle |= is_idle;
+        if sent >= self.round.began {
+            self.end_round(now);
+        }
+    }
+
+    fn least(&self) -> u64 {
+        self.mtu.saturating_mul(LEAST)
+    }
+
+    fn saw(&mut self, trip: Duration, now: Instant) {
+        let shortest = &mut self.shortest;
+        if trip <= shortest.known {
+            (shortest.known, shortest.at) = (trip, now);
+            shortest.draining = None;
+            return;
+        }
+        match &mut shortest.draining {
+            Some((until, seen)) => {
+                *seen = trip.min(*seen);
+                if now >= *until {
+                    (shortest.known, shortest.at) = (*seen, now);
+                    shortest.draining = None;
+                }
+            }
+            None if now.saturating_duration_since(shortest.at) >= LOOK_AGAIN => {
+                // Two trips: one until less is on its way, one to see it.
+                let long = trip.saturating_mul(2).clamp(DRAIN_LEAST, DRAIN_MOST);
+                shortest.draining = Some((now + long, trip));
+            }
+            None => {}
+        }
+    }
+
+    fn end_round(&mut self, now: Instant) {
+        let round = std::mem::replace(&mut self.round, Round::new(now));
+        let took = now.saturating_duration_since(round.began);
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let rate = round.delivered.saturating_mul(1_000_000) / took;
+        // What was not asked for does not say what the path could do.
+        if !round.is_idle || rate > self.rate.get() {
+            self.rate.put(rate, now);
+        }
+        let all = round.lost.saturating_add(round.delivered);
+        if round.is_marked || round.lost.saturating_mul(100) > all.saturating_mul(TOLERATED) {
+            let now_open = self.window.min(self.ceiling);
+            self.ceiling = (now_open / 20).saturating_mul(17).max(self.least());
+            self.flat = PLATEAU;
+        } else if self.ceiling != u64::MAX {
+            let more = self.ceiling.saturating_add(self.ceiling / 16);
+            // As soon as it does not hold anybody back it is forgotten.
+            let holds = more < self.wanted().saturating_mul(2);
+            self.ceiling = if holds { more } else { u64::MAX };
+        }
+        if !round.is_idle && self.flat < PLATEAU {
+            let best = self.rate.get();
+            if best > self.fastest.saturating_add(self.fastest / 4) {
+                (self.fastest, self.flat) = (best, 0);
+            } else {
+                self.flat += 1;
+            }
+        }
+        self.settle();
+    }
+
+    /// What the path delivers in its shortest round trip, and some more.
+    fn wanted(&self) -> u64 {
+        let rate = self.rate.get();
+        if self.shortest.known == Duration::MAX || rate == 0 {
+            return self.window;
+        }
+        let trip = u64::try_from(self.shortest.known.as_micros()).unwrap_or(u64::MAX);
+        let room = u64::try_from(ROOM.as_micros()).unwrap_or(u64::MAX);
+        let held = trip.saturating_add(room.max(trip / 4)).min(LONGEST);
+        let wanted = u128::from(rate) * u128::from(held) / 1_000_000;
+        let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
+        // Until it is known how fast the path is, twice as much: nobody waits for the end of the doubling.
+        let wanted = if self.flat < PLATEAU {
+            wanted.saturating_mul(2).max(self.window)
+        } else {
+            wanted
+        };
+        wanted.clamp(self.least(), MOST)
+    }
+
+    fn settle(&mut self) {
+        let wanted = self.wanted().min(self.ceiling);
+        self.window = wanted.max(self.least());
+    }
+}
+
+impl Controller for Steady {
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        bytes: u64,
+        app_limited: bool,
+        _rtt: &RttEstimator,
+    ) {
+        self.acked(now, sent, bytes, app_limited);
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        _sent: Instant,
+        is_persistent_congestion: bool,
+        lost_bytes: u64,
+    ) {
+        if is_persistent_congestion {
+            // Nothing came through for long: the path is another one, or there is none.
+            let mtu = u16::try_from(self.mtu).unwrap_or(u16::MAX);
+            *self = Self::new(now, mtu);
+            self.window = self.least();
+            return;
+        }
+        self.round.lost = self.round.lost.saturating_add(lost_bytes);
+        self.round.is_marked |= lost_bytes == 0;
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.mtu = u64::from(new_mtu);
+        self.window = self.window.max(self.least());
+    }
+
+    fn window(&self) -> u64 {
+        if self.shortest.draining.is_none() {
+            return self.window;
+        }
+        let trip = self.shortest.known.as_micros();
+        let half = u128::from(self.rate.get()).saturating_mul(trip) / 2_000_000;
+        let half = u64::try_from(half).unwrap_or(u64::MAX);
+        half.clamp(self.least(), self.window)
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.mtu.saturating_mul(FIRST)
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// What may wait in the network beyond the shortest round trip; more than the jitter of a radio, less than one hears.
+pub const ROOM: Duration = Duration::from_millis(25);
+/// Packets before anything is known of a path, also after a move.
+const FIRST: u64 = 32;
+/// Packets on whatever path.
+const LEAST: u64 = 4;
+/// Bytes on whatever path.
+//= C7
+const MOST: u64 = 32 << 20;
+/// Of a round, in percent: more lost than this is no accident of a radio.
+const TOLERATED: u64 = 20;
+/// Rounds without a gain of a quarter after which the start is over.
+const PLATEAU: u8 = 3;
+/// Half of the time for which the best speed is remembered.
+const MEMORY: Duration = Duration::from_secs(1);
+const MEMORY_ROUNDS: u8 = 8;
+/// After so long the shortest round trip may have changed.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+const DRAIN_LEAST: Duration = Duration::from_millis(5);
+const DRAIN_MOST: Duration = Duration::from_millis(400);
+/// Microseconds of a trip that count: beyond that a path is broken.
+const LONGEST: u64 = 2_000_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test needs a first instant")]
+    use super::*;
+    use std::collections::VecDeque;
+
+    /// A path: a narrow place with a buffer, and loss. The sender always has more.
+    struct Way {
+        rate: u64,
+        trip: Duration,
+        buffer: u64,
+        /// Of 100, evenly.
+        lost: u64,
+    }
+
+    struct Seen {
+        /// Bytes a second that arrived.
+        rate: u64,
+        /// Longest wait before the narrow place in the second half.
+        waited: Duration,
+    }
+
+    /// Sends packets of 1200 bytes as the window allows, in steps of 100 µs.
+    fn send(controller: &mut Steady, way: &Way, start: Instant, long: Duration) -> Seen {
+        let step = Duration::from_micros(100);
+        let (mut flying, mut in_flight) = (VecDeque::new(), 0);
+        let (mut free, mut count, mut arrived) = (start, 0_u64, 0);
+        let mut waited = Duration::ZERO;
+        let mut now = start;
+        while now < start + long {
+            while let Some((at, sent, is_lost)) = flying.front().copied() {
+                if at > now {
+                    break;
+                }
+                flying.pop_front();
+                in_flight -= 1200;
+                if is_lost {
+                    controller.on_congestion_event(now, sent, false, 1200);
+                } else {
+                    arrived += 1200;
+                    controller.acked(now, sent, 1200, false);
+                }
+            }
+            while in_flight + 1200 <= controller.window() {
+                count += 1;
+                in_flight += 1200;
+                let wait = free.max(now) - now;
+                let too_many = wait.as_nanos() * u128::from(way.rate) / 1_000_000_000;
+                let is_lost = count * way.lost % 100 < way.lost || too_many > way.buffer.into();
+                if too_many <= u128::from(way.buffer) {
+                    free = free.max(now) + Duration::from_nanos(1_200_000_000_000 / way.rate);
+                    if now > start + long / 2 {
+                        waited = waited.max(wait);
+                    }
+                }
+                flying.push_back((free.max(now) + way.trip, now, is_lost));
+            }
+            now += step;
+        }
+        let rate = arrived * 1000 / u64::try_from(long.as_millis()).unwrap();
+        Seen { rate, waited }
+    }
+
+    const MS: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_path_is_filled_and_what_waits_in_it_is_little() {
+        for (megabits, trip, buffer) in [
+            (2_u64, 40, 250_u64),
+            (10, 20, 250),
+            (100, 100, 100),
+            (500, 2, 50),
+            (20, 300, 400),
+        ] {
+            let rate = megabits * 125_000;
+            let way = Way {
+                rate,
+                trip: MS * trip,
+                buffer: rate * buffer / 1000,
+                lost: 0,
+            };
+            let start = Instant::now();
+            let mut controller = Steady::new(start, 1200);
+            let seen = send(&mut controller, &way, start, SECOND * 25);
+            assert!(seen.rate * 100 > rate * 90, "{} of {rate}", seen.rate);
+            let most = MS * (trip / 4 + 60);
+            assert!(seen.waited < most, "{megabits} {:?}", seen.waited);
+        }
+    }
+
+    #[test]
+    fn losses_by_accident_do_not_count_and_many_do() {
+        let start = Instant::now();
+        let way = |lost| Way {
+            rate: 1_250_000,
+            trip: MS * 100,
+            buffer: 1_250_000,
+            lost,
+        };
+        let mut controller = Steady::new(start, 1200);
+        let seen = send(&mut controller, &way(5), start, SECOND * 20);
+        assert!(seen.rate > 1_000_000, "{}", seen.rate);
+        let before = controller.window();
+        let later = start + SECOND * 20;
+        let seen = send(&mut controller, &way(40), later, SECOND * 20);
+        assert!(controller.window() < before / 8, "{}", controller.window());
+        assert!(seen.rate > 10_000, "{}", seen.rate);
+        let later = later + SECOND * 20;
+        let seen = send(&mut controller, &way(0), later, SECOND * 20);
+        assert!(seen.rate > 1_000_000, "{}", seen.rate);
+    }
+
+    #[test]
+    fn a_place_without_a_buffer_is_not_flooded() {
+        let start = Instant::now();
+        let way = Way {
+            rate: 1_250_000,
+            trip: MS * 2,
+            buffer: 3000,
+            lost: 0,
+        };
+        let mut controller = Steady::new(start, 1200);
+        let seen = send(&mut controller, &way, start, SECOND * 20);
+        assert!(seen.rate > 1_100_000, "{}", seen.rate);
+        assert!(controller.window() < 12_000, "{}", controller.window());
+    }
+
+    #[test]
+    fn marks_count_as_loss_and_silence_begins_anew() {
+        let start = Instant::now();
+        let way = Way {
+            rate: 1_250_000,
+            trip: MS * 50,
+            buffer: 1_250_000,
+            lost: 0,
+        };
+        let mut controller = Steady::new(start, 1200);
+        let _ = send(&mut controller, &way, start, SECOND * 5);
+        let before = controller.window();
+        let later = start + SECOND * 5;
+        controller.on_congestion_event(later, later, false, 0);
+        controller.acked(later + MS * 50, later + MS, 1200, false);
+        controller.acked(later + MS * 101, later + MS * 51, 1200, false);
+        assert!(controller.window() < before * 9 / 10);
+        controller.on_congestion_event(later, later, true, 1200);
+        assert_eq!(controller.window(), 4 * 1200);
+        assert_eq!(controller.initial_window(), 32 * 1200);
+        let config = Arc::new(SteadyConfig);
+        assert_eq!(config.build(start, 1200).window(), 32 * 1200);
+    }
+}

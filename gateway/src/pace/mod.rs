@@ -1,0 +1,30 @@
+//! How a tunnel of QUIC shares a path: with those outside of it, and between those inside.
+//!
+//! In: what was acknowledged and lost; packets for the other end. Out: how much may be on its way; which packet is next.
+//! Both ends use it. Knows no sockets and nothing of who a device is; `controller` alone knows QUIC.
+
+pub mod controller;
+pub mod lane;
+pub mod queue;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{AckFrequencyConfig, TransportConfig, VarInt};
+
+/// What both ends of a tunnel have in common.
+pub fn configure(transport: &mut TransportConfig) {
+    let mut acknowledgements = AckFrequencyConfig::default();
+    // What is inside says often enough that it arrived.
+    acknowledgements
+        .ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED))
+        .max_ack_delay(Some(ACKNOWLEDGED_WITHIN));
+    transport
+        .congestion_controller_factory(Arc::new(controller::SteadyConfig))
+        .ack_frequency_config(Some(acknowledgements))
+        .datagram_send_buffer_size(lane::DATAGRAMS_OUT);
+}
+
+/// Packets after which one is acknowledged at once.
+const UNACKNOWLEDGED: u32 = 8;
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(5);
