@@ -55,8 +55,7 @@ fn build(
     dir: &Path,
     sources: &[Source],
 ) -> Option<Config> {
-    let lines: Vec<Lines<'_>> = sources
-        .iter()
+    let lines: Vec<Lines<'_>> = (sources.iter())
         .map(|source| Lines::new(&source.text))
         .collect();
     let origin = |place: Place| {
@@ -88,9 +87,7 @@ fn build(
         gateway,
         patient_key,
         limits: document.limits,
-        roles: document
-            .roles
-            .into_iter()
+        roles: (document.roles.into_iter())
             .map(|(name, role)| (name, role.value))
             .collect(),
         services: document
@@ -125,9 +122,7 @@ fn build(
                 (name, raw.into_model(origin))
             })
             .collect(),
-        tests: document
-            .tests
-            .into_iter()
+        tests: (document.tests.into_iter())
             .map(|raw| {
                 let origin = origin(raw.header);
                 raw.into_model(origin)

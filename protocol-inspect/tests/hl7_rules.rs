@@ -1,5 +1,5 @@
 //! Rules, acknowledgements and answers: each refusal beside its accepted twin.
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use protocol_inspect::hl7::ack::{self, Stamp, UserMessage};
 use protocol_inspect::hl7::{

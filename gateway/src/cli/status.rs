@@ -434,7 +434,7 @@ mod tests {
         assert_eq!(alarms(&good), [Alarm::PolicyUnconfirmed]);
         let ends = Status {
             ca: Some(CaStatus::Issues { seconds: 86_400 }),
-            ..bad.clone()
+            ..bad
         };
         insta::assert_snapshot!(
             "what_to_do",

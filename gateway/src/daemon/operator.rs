@@ -428,15 +428,7 @@ pub(super) fn name(request: &Request) -> (String, String) {
         Request::Story { device } => ("device show", device.to_string()),
         Request::Backup { path } => ("registry backup", path.display().to_string()),
         Request::Adopt { .. } => ("registry adopt", String::new()),
-        Request::Kill {
-            target: KillTarget::Connection(id),
-        } => ("session kill", id.to_string()),
-        Request::Kill {
-            target: KillTarget::Device(device),
-        } => ("session kill", device.to_string()),
-        Request::Kill {
-            target: KillTarget::Console { device, service },
-        } => ("session kill", format!("{device}/{service}")),
+        Request::Kill { target } => ("session kill", killed(target)),
         Request::Status => ("status", String::new()),
         Request::Devices { .. } => ("device list", String::new()),
         Request::Sessions => ("session list", String::new()),
@@ -466,6 +458,14 @@ pub(super) fn name(request: &Request) -> (String, String) {
         ),
     };
     (command.to_owned(), about)
+}
+
+fn killed(target: &KillTarget) -> String {
+    match target {
+        KillTarget::Connection(id) => id.to_string(),
+        KillTarget::Device(device) => device.to_string(),
+        KillTarget::Console { device, service } => format!("{device}/{service}"),
+    }
 }
 
 /// What is put on record of an update: versions are versions, and a verdict is one line.
