@@ -95,8 +95,8 @@ fn certificates_that_end_soon_lose_no_message() {
     Lab::run(|lab| {
         let clinic = Clinic::open_for_desks(lab, "lifetime = \"90s\"");
         let mut all = [
-            Running::begin(&clinic, Place::Home2, "desk-1", "DESK|ONE"),
-            Running::begin(&clinic, Place::Clinician, "desk-2", "DESK|TWO"),
+            Running::begin(&clinic, Place::Home2, "soak-1", "DESK|ONE"),
+            Running::begin(&clinic, Place::Clinician, "soak-2", "DESK|TWO"),
         ];
         let begun = Instant::now();
         while begun.elapsed() < length() {

@@ -103,7 +103,9 @@ mod tests {
             assert_eq!(asked, asks, "{shell}");
         }
         let zsh = script(Shell::Zsh);
-        assert!(zsh.contains("\n_lazaret_names() {") && !zsh.contains("Its name:_default"));
+        assert!(
+            zsh.contains("\n_lazaret_names() {") && !zsh.contains(":device -- Its name:_default")
+        );
         assert!(zsh.matches(":_lazaret_names'").count() > 5, "{zsh}");
         assert!(!script(Shell::PowerShell).contains("lazaret names"));
     }
