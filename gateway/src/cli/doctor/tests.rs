@@ -133,6 +133,8 @@ fn status() -> Status {
         workers: vec![worker("tunnel-wireguard"), worker("relay-hl7")],
         table: TableStatus::AsPlanned,
         journal: JournalStatus::Writable,
+        break_glass: Vec::new(),
+        break_glass_trouble: None,
         registry: RegistryStatus::default(),
         devices: DeviceCounts::default(),
         ca: None,
