@@ -84,11 +84,8 @@ impl Supervisor {
         let policies = self.files.policy.operators.contains(&uid);
         let named = self.files.break_glass.as_ref();
         let opens = named.is_some_and(|table| table.operators.contains(&uid));
-        let may = match request {
-            Request::BreakGlass(_) => opens,
-            Request::Status => opens || policies,
-            other => policies && other.is_about_policies(),
-        };
+        let of_access = matches!(request, Request::BreakGlass(_) | Request::Status);
+        let may = (opens && of_access) || (policies && request.is_about_policies());
         let words = match (policies, opens) {
             (true, true) => "policies and break-glass access",
             (false, true) => "break-glass access",
