@@ -145,8 +145,6 @@ fn status() -> Status {
         forwarded: 0,
         refused: 0,
         behaviour: Default::default(),
-        break_glass: Vec::new(),
-        break_glass_trouble: None,
     }
 }
 
