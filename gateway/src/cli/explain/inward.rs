@@ -39,7 +39,6 @@ pub(super) fn answer(
         standing: None,
         missing: (!allowed).then_some(missing),
         suggestion: None,
-        is_nobody: false,
     }
 }
 

@@ -25,7 +25,7 @@ use super::table::Table;
 use super::words::of_standing;
 use super::{CliError, Exit};
 use crate::control::message::{Request, Response, Standing};
-use crate::words::{Access, Code, Language};
+use crate::words::Language;
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -123,9 +123,6 @@ struct Answer {
     missing: Option<String>,
     /// TOML that would allow it.
     suggestion: Option<String>,
-    /// Whether there is no service at what was asked for.
-    #[serde(skip)]
-    is_nobody: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -224,7 +221,6 @@ fn answer(
         suggestion: service
             .filter(|_| !allowed)
             .map(|(name, service)| suggestion::rule(config, party, name, service, target)),
-        is_nobody: false,
         rules: because
             .iter()
             .filter(|_| allowed)
@@ -251,7 +247,6 @@ fn nobody_at(from: String, address: SocketAddr) -> Answer {
         standing: None,
         missing: Some(format!("no service is at {address}")),
         suggestion: Some(suggestion::service(address)),
-        is_nobody: true,
     }
 }
 
@@ -332,17 +327,13 @@ fn identified(config: &Config, party: &Party) -> Option<String> {
     }
 }
 
-/// What to do about what is denied, in the language of the gateway.
+/// What to do about a device that may not do what the rules say, in the language of the gateway.
+/// Where a rule is missing, the suggestion is what to do, and the last that is said.
 fn to_do(answer: &Answer, language: Language) -> String {
-    let code: Code = match answer.verdict {
-        Verdict::Allowed => return String::new(),
-        Verdict::Denied => match answer.standing.and_then(of_standing) {
-            Some(standing) => standing.into(),
-            None if answer.is_nobody => Access::ServiceUnknown.into(),
-            None => Access::NoRule.into(),
-        },
-    };
-    format!("{code}: {}\n", code.words(language))
+    let standing = answer.standing.and_then(of_standing);
+    standing.map_or_else(String::new, |standing| {
+        format!("{}: {}\n", standing.as_str(), standing.words(language))
+    })
 }
 
 /// Everything behind the verdict's word.
