@@ -96,7 +96,7 @@ fn a_session_is_all_connections_to_a_console_and_ends_after_the_last() {
     );
     assert_eq!((listed[0].received, listed[0].seconds), (Some(180), 4));
     desk.look(1, &[flow(2, FlowState::Closed, 40)]);
-    desk.look(2, &[flow(2, FlowState::Closed, 41)]);
+    desk.look(1, &[flow(2, FlowState::Closed, 41)]);
     assert!(
         desk.judge(Ok(())).is_empty() && desk.records().is_empty(),
         "another may follow"
@@ -105,7 +105,7 @@ fn a_session_is_all_connections_to_a_console_and_ends_after_the_last() {
     assert!(desk.judge(Ok(())).is_empty());
     assert_eq!(
         desk.records(),
-        ["ended closed: 1 of 8 s, 2 flows, Some(191) bytes"]
+        ["ended closed: 1 of 7 s, 2 flows, Some(191) bytes"]
     );
     // The kernel remembers it for a while, which begins nothing.
     desk.look(1, &[flow(2, FlowState::Closed, 41)]);
