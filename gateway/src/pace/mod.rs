@@ -10,7 +10,7 @@ pub mod queue;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{AckFrequencyConfig, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 /// What both ends of a tunnel have in common.
 pub fn configure(transport: &mut TransportConfig) {
@@ -19,7 +19,13 @@ pub fn configure(transport: &mut TransportConfig) {
     acknowledgements
         .ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED))
         .max_ack_delay(Some(ACKNOWLEDGED_WITHIN));
+    let mut discovery = MtuDiscoveryConfig::default();
+    // Losses by accident look like a path that became narrow; what does not fit goes over a stream, which is slow.
+    discovery
+        .upper_bound(LARGEST_MTU)
+        .black_hole_cooldown(LOOK_AGAIN);
     transport
+        .mtu_discovery_config(Some(discovery))
         .congestion_controller_factory(Arc::new(controller::SteadyConfig))
         .ack_frequency_config(Some(acknowledgements))
         .datagram_send_buffer_size(lane::DATAGRAMS_OUT);
@@ -28,3 +34,7 @@ pub fn configure(transport: &mut TransportConfig) {
 /// Packets after which one is acknowledged at once.
 const UNACKNOWLEDGED: u32 = 8;
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(5);
+/// Ethernet with IPv6 and UDP around it.
+const LARGEST_MTU: u16 = 1452;
+/// When a path that seemed to become narrow is tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto;
-use quinn::{
-    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
-};
+use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
 use super::message::Settings;
 use crate::pace;
@@ -36,8 +34,6 @@ pub(super) fn endpoint() -> EndpointConfig {
 fn transport(settings: &Settings) -> TransportConfig {
     let mut transport = TransportConfig::default();
     pace::configure(&mut transport);
-    let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(LARGEST_MTU);
     transport
         .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS))
         .max_concurrent_bidi_streams(VarInt::from_u32(BIDI_STREAMS))
@@ -47,8 +43,8 @@ fn transport(settings: &Settings) -> TransportConfig {
         .crypto_buffer_size(CRYPTO_BUFFER)
         .datagram_receive_buffer_size(Some(DATAGRAMS_IN))
         .initial_mtu(settings.initial_mtu)
-        .min_mtu(SMALLEST_MTU)
-        .mtu_discovery_config(Some(discovery))
+        // What every path carries is not doubted because of losses.
+        .min_mtu(settings.initial_mtu)
         .enable_segmentation_offload(settings.segmentation_offload)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS))));
@@ -84,10 +80,6 @@ const INCOMING_BUFFER: u64 = 16 << 10;
 const INCOMING_BUFFERS: u64 = 1 << 20;
 /// How long a proof of an address counts.
 const RETRY_LIFETIME: Duration = Duration::from_secs(15);
-/// What QUIC demands of every path (RFC 9000 14).
-const SMALLEST_MTU: u16 = 1200;
-/// Ethernet with IPv6 and UDP around it.
-const LARGEST_MTU: u16 = 1452;
 /// Mappings in routers of homes last 30 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A device that changes its network has this long.

@@ -516,7 +516,7 @@ mod tests {
         assert_eq!(batch.iter().next().unwrap().0, whole);
         let good = written(&[whole, segment(false, 1, 100, ACK, 100)]).remove(0);
         assert!(cut(&mut good.clone(), &mut batch).is_ok());
-        for (at, value) in [(1, 77), (1, VIRTIO_NET_HDR_GSO_TCPV6), (8, 3), (6, 200)] {
+        for (at, value) in [(1, 77), (1, VIRTIO_NET_HDR_GSO_TCPV6), (8, 3)] {
             let mut bad = good.clone();
             bad[at] = value;
             assert!(cut(&mut bad, &mut batch).is_err(), "{at} {value}");
