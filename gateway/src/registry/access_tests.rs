@@ -158,8 +158,9 @@ fn what_cannot_be_written_ends_all_the_same_and_is_tried_again() {
     assert!(accesses.trouble().is_some() && accesses.all().count() == 1);
     assert_eq!(Accesses::read(directory.path(), &now).all().count(), 0);
     std::fs::remove_dir(&stop).unwrap();
-    accesses.follow(&at("one", 2, 1));
+    let later = at("one", 2, 1);
+    accesses.follow(&later);
     assert_eq!(accesses.trouble(), None);
-    let again = Accesses::read(directory.path(), &now);
+    let again = Accesses::read(directory.path(), &later);
     assert_eq!(again.all().next(), Some(&access));
 }
