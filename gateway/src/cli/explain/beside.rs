@@ -55,7 +55,7 @@ mod tests {
         let access = |service: &str, in_quarantine| AccessStatus {
             number: 3,
             rule: "BREAK-GLASS-3".to_owned(),
-            device: "us-07".parse().unwrap(),
+            device: "ct-1".parse().unwrap(),
             service: service.parse().unwrap(),
             in_quarantine,
             why: "x".to_owned(),
@@ -68,10 +68,10 @@ mod tests {
             seconds: 1,
             uses: 0,
         };
-        let device: DeviceName = "us-07".parse().unwrap();
+        let device: DeviceName = "ct-1".parse().unwrap();
         let may = |standing, accesses, target: &str| {
             let config = merge(config(), &device, standing, accesses);
-            let from = "device:us-07".parse().unwrap();
+            let from = "device:ct-1".parse().unwrap();
             let found = config.explain(&from, &target.parse().unwrap());
             let names = found.because.iter().map(|(rule, _)| rule.to_string());
             names.collect::<Vec<_>>()
