@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::behaviour::Behaviour;
 use crate::check;
 use crate::decide::Index;
 use crate::document::{self, Document};
@@ -12,6 +13,7 @@ use crate::problem::{Place, Problems};
 use crate::quic::Quic;
 use crate::source::{Source, sources};
 use crate::table::appliance::RawAppliance;
+use crate::table::behaviour::RawBehaviour;
 use crate::table::quic::RawQuic;
 
 impl Config {
@@ -49,6 +51,11 @@ fn quic(raw: Option<RawQuic>) -> Option<Option<Quic>> {
     raw.map_or(Some(None), |raw| raw.into_model().map(Some))
 }
 
+/// In the time zone of the machine, if it says no other.
+fn behaviour(raw: RawBehaviour, machine: Option<&RawAppliance>) -> Behaviour {
+    raw.into_model(machine.map(RawAppliance::timezone))
+}
+
 fn build(
     document: Document,
     patient_key: Option<PatientKey>,
@@ -74,9 +81,7 @@ fn build(
         audit: document.audit.into_model(&gateway.state_dir),
         pki: document.pki,
         policy: document.policy,
-        behaviour: document
-            .behaviour
-            .into_model((document.appliance.as_ref()).map(RawAppliance::timezone)),
+        behaviour: behaviour(document.behaviour, document.appliance.as_ref()),
         quarantine: document.quarantine.into_model(),
         break_glass: document.break_glass,
         registry: document.registry.into_model(dir),

@@ -117,12 +117,7 @@ fn what_a_device_never_did_is_told_within_seconds() {
         assert_eq!(client.exchange(&adt("N1")).code, "AA");
         assert_eq!(client.exchange(&hl7::oru("L2")).code, "AA");
         let seen = gateway.lazaret(&["device", "show", "ecg-0042"]).ok();
-        assert!(
-            seen.out
-                .contains("what it does was learnt"),
-            "{}",
-            seen.out
-        );
+        assert!(seen.out.contains("what it does was learnt"), "{}", seen.out);
         assert_eq!(alerts(&gateway), Vec::<Value>::new());
         assert_eq!(leaks(&gateway, &hl7::CANARIES), [""; 0]);
     });

@@ -33,7 +33,7 @@ fn render(habit: &HabitStatus, alerts: &[AlertStatus]) -> String {
     let hours = habit.hours.iter().filter(|count| **count > 0).count();
     let mut text = format!(
         "\nwhat it does {state}: {} in {} of the week, at most {} in a minute and {} in an hour\n",
-        counted(habit.lines.len(), "kind of message"),
+        counted(habit.lines.len(), "different message"),
         counted(hours, "hour"),
         habit.busiest_minute,
         habit.busiest_hour,
