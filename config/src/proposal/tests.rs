@@ -174,7 +174,8 @@ fn what_no_rule_let_pass_is_not_proposed() {
     let proposal = propose((dir.path(), &sources), &config, &none, true);
     assert_eq!((proposal.rules, proposal.trouble), (0, None));
     // What has no name keeps what the rule said.
-    let mixed = [habit("ecg-1", &["ecg"], vec![odd])];
+    let usual = seen("his", "ORU^R01", None, 0);
+    let mixed = [habit("ecg-1", &["ecg"], vec![odd, usual])];
     let proposal = propose((dir.path(), &sources), &config, &mixed, true);
     assert!(proposal.text.contains("as before"), "{}", proposal.text);
     assert_eq!(proposal.trouble, None);
