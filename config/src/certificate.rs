@@ -41,6 +41,18 @@ pub enum CertificateError {
 /// # Errors
 /// When it is anything else.
 pub fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, CertificateError> {
+    certificates(&read(path)?)
+}
+
+/// Reads a file with a key of our own and its certificates, as a machine keeps them.
+///
+/// # Errors
+/// When it has no certificates, or damaged ones.
+pub fn read_own_certificates(path: &Path) -> Result<Vec<Vec<u8>>, CertificateError> {
+    in_text(&read(path)?)
+}
+
+fn read(path: &Path) -> Result<String, CertificateError> {
     // Opening a pipe would wait for its other end.
     let metadata = std::fs::metadata(path).map_err(CertificateError::Read)?;
     if !metadata.is_file() {
@@ -52,7 +64,7 @@ pub fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, CertificateError> 
     file.take(limit.saturating_add(1))
         .read_to_end(&mut text)
         .map_err(CertificateError::Read)?;
-    certificates(&String::from_utf8_lossy(&text))
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The certificates of a text, in DER.
@@ -60,11 +72,15 @@ pub fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, CertificateError> 
 /// # Errors
 /// When there is none, one is damaged, or there is a private key.
 pub fn certificates(text: &str) -> Result<Vec<Vec<u8>>, CertificateError> {
-    if text.len() > LONGEST {
-        return Err(CertificateError::TooLong);
-    }
     if text.contains("PRIVATE KEY-----") {
         return Err(CertificateError::PrivateKey);
+    }
+    in_text(text)
+}
+
+fn in_text(text: &str) -> Result<Vec<Vec<u8>>, CertificateError> {
+    if text.len() > LONGEST {
+        return Err(CertificateError::TooLong);
     }
     let mut found = Vec::new();
     let mut rest = text;

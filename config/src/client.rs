@@ -30,7 +30,7 @@ pub struct Client {
     pub ca: PathBuf,
     /// Our own certificate and those above it, in PEM.
     pub certificate: PathBuf,
-    /// Its private key, in PEM.
+    /// Its private key, in PEM; the same file, if that has both.
     pub key: PathBuf,
     /// Whether there is no tunnel without a key exchange that a quantum computer cannot undo.
     pub post_quantum_required: bool,
@@ -150,20 +150,21 @@ fn read_client(section: &Section<'_>) -> Option<Client> {
     let gateway = section.required::<Gateway>("gateway");
     let name = section.optional::<ServerName>("name");
     let path = |key| section.required::<FilePath>(key);
-    let (ca, certificate, key) = (path("ca"), path("certificate"), path("key"));
+    let (ca, certificate) = (path("ca"), path("certificate"));
+    let key = section.optional::<FilePath>("key");
     let required = section.or("post_quantum", Wanted(false)).0;
     let interface = section.optional::<Interface>("interface");
     let networks = section.list_or_empty::<IpNet>("networks");
     let forwards = section.list_or_empty::<Forward>("forward");
     check_forwards(section, &forwards);
     let language = section.optional::<Language>("language");
-    let gateway = gateway?.value;
+    let (gateway, certificate) = (gateway?.value, certificate?.value.0);
     Some(Client {
         name: name.map_or_else(|| gateway.host.clone(), |name| name.value),
         gateway,
         ca: ca?.value.0,
-        certificate: certificate?.value.0,
-        key: key?.value.0,
+        key: key.map_or_else(|| certificate.clone(), |key| key.value.0),
+        certificate,
         post_quantum_required: required,
         interface: interface.map(|interface| interface.value.0),
         networks: section

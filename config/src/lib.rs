@@ -43,7 +43,7 @@ pub use appliance::{
     Addressing, Appliance, ApplianceInterface, InterfaceMatch, TimeServer, Update,
 };
 pub use behaviour::{Behaviour, Deviation, Reaction, Whom};
-pub use certificate::{CertificateError, certificates, read_certificates};
+pub use certificate::{CertificateError, certificates, read_certificates, read_own_certificates};
 pub use client::{Client, Forward, Gateway as ClientGateway};
 pub use containment::{
     BreakGlass, Exception, NoException, Quarantine, contained_party, exception_name,

@@ -117,7 +117,13 @@ const PRIVATE: [(&str, &[&str]); 12] = [
     ),
     ("rcgen", &["gateway/src/pki/", "gateway/src/quic/tests.rs"]),
     ("x509_cert", &["gateway/src/pki/"]),
-    ("rustables", &["gateway/src/segment/nft.rs"]),
+    (
+        "rustables",
+        &[
+            "gateway/src/segment/nft.rs",
+            "gateway/src/segment/dynset.rs",
+        ],
+    ),
     (
         "sqlx",
         &[

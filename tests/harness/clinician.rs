@@ -37,16 +37,29 @@ impl ClinicFile {
     /// # Panics
     /// When it cannot be written.
     pub fn write(folder: &Path, device: &str, gateway: SocketAddr, more: &str) -> Self {
+        let key = folder.join(format!("{device}.key"));
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let identity = format!("certificate = \"{device}.pem\"\nkey = \"{device}.key\"");
+        Self::with(folder, &identity, gateway, more)
+    }
+
+    /// Writes a file into the folder of a machine that enrolled itself.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn of_machine(folder: &Path, gateway: SocketAddr, more: &str) -> Self {
+        Self::with(folder, "certificate = \"device.pem\"", gateway, more)
+    }
+
+    fn with(folder: &Path, identity: &str, gateway: SocketAddr, more: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(format!("clinic-{number}.toml"));
         let text = format!(
             "schema = 1\ngateway = \"{gateway}\"\nname = \"gateway.example.org\"\nca = \"ca.pem\"\n\
-             certificate = \"{device}.pem\"\nkey = \"{device}.key\"\n{more}\n"
+             {identity}\n{more}\n"
         );
         std::fs::write(&path, text).unwrap();
-        let key = folder.join(format!("{device}.key"));
-        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
         Self { path }
     }
 

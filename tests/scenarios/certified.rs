@@ -46,7 +46,7 @@ fn pending_reaches_nothing(clinic: &Clinic<'_>) {
     turned_away(desk(lab).client("early", &own(lab), &["--tun", "tq0"]));
     let refused = clinic.gateway.wait_for_record("session-refused", |_| true);
     assert_eq!(text(&refused, "device"), "desk-9", "{refused}");
-    assert_eq!(text(&refused, "why"), "the device may not come in");
+    assert_eq!(text(&refused, "why"), "the device is not approved yet");
     let _ = desk(lab).renew(&["--now"]).ok();
 }
 

@@ -49,4 +49,5 @@ mod certified;
 mod connect;
 mod connect_peer;
 mod connect_refused;
+mod connect_renewed;
 mod roaming;

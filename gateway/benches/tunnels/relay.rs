@@ -53,7 +53,9 @@ impl Direction {
             return;
         }
         let mut due = now;
-        if self.way.rate > 0 {
+        let length = datagram.len() + 28;
+        let nanos = (length as u64 * 8 * 1_000_000_000).checked_div(self.way.rate);
+        if let Some(nanos) = nanos {
             while let Some((until, bytes)) = self.queued.front().copied() {
                 if until > now {
                     break;
@@ -64,8 +66,6 @@ impl Direction {
             if self.bytes + datagram.len() > self.way.buffer {
                 return;
             }
-            let length = datagram.len() + 28;
-            let nanos = length as u64 * 8 * 1_000_000_000 / self.way.rate;
             self.free = self.free.max(now) + Duration::from_nanos(nanos);
             self.queued.push_back((self.free, datagram.len()));
             self.bytes += datagram.len();

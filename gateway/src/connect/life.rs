@@ -19,7 +19,7 @@ use super::link::{Granted, Link, Packets, QUEUE};
 use super::pause::Pause;
 use super::refusal::{self, Refusal};
 use super::stack::{self, Stack};
-use super::tls::{self, TlsError};
+use super::tls::{self, Stamp, TlsError};
 use super::{forward, transport};
 use crate::masque::Code;
 
@@ -70,6 +70,8 @@ const LOOKUP: Duration = Duration::from_secs(10);
 const SOMEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 443);
 /// For changes of the networks that belong together.
 const TOGETHER: Duration = Duration::from_millis(500);
+/// Between looks at our own certificate.
+const LOOK: Duration = Duration::from_secs(5);
 /// For the last words.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -102,7 +104,7 @@ impl Ears<'_> {
 /// What lasts over all connections.
 struct Life<'c> {
     client: &'c Client,
-    config: ClientConfig,
+    once: bool,
     packets: Packets,
     granted: watch::Sender<Granted>,
     events: mpsc::Sender<Event>,
@@ -122,7 +124,8 @@ pub async fn run(
     tell: &mut dyn FnMut(&Event),
     stop: Pin<&mut dyn Future<Output = ()>>,
 ) -> Result<Ending, LifeError> {
-    let config = transport::configuration(tls::configuration(client)?)?;
+    // Whatever is wrong from the beginning is told at once.
+    transport::configuration(tls::configuration(client)?)?;
     let (arrived, arriving) = mpsc::channel(QUEUE);
     let (leaves, leaving) = mpsc::channel(QUEUE);
     let (granted, watched) = watch::channel(Granted::default());
@@ -134,7 +137,7 @@ pub async fn run(
     };
     let mut life = Life {
         client,
-        config,
+        once,
         packets: Packets { arrived, leaving },
         granted,
         events,
@@ -145,7 +148,7 @@ pub async fn run(
         Some(name) => start_interface(name, watched, arriving, leaves, &life)?,
         None => start_forwards(watched, arriving, leaves, &life, &mut ears).await?,
     }
-    life.live(once, &mut ears).await
+    life.live(&mut ears).await
 }
 
 async fn start_forwards(
@@ -212,12 +215,18 @@ fn chance() -> Result<u64, LifeError> {
 }
 
 impl Life<'_> {
-    async fn live(&mut self, once: bool, ears: &mut Ears<'_>) -> Result<Ending, LifeError> {
+    async fn live(&mut self, ears: &mut Ears<'_>) -> Result<Ending, LifeError> {
+        let once = self.once;
         let mut pause = Pause::default();
         loop {
             let Some((ended, lasted)) = self.attempt(ears).await else {
                 break;
             };
+            if ended.at_once {
+                let (why, retry) = (ended.why, None);
+                (ears.tell)(&Event::Lost { why, retry });
+                continue;
+            }
             let wait = pause.after(lasted, ended.is_final, chance()?);
             let retry = (!once).then_some(wait.as_secs().max(1));
             let why = ended.why.clone();
@@ -270,6 +279,11 @@ impl Life<'_> {
             Ok(addresses) => addresses,
             Err(ended) => return Some((ended, Duration::ZERO)),
         };
+        let shown = tls::stamp(self.client);
+        let config = match self.configuration() {
+            Ok(config) => config,
+            Err(error) => return Some((Refusal::passing(error.to_string()), Duration::ZERO)),
+        };
         let mut last = Refusal::passing("the gateway's name has no address");
         for address in addresses {
             let gateway = authority(&self.client.gateway);
@@ -283,10 +297,15 @@ impl Life<'_> {
                 }
             };
             let began = Instant::now();
-            let ended = ears.during(self.connect(&endpoint, address)).await;
+            let ended = {
+                let connected = self.connect(&endpoint, &config, address, shown);
+                ears.during(connected).await
+            };
             endpoint.close(code(Code::None), b"");
-            // Waiting ends by itself when nothing is left to say.
-            let _ = time::timeout(GOODBYE, endpoint.wait_idle()).await;
+            if !matches!(&ended, Some(Ok(ended)) if ended.at_once) {
+                // Waiting ends by itself when nothing is left to say.
+                let _ = time::timeout(GOODBYE, endpoint.wait_idle()).await;
+            }
             match ended? {
                 Ok(ended) => return Some((ended, began.elapsed())),
                 Err(ended) if ended.is_final => return Some((ended, Duration::ZERO)),
@@ -300,11 +319,13 @@ impl Life<'_> {
     async fn connect(
         &mut self,
         endpoint: &Endpoint,
+        config: &ClientConfig,
         address: SocketAddr,
+        shown: Stamp,
     ) -> Result<Refusal, Refusal> {
         let name = self.client.name.to_string();
         let connecting = endpoint
-            .connect_with(self.config.clone(), address, &name)
+            .connect_with(config.clone(), address, &name)
             .map_err(|error| Refusal::no(format!("cannot connect: {error}")))?;
         let connection = match time::timeout(HANDSHAKE, connecting).await {
             Ok(Ok(connection)) => connection,
@@ -321,7 +342,29 @@ impl Life<'_> {
             Arc::clone(&self.networks),
         )
         .await?;
-        Ok(link.run().await)
+        let renewed = tokio::select! {
+            ended = link.run() => return Ok(ended),
+            () = renewed(self.client, shown), if !self.once => {
+                Refusal::anew("the certificate was renewed")
+            }
+        };
+        self.granted.send_modify(|granted| granted.is_open = false);
+        Ok(renewed)
+    }
+
+    fn configuration(&self) -> Result<ClientConfig, LifeError> {
+        Ok(transport::configuration(tls::configuration(self.client)?)?)
+    }
+}
+
+/// Waits until there is another certificate, with its key, than the one that was shown.
+async fn renewed(client: &Client, shown: Stamp) {
+    loop {
+        time::sleep(LOOK).await;
+        // While somebody writes them they do not fit, or change once more.
+        if tls::stamp(client) != shown && tls::configuration(client).is_ok() {
+            return;
+        }
     }
 }
 

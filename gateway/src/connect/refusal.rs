@@ -15,6 +15,8 @@ pub struct Refusal {
     pub why: String,
     /// Somebody said no: another attempt soon would hear the same.
     pub is_final: bool,
+    /// Nothing is wrong: the next attempt begins at once.
+    pub at_once: bool,
 }
 
 impl Refusal {
@@ -23,6 +25,7 @@ impl Refusal {
         Self {
             why: why.into(),
             is_final: true,
+            at_once: false,
         }
     }
 
@@ -31,6 +34,15 @@ impl Refusal {
         Self {
             why: why.into(),
             is_final: false,
+            at_once: false,
+        }
+    }
+
+    /// We ended it ourselves, to begin anew.
+    pub(super) fn anew(why: impl Into<String>) -> Self {
+        Self {
+            at_once: true,
+            ..Self::passing(why)
         }
     }
 }

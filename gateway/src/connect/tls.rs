@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use lazaret_config::{CertificateError, Client, read_certificates};
+use lazaret_config::{CertificateError, Client, read_certificates, read_own_certificates};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -72,12 +73,18 @@ const LONGEST_KEY: u64 = 64 * 1024;
 /// Which file is at fault.
 pub fn configuration(client: &Client) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
-    for authority in certificates(&client.ca)? {
+    for authority in in_file(&client.ca, read_certificates)? {
         roots.add(authority).map_err(|_| TlsError::Authority {
             path: client.ca.clone(),
         })?;
     }
-    let chain = certificates(&client.certificate)?;
+    // A key does not belong beside a certificate, unless the file is the one of the key.
+    let own = if client.certificate == client.key {
+        read_own_certificates
+    } else {
+        read_certificates
+    };
+    let chain = in_file(&client.certificate, own)?;
     let key = key(&client.key)?;
     let provider = Arc::new(key_exchange::provider(client.post_quantum_required));
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -92,12 +99,28 @@ pub fn configuration(client: &Client) -> Result<ClientConfig, TlsError> {
     Ok(config)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = read_certificates(path).map_err(|cause| TlsError::Certificate {
+fn in_file(
+    path: &Path,
+    read: fn(&Path) -> Result<Vec<Vec<u8>>, CertificateError>,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = read(path).map_err(|cause| TlsError::Certificate {
         path: path.to_owned(),
         cause,
     })?;
     Ok(found.into_iter().map(CertificateDer::from).collect())
+}
+
+/// What is in the files of our key and certificate, as far as the system can tell without reading them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp([Option<(u64, SystemTime)>; 2]);
+
+/// Says whether the files are still those that were read.
+pub(super) fn stamp(client: &Client) -> Stamp {
+    let stamp = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.len(), metadata.modified().ok()?))
+    };
+    Stamp([stamp(&client.certificate), stamp(&client.key)])
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {

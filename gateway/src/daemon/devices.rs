@@ -6,7 +6,8 @@ use std::time::Duration;
 use lazaret_config::Credential;
 use tokio::net::UnixStream;
 
-use super::operator::{MAX_WHY, answer, failed, name};
+use super::asked::name;
+use super::operator::{MAX_WHY, answer, failed};
 use super::registry::{Waiting, mark, who};
 use super::supervisor::Supervisor;
 use crate::audit::event::Event;

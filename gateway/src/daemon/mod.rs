@@ -2,6 +2,7 @@
 //!
 //! The supervisor decides who may connect where; it never reads a payload.
 
+mod asked;
 mod behaviour;
 mod break_glass;
 mod clock;

@@ -203,13 +203,20 @@ impl Supervisor {
         Ok(pid)
     }
 
+    /// Whoever waits to be approved, or stays out, hears why.
+    pub(super) fn tell_quic_barred(&self) {
+        if let Some(quic) = &self.workers.quic {
+            quic.send(ToQuic::Barred(barred(&self.registry)), Vec::new());
+        }
+    }
+
     /// Whoever is not in the list any more is cut by the tunnel at once.
     //= C9
     pub(super) fn tell_quic_members(&self) {
         if let Some(quic) = &self.workers.quic {
             let members = members(&self.config, &self.registry, self.clock.wall());
             // First, so that whoever is cut hears why.
-            quic.send(ToQuic::Barred(barred(&self.registry)), Vec::new());
+            self.tell_quic_barred();
             quic.send(ToQuic::Members(members), Vec::new());
         }
     }

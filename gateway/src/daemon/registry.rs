@@ -186,8 +186,12 @@ impl Supervisor {
             names.any(|name| registry.standing(name).is_let_in() && registry.entry(name).is_some())
         };
         let before = in_a_plane(&self.registry);
-        if self.registry.take_in(one) && (before || in_a_plane(&self.registry)) {
-            self.enforce_registry();
+        if self.registry.take_in(one) {
+            if before || in_a_plane(&self.registry) {
+                self.enforce_registry();
+            } else {
+                self.tell_quic_barred();
+            }
         }
         self.pay_revocations();
     }

@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(ask(&[], "re"), ["reboot", "registry"]);
         assert!(
             ask(&[], "ru").is_empty()
-                && ask(&[], "wor").is_empty()
+                && ask(&[], "worker").is_empty()
                 && ask(&[], "console").is_empty()
         );
         assert_eq!(ask(&["config"], ""), ["export", "import", "show"]);
