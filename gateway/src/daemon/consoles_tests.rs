@@ -56,21 +56,26 @@ impl Desk {
     }
 
     fn records(&mut self) -> Vec<String> {
-        let said = |event: &Event| match event {
-            Event::ConsoleBegan {
+        let said = |event: &Event| {
+            if let Event::ConsoleBegan {
                 since, continued, ..
-            } => format!("began {since} {continued}"),
-            Event::ConsoleEnded {
+            } = event
+            {
+                return format!("began {since} {continued}");
+            }
+            if let Event::ConsoleEnded {
                 sessions,
                 seconds,
                 flows,
                 received,
                 why,
                 ..
-            } => {
-                format!("ended {why}: {sessions} of {seconds} s, {flows} flows, {received:?} bytes")
+            } = event
+            {
+                let what = format!("{flows} flows, {received:?} bytes");
+                return format!("ended {why}: {sessions} of {seconds} s, {what}");
             }
-            other => format!("{other:?}"),
+            format!("{event:?}")
         };
         self.consoles.records(false).iter().map(said).collect()
     }
