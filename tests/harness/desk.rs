@@ -40,9 +40,8 @@ impl<'a> Clinic<'a> {
              [enrol]\naddresses = [\"10.64.200.0/24\", \"10.65.200.0/24\"]\nlisten = \"{outside}:8443\"\n"
         );
         let clinic = Self::open_with(lab, |site| site.append(&tables));
-        let _ = clinic.gateway.lazaret(&["ca", "init"]).ok();
-        let ca = clinic.gateway.lazaret(&["ca", "export"]).ok();
-        std::fs::write(lab.folder("certificates").join("ca.pem"), ca.out).unwrap();
+        let ca = clinic.gateway.authority();
+        std::fs::write(lab.folder("certificates").join("ca.pem"), ca).unwrap();
         clinic
     }
 }

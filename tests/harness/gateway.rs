@@ -97,6 +97,19 @@ impl<'a> Gateway<'a> {
         serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}", said.all()))
     }
 
+    /// Makes the certification authority, whose process may still be starting, and gives its certificate.
+    ///
+    /// # Panics
+    /// When there is none in time.
+    pub fn authority(&self) -> String {
+        wait::until("an authority", wait::SOON, || {
+            // Who asks again after no answer may hear that there is one already.
+            let _ = self.lazaret(&["ca", "init"]);
+            let said = self.lazaret(&["ca", "export"]);
+            said.out.contains("BEGIN CERTIFICATE").then_some(said.out)
+        })
+    }
+
     /// `lazaret status --json`.
     pub fn status(&self) -> Value {
         self.json(&["status"])

@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import struct
-import subprocess
 import sys
 
 from aioquic.asyncio.client import connect
@@ -25,38 +24,10 @@ from aioquic.h3.events import DatagramReceived, DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, ProtocolNegotiated
 
-DATAGRAM, ASSIGN, REQUEST, ADVERTISE, SERVICES = 0, 1, 2, 3, 0x4C5A5356
-# What surely fits a datagram of a path of 1,200 bytes; larger packets go over the stream.
-FITS = 1100
+from capsules import ADVERTISE, ASSIGN, DATAGRAM, FITS, REQUEST, SERVICES, capsule, ip, say, take_ip, take_varint, varint
+
 # Its descriptor, once there is one.
 TUN = []
-
-
-def say(*words):
-    print(*words, flush=True)
-
-
-def varint(value):
-    for size, prefix in ((1, 0), (2, 1), (4, 2), (8, 3)):
-        if value < 1 << (8 * size - 2):
-            return (value | prefix << (8 * size - 2)).to_bytes(size, "big")
-    raise ValueError(value)
-
-
-def take_varint(data):
-    size = 1 << (data[0] >> 6)
-    if len(data) < size:
-        raise IndexError
-    return int.from_bytes(data[:size], "big") & ((1 << (8 * size - 2)) - 1), data[size:]
-
-
-def capsule(kind, payload):
-    return varint(kind) + varint(len(payload)) + payload
-
-
-def take_ip(data):
-    length = {4: 4, 6: 16}[data[0]]
-    return ipaddress.ip_address(data[1 : 1 + length]), data[1 + length :]
 
 
 class H3(H3Connection):
@@ -223,10 +194,6 @@ def udp(source, destination, payload):
         total = (total & 0xFFFF) + (total >> 16)
     head = head[:10] + struct.pack(">H", total ^ 0xFFFF) + head[12:]
     return head + struct.pack(">HHHH", 4000, 4000, 8 + len(payload), 0) + payload
-
-
-def ip(*arguments):
-    subprocess.run(["ip", *arguments], check=True)
 
 
 async def main():

@@ -15,7 +15,6 @@ import fcntl
 import ipaddress
 import os
 import struct
-import subprocess
 import sys
 
 from aioquic.asyncio import serve
@@ -25,33 +24,10 @@ from aioquic.h3.events import DatagramReceived, DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, ProtocolNegotiated
 
-DATAGRAM, ASSIGN, ADVERTISE = 0, 1, 3
-# What surely fits a datagram of a path of 1,200 bytes; larger packets go over the stream.
-FITS = 1100
+from capsules import ADVERTISE, ASSIGN, DATAGRAM, FITS, capsule, ip, say, take_varint, varint
+
 CLIENT = "10.65.0.7"
 LAN = ("198.51.100.66", "198.51.100.70")
-
-
-def say(*words):
-    print(*words, flush=True)
-
-
-def varint(value):
-    for size, prefix in ((1, 0), (2, 1), (4, 2), (8, 3)):
-        if value < 1 << (8 * size - 2):
-            return (value | prefix << (8 * size - 2)).to_bytes(size, "big")
-    raise ValueError(value)
-
-
-def take_varint(data):
-    size = 1 << (data[0] >> 6)
-    if len(data) < size:
-        raise IndexError
-    return int.from_bytes(data[:size], "big") & ((1 << (8 * size - 2)) - 1), data[size:]
-
-
-def capsule(kind, payload):
-    return varint(kind) + varint(len(payload)) + payload
 
 
 def range_of(first, last):
@@ -70,10 +46,6 @@ def open_tun(name):
     fcntl.ioctl(tun, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x0001 | 0x1000))
     ip("link", "set", name, "mtu", "1280", "up")
     return tun
-
-
-def ip(*arguments):
-    subprocess.run(["ip", *arguments], check=True)
 
 
 class H3(H3Connection):
