@@ -23,7 +23,14 @@ pub fn code(record: &Record) -> Option<Code> {
         "device-standing" => of_standing(record.text("after")),
         "source-spoofed" => Some(Device::Address.into()),
         "handshakes-refused" => Some(Device::Unknown.into()),
+        "flow-denied" if why == "the device has too many connections" => {
+            Some(Access::ConsoleFull.into())
+        }
         "flow-denied" => Some(Access::NoRule.into()),
+        "console-ended" => of_console(why),
+        "deviation" => of_deviation(record.text("what"), record.text("reaction")),
+        "break-glass" if record.text("what") == "ended" => Some(Alarm::BreakGlassEnded.into()),
+        "break-glass" => Some(Alarm::BreakGlassOpen.into()),
         "drift" => Some(Alarm::TableDrift.into()),
         "registry-trouble" => Some(Alarm::RegistryAway.into()),
         "policy-refused" => Some(Alarm::PolicyRefused.into()),
@@ -45,6 +52,30 @@ fn of_standing(after: &str) -> Option<Code> {
         Standing::Revoked => Device::Revoked,
     };
     Some(device.into())
+}
+
+/// Why a session on a console ended.
+fn of_console(why: &str) -> Option<Code> {
+    let access = match why {
+        "hours" => Access::ConsoleHours,
+        "idle" => Access::ConsoleIdle,
+        "total" => Access::ConsoleTotal,
+        _ => return of_standing(why),
+    };
+    Some(access.into())
+}
+
+/// What a device never did before.
+fn of_deviation(what: &str, reaction: &str) -> Option<Code> {
+    let alarm = match what {
+        _ if reaction == "quarantine" => Alarm::BehaviourQuarantined,
+        "service" => Alarm::BehaviourService,
+        "message" | "sop-class" | "variety" => Alarm::BehaviourKind,
+        "rate" => Alarm::BehaviourRate,
+        "hour" => Alarm::BehaviourHour,
+        _ => return None,
+    };
+    Some(alarm.into())
 }
 
 /// Why an intercepted connection was closed at once.
@@ -85,7 +116,10 @@ pub(crate) fn of_session(why: &str) -> Option<Code> {
         "too many connections" => return Some(Access::GatewayFull.into()),
         "the device is quarantined" => return Some(Device::Quarantined.into()),
         "the device is revoked" => return Some(Device::Revoked.into()),
-        "the device is pending" => return Some(Device::Pending.into()),
+        "the time of the device is over" => return Some(Device::Expired.into()),
+        "the device is pending" | "the device is not approved yet" => {
+            return Some(Device::Pending.into());
+        }
         _ if why.contains("expired") => Certificate::Expired,
         _ => Certificate::HandshakeFailed,
     };
@@ -137,6 +171,39 @@ mod tests {
                 Some("identity"),
             ),
             ("decision", r#""outcome":"forwarded""#, None),
+            ("console-ended", r#""why":"idle""#, Some("console-idle")),
+            (
+                "console-ended",
+                r#""why":"revoked""#,
+                Some("device-revoked"),
+            ),
+            ("console-ended", r#""why":"closed""#, None),
+            (
+                "deviation",
+                r#""what":"rate","reaction":"alert""#,
+                Some("behaviour-rate"),
+            ),
+            (
+                "deviation",
+                r#""what":"rate","reaction":"quarantine""#,
+                Some("behaviour-quarantined"),
+            ),
+            ("break-glass", r#""what":"began""#, Some("break-glass-open")),
+            (
+                "break-glass",
+                r#""what":"ended""#,
+                Some("break-glass-ended"),
+            ),
+            (
+                "flow-denied",
+                r#""why":"the device has too many connections""#,
+                Some("console-full"),
+            ),
+            (
+                "session-refused",
+                r#""why":"the device is not approved yet""#,
+                Some("device-pending"),
+            ),
             (
                 "connection-refused",
                 r#""why":"no rule allows it now""#,

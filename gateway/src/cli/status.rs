@@ -59,6 +59,7 @@ fn alarms(status: &Status) -> Vec<Alarm> {
         (policy.alarm.is_some(), Alarm::PolicyHeld),
         (policy.trouble.is_some(), Alarm::PolicyHistory),
         (status.confirm_seconds.is_some(), Alarm::PolicyUnconfirmed),
+        (!status.break_glass.is_empty(), Alarm::BreakGlassOpen),
         (ca_missing, Alarm::AuthorityMissing),
         (ca_away, Alarm::AuthorityUnavailable),
         (ca_ends, Alarm::AuthorityExpiring),
