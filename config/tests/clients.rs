@@ -50,7 +50,8 @@ fn the_example_loads() {
     assert_eq!((client.gateway.port, client.forwards.len()), (443, 2));
     assert_eq!(client.name, client.gateway.host);
     assert_eq!(client.forwards[1].port, Some(3389));
-    assert_eq!(client.key, example.with_file_name("dr-martin.key"));
+    let own = example.with_file_name("machine/device.pem");
+    assert_eq!((&client.certificate, &client.key), (&own, &own));
     assert!(client.post_quantum_required && client.interface.is_none());
     assert!(Client::load(&example.with_file_name("none.toml")).is_err());
 }

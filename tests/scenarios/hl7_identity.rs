@@ -187,8 +187,7 @@ fn refusals_are_told_in_the_language_of_the_hospital() {
             assert!(field("ERR", 8).starts_with(told), "{}", answer.text);
             assert_eq!(field("MSH", 17), declared, "{}", answer.text);
             assert!(
-                field("ERR", 7).contains("application identity")
-                    || field("ERR", 7).contains("facility identity"),
+                field("ERR", 7).contains("the device's own"),
                 "{}",
                 answer.text
             );
