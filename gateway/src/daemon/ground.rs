@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -68,13 +69,17 @@ impl Ground {
         let plan = Plan::new(config, &facts);
         enforce::load(&plan)?;
         let failed = |what: String| move |cause| DaemonError::Listen { what, cause };
-        let udp = udp::bind(tunnel.listen).map_err(failed(format!("udp {}", tunnel.listen)))?;
-        let uapi = uapi::listen(Path::new(UAPI_DIRECTORY), &tunnel.interface).map_err(failed(
-            format!("{UAPI_DIRECTORY}/{}.sock", tunnel.interface),
-        ))?;
+        let udp = when_free(|| udp::bind(tunnel.listen)).await;
+        let udp = udp.map_err(failed(format!("udp {}", tunnel.listen)))?;
+        let directory = Path::new(UAPI_DIRECTORY);
+        let uapi = when_free(|| uapi::listen(directory, &tunnel.interface)).await;
+        let uapi = uapi.map_err(failed(format!(
+            "{UAPI_DIRECTORY}/{}.sock",
+            tunnel.interface
+        )))?;
         let quic = match (quic_tun, &config.quic) {
             (Some(tun), Some(quic)) => {
-                let bound = udp::bind(quic.listen);
+                let bound = when_free(|| udp::bind(quic.listen)).await;
                 let udp = bound.map_err(failed(format!("udp {}", quic.listen)))?;
                 Some(QuicGround { tun, udp })
             }
@@ -92,6 +97,20 @@ impl Ground {
             accepting,
         ))
     }
+}
+
+/// Binds; what is taken may be held by a worker of a supervisor that was killed, and that worker is ending.
+//= C8
+async fn when_free<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..ATTEMPTS {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+    bind()
 }
 
 /// The gateway's own addresses, each with the length of its network.
@@ -146,6 +165,30 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Below the state directory: messages that are too large for memory, without names and encrypted.
 pub(super) const SPOOLS: &str = "spool";
+/// Five seconds in all.
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
 /// Where `wg` looks for user-space tunnels.
 const UAPI_DIRECTORY: &str = "/var/run/wireguard";
 const BACKLOG: i32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= C8
+    #[tokio::test]
+    async fn what_is_taken_is_waited_for_and_nothing_else() {
+        let attempts = std::cell::Cell::new(0);
+        let freed = when_free(|| {
+            attempts.set(attempts.get() + 1);
+            if attempts.get() < 3 {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            Ok(())
+        });
+        assert!(freed.await.is_ok());
+        let other = when_free(|| io::Result::<()>::Err(io::ErrorKind::NotFound.into()));
+        assert_eq!(other.await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
