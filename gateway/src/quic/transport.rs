@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto;
-use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig,
+    TransportConfig, VarInt,
+};
 
 use super::message::Settings;
 use crate::pace;
+use crate::tunnel::chance::Chance;
 
 /// For the listener.
 pub(super) fn server(crypto: Arc<dyn crypto::ServerConfig>, settings: &Settings) -> ServerConfig {
@@ -26,9 +30,31 @@ pub(super) fn server(crypto: Arc<dyn crypto::ServerConfig>, settings: &Settings)
     config
 }
 
-/// For the sockets.
-pub(super) fn endpoint() -> EndpointConfig {
-    EndpointConfig::default()
+/// For one socket; `seed` is nobody else's.
+pub(super) fn endpoint(seed: [u8; 32]) -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config.cid_generator(move || Box::new(ConnectionIds(Chance::new(seed))));
+    config
+}
+
+/// Names of connections, of 64 bits of chance.
+///
+/// Those of quinn hold 24. It does not ask whether the name in a Retry is in use: with thousands of connections, each
+/// of several names, one handshake in a thousand would go to somebody else's connection and wait in vain.
+struct ConnectionIds(Chance);
+
+impl ConnectionIdGenerator for ConnectionIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&self.0.draw().to_le_bytes())
+    }
+
+    fn cid_len(&self) -> usize {
+        size_of::<u64>()
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 fn transport(settings: &Settings) -> TransportConfig {
@@ -84,3 +110,19 @@ const RETRY_LIFETIME: Duration = Duration::from_secs(15);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A device that changes its network has this long.
 const IDLE_MS: u32 = 60_000;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// As many as 16,000 connections have at a time: of 24 bits, some hundred would be there twice.
+    #[test]
+    fn no_two_connections_have_one_name() {
+        let mut names = ConnectionIds(Chance::new([7; 32]));
+        let all: HashSet<ConnectionId> = (0..80_000).map(|_| names.generate_cid()).collect();
+        assert_eq!(all.len(), 80_000);
+        assert!(all.iter().all(|name| name.len() == names.cid_len()));
+    }
+}

@@ -51,6 +51,9 @@ pub enum QuicWorkerError {
     /// A socket is broken.
     #[error("cannot use the tunnel's sockets")]
     Udp(#[source] io::Error),
+    /// No entropy.
+    #[error("the system gives no random bytes")]
+    Entropy,
 }
 
 /// What entrance and sessions tell the worker.
@@ -151,7 +154,9 @@ impl Worker {
             let socket = UdpSocket::from(socket);
             let runtime = Arc::new(TokioRuntime);
             // Without a configuration nobody gets an answer.
-            let endpoint = Endpoint::new(transport::endpoint(), None, socket, runtime)
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed).map_err(|_| QuicWorkerError::Entropy)?;
+            let endpoint = Endpoint::new(transport::endpoint(seed), None, socket, runtime)
                 .map_err(QuicWorkerError::Udp)?;
             tokio::spawn(Arc::clone(&entrance).stand(endpoint.clone()));
             endpoints.push(endpoint);
