@@ -101,7 +101,7 @@ impl Supervisor {
                     request: csr.clone(),
                     lifetime: self.certificate_life(device),
                 };
-                if let Err(why) = self.may_renew(device) {
+                if let Err(why) = self.may_have(device) {
                     self.record_refusal(waiting.source, None, Some(device.clone()), &why);
                     return self.answer_device(&waiting, Err(Refused::Forbidden(why)));
                 }
@@ -116,16 +116,20 @@ impl Supervisor {
         self.give_errand(work, Errand::Look(waiting));
     }
 
-    /// Who is pending may renew, so that it has a certificate when it is approved.
-    fn may_renew(&self, device: &DeviceName) -> Result<(), String> {
+    /// Who is pending may have a certificate and renew it, so that it has one when it is approved.
+    //= C9
+    fn may_have(&self, device: &DeviceName) -> Result<(), String> {
         if !self.is_known(device) {
             return Err(format!("there is no device {device}"));
         }
         match super::connections::standing(&self.config, &self.registry, device) {
             Standing::Active | Standing::Pending => Ok(()),
-            other @ (Standing::Quarantined | Standing::Expired | Standing::Revoked) => Err(
-                format!("device {device} is {}: it cannot renew", other.as_str()),
-            ),
+            other @ (Standing::Quarantined | Standing::Expired | Standing::Revoked) => {
+                Err(format!(
+                    "device {device} is {}: it cannot renew or be enrolled",
+                    other.as_str()
+                ))
+            }
         }
     }
 
@@ -167,8 +171,9 @@ impl Supervisor {
                 let from = waiting.source.to_string();
                 let why = self.registry.entry(&device);
                 let why = why.map(|known| known.why.clone()).unwrap_or_default();
-                self.record_enrolment("enrolled", Some(token), Some(device.clone()), from, &why);
-                self.grant(waiting, &device);
+                let (id, name) = (Some(token.clone()), Some(device.clone()));
+                self.record_enrolment("enrolled", id, name, from, &why);
+                self.grant(waiting, token, &device);
             }
             (Errand::Redeem { waiting, token, .. }, Err(StoreError::Spent)) => {
                 let why = token::Refused::Used.to_string();
@@ -224,9 +229,9 @@ impl Supervisor {
             (Some(token), Some(Verdict::Good)) => (token, None),
             (Some(token), Some(Verdict::Again(device))) => {
                 let (from, why) = (waiting.source.to_string(), "it did not hear the answer");
-                let what = "again";
-                self.record_enrolment(what, Some(token.id), Some(device.clone()), from, why);
-                return self.grant(waiting, &device);
+                let (id, name) = (Some(token.id.clone()), Some(device.clone()));
+                self.record_enrolment("again", id, name, from, why);
+                return self.grant(waiting, token.id, &device);
             }
             (Some(token), Some(Verdict::Refused(why))) => (token, Some(why)),
             (Some(_) | None, None) | (None, Some(_)) => {
@@ -266,13 +271,17 @@ impl Supervisor {
         );
     }
 
-    /// The device is known: it gets its place or its certificate.
-    fn grant(&mut self, waiting: Waiting, device: &DeviceName) {
+    /// The device is known: it gets its place or its certificate, unless it was contained meanwhile.
+    fn grant(&mut self, waiting: Waiting, token: String, device: &DeviceName) {
+        if let Err(why) = self.may_have(device) {
+            self.record_refusal(waiting.source, Some(token), Some(device.clone()), &why);
+            return self.answer_device(&waiting, Err(Refused::Forbidden(why)));
+        }
         let question = match &waiting.wanted {
             Wanted::Certificate { csr, .. } => Question::Issue {
                 request: csr.clone(),
                 device: device.clone(),
-                lifetime: None,
+                lifetime: self.certificate_life(device),
             },
             Wanted::Wireguard { .. } | Wanted::Renewal { .. } => {
                 let place = self.gateway(device).map(|gateway| {

@@ -14,6 +14,7 @@ mod strongswan;
 #[path = "../world/mod.rs"]
 mod world;
 mod outside;
+mod used;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};

@@ -1,0 +1,36 @@
+//! What a token that was used is still good for, and what its bearer may say.
+
+use super::*;
+
+//= C9
+#[test]
+fn a_used_token_gives_nothing_to_who_is_contained() {
+    if std::env::var_os(INSIDE).is_none() {
+        return again("used::a_used_token_gives_nothing_to_who_is_contained");
+    }
+    let _gateway = begin();
+    let certified = token(&["--role", "ecg-home", "--device", "ecg-1", "--approve"]);
+    let csr = made("one", "ec -pkeyopt ec_paramgen_curve:P-256", "/CN=ecg-1");
+    let basic = format!("x:{certified}");
+    let path = ".well-known/est/simpleenroll";
+    let enroll = || post(&["-u", &basic], path, PKCS10, &csr);
+    let keyed = token(&["--role", "ecg-home", "--device", "ecg-2", "--approve"]);
+    let place = format!(r#"{{"public_key":"{}"}}"#, key(1));
+    let place = || tunnel(&keyed, &place);
+    let both = || [enroll().0, place().0];
+    assert_eq!(both(), [200, 200]);
+    assert_eq!(both(), [200, 200], "who did not hear the answer");
+    for (change, wanted, told) in [
+        ("quarantine", [403, 403], "is quarantined"),
+        ("release", [200, 200], ""),
+        ("revoke", [403, 403], "is revoked"),
+    ] {
+        for device in ["ecg-1", "ecg-2"] {
+            let changed = lazaret(&["device", change, device]);
+            assert!(changed.status.success(), "{}", said_by(&changed));
+        }
+        assert_eq!(both(), wanted, "{change}");
+        assert!(place().1.contains(told), "{}", place().1);
+    }
+    until_in_journal("device ecg-2 is revoked");
+}
