@@ -120,6 +120,20 @@ impl Enrolled {
         value::<AeTitle>(text).map(|title| title.0)
     }
 
+    /// A serial number as it stands on a label: 1 to 64 bytes in one line.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn serial_of(text: &str) -> Result<String, InvalidValue> {
+        let good =
+            (1..=LONGEST_SERIAL).contains(&text.len()) && !text.chars().any(char::is_control);
+        good.then(|| text.to_owned()).ok_or_else(|| {
+            InvalidValue(format!(
+                "a serial number is 1 to {LONGEST_SERIAL} bytes in one line"
+            ))
+        })
+    }
+
     /// The hash of a patient, as `lazaret patient hash` makes it.
     ///
     /// # Errors
@@ -128,6 +142,10 @@ impl Enrolled {
         value::<Patient>(text).map(|patient| patient.0)
     }
 }
+
+/// Bytes of a serial number.
+//= C7
+const LONGEST_SERIAL: usize = 64;
 
 fn value<T: Text>(text: &str) -> Result<T, InvalidValue> {
     T::parse(text).map_err(|fault| InvalidValue(fault.message))

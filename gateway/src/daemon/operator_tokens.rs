@@ -1,8 +1,8 @@
 //! What operators want of enrolment: tokens made, listed and taken back; the way to the tunnel.
 
-use jiff::Timestamp;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::UnixStream;
 
 use super::devices::bad_reason;
@@ -16,6 +16,7 @@ use crate::control::message::{
 use crate::enrol::token::{CHANCE, Token as Text};
 use crate::flow::{Clock, DeviceName};
 use crate::registry::known::By;
+use crate::registry::request;
 use crate::registry::store::StoreError;
 use crate::registry::task::{Outcome, Work, told};
 use crate::registry::token::{NewToken as Kept, Terms, Token, TokenHash};
@@ -156,11 +157,7 @@ impl Supervisor {
             ae_title: new.ae_title.clone(),
             approve: new.approve,
         };
-        let plain =
-            |text: &String| (1..=64).contains(&text.len()) && !text.chars().any(char::is_control);
-        if !terms.serial.iter().all(plain) {
-            return Err("`serial` is 1 to 64 bytes in one line".to_owned());
-        }
+        request::serial(terms.serial.as_deref())?;
         if let Some(device) = &terms.device
             && self.is_known(device)
         {

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
 use hyper::{Method, Request, StatusCode};
+use lazaret_config::Enrolled;
 use serde::Deserialize;
 
 use super::message::{Away, Refused, Wanted};
@@ -49,7 +50,7 @@ where
         Kind::Enroll | Kind::Renew | Kind::Wireguard => {}
     }
     if !is_of_type(&head.headers, kind.content()) {
-        let text = format!("the content type is {}", kind.content());
+        let text = format!("the content type must be {}", kind.content());
         return misuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
     }
     let right = match right(asking, peer, &head.headers, *kind) {
@@ -191,7 +192,8 @@ fn wanted(right: Right, body: &[u8], headers: &HeaderMap) -> Result<Wanted, Stri
         Right::Token(token, Kind::Wireguard) => tunnel(token, body),
         Right::Token(token, _) => {
             let (csr, request) = request_of(body)?;
-            let serial = serial(headers)?.or_else(|| request.serial().map(str::to_owned));
+            let said = said_serial(headers)?;
+            let serial = serial(said.as_deref().or_else(|| request.serial()))?;
             Ok(Wanted::Certificate {
                 token,
                 key: request.fingerprint(),
@@ -213,11 +215,18 @@ fn wanted(right: Right, body: &[u8], headers: &HeaderMap) -> Result<Wanted, Stri
 }
 
 /// The serial number of a device whose request does not say it.
-fn serial(headers: &HeaderMap) -> Result<Option<String>, String> {
+fn said_serial(headers: &HeaderMap) -> Result<Option<String>, String> {
     let value = headers.get(HeaderName::from_static("x-device-serial"));
     let text = value.map(|value| value.to_str().map(str::to_owned));
     text.transpose()
         .map_err(|_| "the serial number is not plain text".to_owned())
+}
+
+/// It is kept and shown to operators, whatever else becomes of the request.
+//= C7
+fn serial(text: Option<&str>) -> Result<Option<String>, String> {
+    let serial = text.map(Enrolled::serial_of).transpose();
+    serial.map_err(|error| format!("`serial`: {error}"))
 }
 
 /// The request in the base64 of EST, judged.
@@ -251,7 +260,7 @@ struct Tunnel {
 fn tunnel(token: [u8; 32], body: &[u8]) -> Result<Wanted, String> {
     let tunnel: Tunnel = serde_json::from_slice(body)
         .map_err(|error| format!("the request is not right: {error}"))?;
-    let key = lazaret_config::Enrolled::public_key_of(&tunnel.public_key)
+    let key = Enrolled::public_key_of(&tunnel.public_key)
         .map_err(|error| format!("`public_key`: {error}"))?;
     let name = tunnel.name.map(|name| name.parse::<DeviceName>());
     let name = name
@@ -261,7 +270,7 @@ fn tunnel(token: [u8; 32], body: &[u8]) -> Result<Wanted, String> {
         token,
         key,
         name,
-        serial: tunnel.serial,
+        serial: serial(tunnel.serial.as_deref())?,
     })
 }
 

@@ -43,7 +43,14 @@ pub fn newcomers(
 ) -> Result<Vec<Newcomer>, Vec<(usize, String)>> {
     let mut admission = Admission::new(files);
     let (mut all, mut wrong) = (Vec::with_capacity(devices.len()), Vec::new());
+    let mut names = HashSet::new();
     for (number, device) in devices.iter().enumerate() {
+        // Otherwise the files would seem to have it.
+        if !names.insert(&device.name) {
+            let why = format!("the list has a device {} before", device.name);
+            wrong.push((number, why));
+            continue;
+        }
         match newcomer(device, occasion, files, &mut admission) {
             Ok((name, known)) => all.push(Newcomer {
                 name,
@@ -124,7 +131,7 @@ fn newcomer(
         }],
         certificates: Vec::new(),
         addresses,
-        serial: device.serial.as_deref().map(serial).transpose()?,
+        serial: serial(device.serial.as_deref())?,
         patients: patients
             .collect::<Result<_, _>>()
             .map_err(|e| format!("`patients`: {e}"))?,
@@ -170,10 +177,13 @@ fn roles(texts: &[String], files: &Config) -> Result<BTreeSet<RoleName>, String>
     Ok(roles)
 }
 
-fn serial(text: &str) -> Result<String, String> {
-    let good = (1..=MAX_SERIAL).contains(&text.len()) && !text.chars().any(char::is_control);
-    good.then(|| text.to_owned())
-        .ok_or_else(|| format!("`serial` is 1 to {MAX_SERIAL} bytes in one line"))
+/// The serial number on a label, if there is one.
+///
+/// # Errors
+/// When it is none.
+pub fn serial(text: Option<&str>) -> Result<Option<String>, String> {
+    let serial = text.map(Enrolled::serial_of).transpose();
+    serial.map_err(|e| format!("`serial`: {e}"))
 }
 
 /// The end of a day, or a moment; not in the past.
@@ -197,6 +207,63 @@ pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     Ok(whole(moment))
 }
 
-const MAX_SERIAL: usize = 64;
 /// Length of a date.
 const DATE: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> Config {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("wireguard.key");
+        std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=\n").unwrap();
+        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&key, owner_only).unwrap();
+        let source = lazaret_config::Source {
+            path: "lazaret.toml".into(),
+            text: include_str!("../../tests/clinic/lazaret.toml").to_owned(),
+        };
+        Config::from_sources(directory.path(), &[source]).unwrap()
+    }
+
+    #[test]
+    fn who_is_twice_in_a_list_is_not_said_to_stand_in_the_files() {
+        let files = files();
+        let role = files.roles.keys().next().unwrap().to_string();
+        let device = |name: &str, key: u8| NewDevice {
+            name: name.to_owned(),
+            roles: vec![role.clone()],
+            wireguard: String::from(super::super::PublicKey([key; 32])),
+            hl7_sender: Some("NEW^WARD".to_owned()),
+            ae_title: Some("NEW".to_owned()),
+            ..NewDevice::default()
+        };
+        let occasion = Occasion {
+            origin: Origin::Imported,
+            why: String::new(),
+            by: By {
+                uid: 0,
+                name: "root".to_owned(),
+            },
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let known = files.devices.keys().next().unwrap().to_string();
+        let list = [
+            device("new-1", 101),
+            device("new-2", 102),
+            device("new-1", 103),
+            device(&known, 104),
+        ];
+        assert!(newcomers(&list[..2], &occasion, &files, || 0).is_ok());
+        let wrong = newcomers(&list, &occasion, &files, || 0).unwrap_err();
+        let told = |number, why: &str| (number, why.to_owned());
+        assert_eq!(
+            wrong,
+            [
+                told(2, "the list has a device new-1 before"),
+                told(3, "the files have a device of this name"),
+            ]
+        );
+    }
+}

@@ -34,3 +34,35 @@ fn a_used_token_gives_nothing_to_who_is_contained() {
     }
     until_in_journal("device ecg-2 is revoked");
 }
+
+/// What the bearer says of the device goes into the registry and to the terminals of operators.
+//= C7
+#[test]
+fn a_serial_number_is_one_short_line_whoever_says_it() {
+    if std::env::var_os(INSIDE).is_none() {
+        return again("used::a_serial_number_is_one_short_line_whoever_says_it");
+    }
+    let _gateway = begin();
+    let keyed = token(&["--role", "ecg-home", "--device", "ecg-1"]);
+    let (most, more) = ("x".repeat(64), "x".repeat(65));
+    for (serial, wanted) in [
+        (more.as_str(), 400),
+        ("", 400),
+        ("SN\\n1", 400),
+        ("SN\\u00001", 400),
+        (&most, 200),
+    ] {
+        let body = format!(r#"{{"public_key":"{}","serial":"{serial}"}}"#, key(1));
+        let (status, said) = tunnel(&keyed, &body);
+        assert_eq!(status, wanted, "{serial}: {said}");
+    }
+    let certified = token(&["--role", "ecg-home", "--device", "ecg-2"]);
+    let basic = format!("x:{certified}");
+    let path = ".well-known/est/simpleenroll";
+    let csr = made("one", "ec -pkeyopt ec_paramgen_curve:P-256", "/CN=ecg-2");
+    let named = |serial: &str| {
+        let header = format!("X-Device-Serial: {serial}");
+        post(&["-u", &basic, "-H", &header], path, PKCS10, &csr).0
+    };
+    assert_eq!((named(&more), named("SN-2")), (400, 200));
+}
