@@ -65,7 +65,7 @@ impl Failures {
 }
 
 /// Whoever has one address of IPv6 has all of its /64.
-fn neighbourhood(source: IpAddr) -> IpAddr {
+pub(super) fn neighbourhood(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
         v4 @ IpAddr::V4(_) => v4,

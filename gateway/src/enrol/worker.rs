@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::message::{Away, FromEnrol, Granted, Identity, Refused, Said, ToEnrol, Wanted};
-use super::pace::Pace;
+use super::pace::{Pace, neighbourhood};
 use super::service;
 use crate::channel::{Channel, ChannelError};
 use crate::flow::Clock;
@@ -406,6 +406,7 @@ struct Seat(Arc<Desk>, IpAddr);
 
 impl Seat {
     fn take(desk: &Arc<Desk>, source: IpAddr) -> Option<Self> {
+        let source = neighbourhood(source);
         let mut state = desk.lock();
         let taken = state.seats.entry(source).or_default();
         if *taken >= desk.each {
@@ -449,3 +450,49 @@ const LONGEST_HEADERS: usize = 16 << 10;
 /// Questions under way; more wait.
 //= C7
 const MAX_QUESTIONS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        #[allow(clippy::disallowed_methods, reason = "tests make up their time")]
+        fn now(&self) -> Instant {
+            Instant::now()
+        }
+
+        fn wall(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+    }
+
+    /// Otherwise whoever has a network of IPv6 has all seats.
+    //= C7
+    #[test]
+    fn a_network_of_one_is_one_place_and_others_have_seats() {
+        let desk = Arc::new(Desk {
+            clock: Arc::new(Stopped),
+            language: Language::English,
+            said: mpsc::channel(1).0,
+            each: 2,
+            questions: Semaphore::new(1),
+            state: Mutex::default(),
+        });
+        let take = |text: &str| Seat::take(&desk, text.parse().unwrap());
+        for (own, other, elsewhere) in [
+            ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"),
+            ("192.0.2.7", "::ffff:192.0.2.7", "192.0.2.8"),
+        ] {
+            let (first, second) = (take(own), take(other));
+            assert!(first.is_some() && second.is_some());
+            assert!(take(own).is_none() && take(other).is_none(), "{own}");
+            assert!(take(elsewhere).is_some());
+            drop(first);
+            assert!(take(other).is_some());
+        }
+        assert!(desk.lock().seats.is_empty());
+    }
+}
