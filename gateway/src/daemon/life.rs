@@ -132,7 +132,14 @@ impl Workers {
     }
 
     /// Notes whose connections a relay held when it died; names the device that did it again and again, alone.
-    fn blame(&mut self, suspects: &[DeviceName], now: Instant) -> Option<DeviceName> {
+    /// Whoever was contained meanwhile stays as it is.
+    //= C9
+    fn blame(
+        &mut self,
+        suspects: &[DeviceName],
+        standing: impl Fn(&DeviceName) -> Standing,
+        now: Instant,
+    ) -> Option<DeviceName> {
         let recent = |time: &Instant| now.saturating_duration_since(*time) < BLAME_WINDOW;
         self.crashes.retain(|_, times| {
             times.retain(recent);
@@ -150,7 +157,7 @@ impl Workers {
             return None;
         }
         self.crashes.remove(first);
-        Some(first.clone())
+        (standing(first) < Standing::Quarantined).then(|| first.clone())
     }
 }
 
@@ -350,7 +357,8 @@ impl Supervisor {
         for (id, connection) in lost {
             self.record_closed(id, &connection, 0, 0);
         }
-        if let Some(device) = self.workers.blame(&suspects, now) {
+        let standing = |device: &DeviceName| self.registry.standing(device);
+        if let Some(device) = self.workers.blame(&suspects, standing, now) {
             warn!(%device, "its connections were there each time a relay died");
             let why = format!(
                 "{} crashed {BLAME} times while it was connected",
@@ -429,7 +437,7 @@ mod tests {
         let start = Instant::now();
         let blamed = each.iter().map(|(seconds, suspects)| {
             let now = start + Duration::from_secs(*seconds);
-            let blamed = workers.blame(&names(suspects), now);
+            let blamed = workers.blame(&names(suspects), |_| Standing::Active, now);
             blamed.map(|device| device.to_string())
         });
         blamed.collect()
@@ -458,6 +466,23 @@ mod tests {
         assert_eq!(suspects(all.into_iter()), names("ecg-1"));
     }
 
+    //= C9
+    #[test]
+    fn who_was_contained_before_the_last_crash_stays_so() {
+        for (standing, blamed) in [
+            (Standing::Active, true),
+            (Standing::Quarantined, false),
+            (Standing::Pending, false),
+            (Standing::Expired, false),
+            (Standing::Revoked, false),
+        ] {
+            let (mut workers, now) = (Workers::default(), Instant::now());
+            let mut crash = || workers.blame(&names("bad"), |_| standing, now);
+            assert_eq!((crash(), crash()), (None, None));
+            assert_eq!(crash().is_some(), blamed, "{standing:?}");
+        }
+    }
+
     #[test]
     fn old_crashes_are_forgotten() {
         let blamed = crashes(&[(0, "a"), (300, "a"), (601, "a"), (602, "a")]);
@@ -470,7 +495,8 @@ mod tests {
         let start = Instant::now();
         for number in 0..2000 {
             let now = start + Duration::from_secs(number);
-            workers.blame(&names(&format!("device-{number}")), now);
+            let suspects = names(&format!("device-{number}"));
+            workers.blame(&suspects, |_| Standing::Active, now);
         }
         assert_eq!(workers.crashes.len(), 600);
     }
