@@ -103,11 +103,8 @@ impl Alerts {
 
     /// It goes on.
     pub(super) fn add(&mut self, number: u64, value: &str, at: Timestamp) {
-        // They are in the order of their numbers.
-        let place = self
-            .list
-            .binary_search_by_key(&number, |alert| alert.number);
-        let Some(alert) = place.ok().and_then(|place| self.list.get_mut(place)) else {
+        let place = self.place(number);
+        let Some(alert) = place.and_then(|place| self.list.get_mut(place)) else {
             return;
         };
         alert.amount = alert.amount.saturating_add(1);
@@ -126,6 +123,20 @@ impl Alerts {
                 }
             }
         }
+    }
+
+    /// Whether an alert leads to quarantine.
+    pub(super) fn quarantines(&self, number: u64) -> bool {
+        let alert = self.place(number).and_then(|place| self.list.get(place));
+        alert.is_some_and(|alert| alert.quarantines)
+    }
+
+    /// They are in the order of their numbers.
+    fn place(&self, number: u64) -> Option<usize> {
+        let place = self
+            .list
+            .binary_search_by_key(&number, |alert| alert.number);
+        place.ok()
     }
 
     pub(super) fn accept(&mut self, device: &DeviceName) -> usize {

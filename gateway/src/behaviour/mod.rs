@@ -114,7 +114,12 @@ impl Behaviour {
                 continue;
             }
             self.alerts_are_dirty = true;
-            match profile.open(found.deviation, now) {
+            let open = profile.open(found.deviation, now);
+            // What leads to quarantine is never added to what did not.
+            let open = open.filter(|number| {
+                reaction != Reaction::Quarantine || self.alerts.quarantines(*number)
+            });
+            match open {
                 Some(number) => self.alerts.add(number, &found.value, wall),
                 None => {
                     let alert = self.alerts.raise(device, &found, reaction, wall);

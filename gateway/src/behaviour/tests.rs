@@ -232,6 +232,24 @@ fn what_is_ignored_leaves_no_trace() {
     assert!(world.behaviour.alerts(None).all(|alert| alert.quarantines));
 }
 
+/// As when another rule or a new policy says so.
+#[test]
+fn what_leads_to_quarantine_does_not_hide_in_an_alert_that_did_not() {
+    let mut world = World::new();
+    world.learn("ecg-1");
+    assert_eq!(world.say(AFTER, "ecg-1", "his ADT^A01").len(), 1);
+    world.reaction = Reaction::Quarantine;
+    let again = "2 sends MDM^T02 to his for the first time";
+    assert_eq!(world.say(AFTER + 0.1, "ecg-1", "his MDM^T02"), [again]);
+    // Who released it knows of it.
+    assert_eq!(world.say(AFTER + 0.2, "ecg-1", "his MDM^T02"), [""; 0]);
+    world.reaction = Reaction::Alert;
+    assert_eq!(world.say(AFTER + 0.3, "ecg-1", "his ADT^A01"), [""; 0]);
+    let alerts = world.behaviour.alerts(None);
+    let told: Vec<_> = alerts.map(|one| (one.quarantines, one.amount)).collect();
+    assert_eq!(told, [(true, 3), (false, 1)]);
+}
+
 #[test]
 fn a_device_that_says_a_hundred_thousand_things_is_bounded() {
     let settings = Settings {
