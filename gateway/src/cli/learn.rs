@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -53,14 +53,8 @@ impl Learn {
         let known = self.known(&habits);
         let files = (context.config_dir.as_path(), sources.as_slice());
         let proposal = lazaret_config::propose(files, &config, &known, whole);
-        if let Some(path) = &self.write {
-            let mut options = std::fs::OpenOptions::new();
-            let mut file = options
-                .write(true)
-                .create_new(true)
-                .mode(0o640)
-                .open(path)?;
-            file.write_all(proposal.text.as_bytes())?;
+        if let Some(path) = self.write.as_ref().filter(|_| proposal.rules > 0) {
+            write(path, &proposal.text)?;
         }
         self.print(&proposal, &habits, context)?;
         Ok(match proposal.trouble {
@@ -112,11 +106,12 @@ impl Learn {
             ))?;
         }
         match &self.write {
-            Some(path) => {
+            // A file without a rule would only be one more version of the policy.
+            Some(path) if proposal.rules > 0 => {
                 let rules = counted(proposal.rules, "rule");
                 context.print(&format!("{rules} written to {}\n", path.display()))?;
             }
-            None => context.print(&proposal.text)?,
+            Some(_) | None => context.print(&proposal.text)?,
         }
         if let Some(trouble) = &proposal.trouble {
             let lines = trouble.lines().map(|line| format!("# {line}\n"));
@@ -125,6 +120,16 @@ impl Learn {
         }
         Ok(())
     }
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 fn seen(line: &HabitLine) -> Seen {

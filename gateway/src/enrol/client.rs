@@ -158,8 +158,8 @@ fn certificates(response: Response<ureq::Body>) -> Result<Vec<Vec<u8>>, ClientEr
         .map_err(|_| ClientError::Text)?;
     if !status.is_success() {
         // What a gateway says goes to a terminal.
-        let text = text.trim_end().replace('\n', " ");
-        let why = text.chars().filter(|c| !c.is_control()).take(600);
+        let text = text.trim_end().chars();
+        let why = text.filter(|c| *c == '\n' || !c.is_control()).take(600);
         return Err(ClientError::Refused {
             status: status.as_u16(),
             why: why.collect(),

@@ -22,7 +22,7 @@ pub enum InvalidToken {
     /// It is something else.
     #[error("not a token: one begins with `{PREFIX}`")]
     Form,
-    /// A letter is wrong or missing.
+    /// A letter is wrong, missing, or one too many.
     #[error("the token is not typed as it was made")]
     Check,
 }
@@ -56,6 +56,25 @@ impl Token {
         let authority = self.authority?;
         let digest: [u8; 32] = Sha256::digest(certificate).into();
         Some(digest.starts_with(&authority))
+    }
+
+    /// What stands behind the prefix.
+    fn read(letters: &str) -> Option<Self> {
+        if letters.len() > LONGEST {
+            return None;
+        }
+        let bytes = bytes(letters)?;
+        let length = bytes.len().checked_sub(CHECK)?;
+        let (said, check) = bytes.split_at_checked(length)?;
+        let (chance, authority) = said.split_first_chunk()?;
+        let authority = match authority.len() {
+            0 => None,
+            _ => Some(authority.try_into().ok()?),
+        };
+        (Self::check(said) == check).then_some(Self {
+            chance: *chance,
+            authority,
+        })
     }
 
     fn check(bytes: &[u8]) -> [u8; CHECK] {
@@ -92,27 +111,7 @@ impl FromStr for Token {
     type Err = InvalidToken;
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
         let rest = text.strip_prefix(PREFIX).ok_or(InvalidToken::Form)?;
-        if rest.len() > LONGEST {
-            return Err(InvalidToken::Form);
-        }
-        let bytes = bytes(rest).ok_or(InvalidToken::Form)?;
-        let (said, check) = bytes
-            .len()
-            .checked_sub(CHECK)
-            .and_then(|length| bytes.split_at_checked(length))
-            .ok_or(InvalidToken::Form)?;
-        let (chance, authority) = said.split_first_chunk().ok_or(InvalidToken::Form)?;
-        let authority = match authority.len() {
-            0 => None,
-            _ => Some(authority.try_into().map_err(|_| InvalidToken::Form)?),
-        };
-        if Self::check(said) != check {
-            return Err(InvalidToken::Check);
-        }
-        Ok(Self {
-            chance: *chance,
-            authority,
-        })
+        Self::read(rest).ok_or(InvalidToken::Check)
     }
 }
 
@@ -184,8 +183,10 @@ mod tests {
                     let mut wrong = text.clone().into_bytes();
                     wrong[at] = if wrong[at] == b'7' { b'8' } else { b'7' };
                     let wrong = String::from_utf8(wrong).unwrap();
-                    assert!(wrong.parse::<Token>().is_err(), "{wrong}");
+                    assert_eq!(wrong.parse::<Token>(), Err(InvalidToken::Check), "{wrong}");
                 }
+                let longer = format!("{text}{}", "0".repeat(LONGEST)).parse::<Token>();
+                assert_eq!(longer, Err(InvalidToken::Check));
                 let shorter = &text[..text.len() - 1];
                 for wrong in [
                     shorter,
