@@ -61,6 +61,24 @@ impl OwnKey {
         Ok(Self(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?))
     }
 
+    /// A key that waits for its certificate, as [`Self::text`] wrote it.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn read(text: &str) -> Result<Self, OwnError> {
+        let der = Zeroizing::new(pem::one(text, pem::PRIVATE_KEY)?);
+        let der = rustls::pki_types::PrivatePkcs8KeyDer::from(der.as_slice());
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256)?;
+        Ok(Self(key))
+    }
+
+    /// The key in PEM, to be kept until there is a certificate.
+    #[must_use]
+    pub fn text(&self) -> Zeroizing<String> {
+        let key = Zeroizing::new(self.0.serialize_der());
+        Zeroizing::new(pem::encode(pem::PRIVATE_KEY, &key))
+    }
+
     /// A request in DER, with the name and the serial number that are said.
     ///
     /// # Errors
@@ -93,15 +111,19 @@ impl OwnKey {
             return Err(OwnError::OtherKey);
         }
         let life = life(certificate)?;
-        let key = Zeroizing::new(self.0.serialize_der());
-        let mut text = Zeroizing::new(pem::encode(pem::PRIVATE_KEY, &key));
-        text.push_str(&pem::encode(pem::CERTIFICATE, certificate));
+        let mut chain = pem::encode(pem::CERTIFICATE, certificate);
         for der in above {
             // Whoever reads the file gets all that stands between this and the root.
             if Facts::of(der).is_ok_and(|one| one.subject != one.issuer) {
-                text.push_str(&pem::encode(pem::CERTIFICATE, der));
+                chain.push_str(&pem::encode(pem::CERTIFICATE, der));
             }
         }
+        // At once in full length: a text that grows would leave parts of the key behind.
+        let key = self.text();
+        let length = key.len().saturating_add(chain.len());
+        let mut text = Zeroizing::new(String::with_capacity(length));
+        text.push_str(&key);
+        text.push_str(&chain);
         Ok((text, life))
     }
 }

@@ -5,6 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 /// Why a text is not one thing in PEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,8 +51,11 @@ pub fn all(text: &str, label: &'static str) -> Result<Vec<Vec<u8>>, PemError> {
     while !rest.is_empty() {
         let inside = rest.strip_prefix(&begin).ok_or(PemError::Else)?;
         let (inside, after) = inside.split_once(&end).ok_or(PemError::Else)?;
-        let letters: String = inside.split_ascii_whitespace().collect();
-        found.push(STANDARD.decode(letters).map_err(|_| PemError::Base64)?);
+        // It may be a key: a text that grows would leave parts of it behind.
+        let mut letters = Zeroizing::new(String::with_capacity(inside.len()));
+        letters.extend(inside.split_ascii_whitespace());
+        let decoded = STANDARD.decode(letters.as_bytes());
+        found.push(decoded.map_err(|_| PemError::Base64)?);
         rest = after.trim_ascii_start();
     }
     Ok(found)
@@ -60,15 +64,23 @@ pub fn all(text: &str, label: &'static str) -> Result<Vec<Vec<u8>>, PemError> {
 /// In PEM, with lines of 64 letters.
 #[must_use]
 pub fn encode(label: &str, der: &[u8]) -> String {
-    let mut text = format!("-----BEGIN {label}-----\n");
-    let letters = STANDARD.encode(der);
+    let (begin, end) = (
+        format!("-----BEGIN {label}-----\n"),
+        format!("\n-----END {label}-----\n"),
+    );
+    let letters = Zeroizing::new(STANDARD.encode(der));
+    // It may be a key: a text that grows would leave parts of it behind.
+    let lines = letters.len().saturating_add(letters.len() / 64);
+    let mut text =
+        String::with_capacity(begin.len().saturating_add(lines).saturating_add(end.len()));
+    text.push_str(&begin);
     for (position, letter) in letters.chars().enumerate() {
         if position > 0 && position % 64 == 0 {
             text.push('\n');
         }
         text.push(letter);
     }
-    text.push_str(&format!("\n-----END {label}-----\n"));
+    text.push_str(&end);
     text
 }
 

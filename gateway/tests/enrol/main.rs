@@ -300,6 +300,7 @@ fn a_machine() {
         "{}",
         said_by(&renewed)
     );
+    assert!(!std::path::Path::new("/run/own/waiting.key").exists());
     // A token of another gateway does not know this one.
     let strange = token_of_another();
     let stranger = home(&[

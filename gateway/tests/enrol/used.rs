@@ -66,3 +66,39 @@ fn a_serial_number_is_one_short_line_whoever_says_it() {
     };
     assert_eq!((named(&more), named("SN-2")), (400, 200));
 }
+
+/// The answer was lost, or could not be kept.
+#[test]
+fn a_machine_that_did_not_keep_its_certificate_asks_again() {
+    if std::env::var_os(INSIDE).is_none() {
+        return again("used::a_machine_that_did_not_keep_its_certificate_asks_again");
+    }
+    let _gateway = begin();
+    let token = token(&["--role", "ecg-home", "--device", "station-1"]);
+    let ask = || {
+        let request = [
+            LAZARET, "enroll", "request", URL, &token, "--out", "/run/own",
+        ];
+        home(&request)
+    };
+    std::fs::create_dir_all("/run/own/enrolment.json/full").unwrap();
+    assert!(!ask().status.success());
+    let known = json(&["device", "list", "--pending"]);
+    assert_eq!(known["devices"][0]["device"], "station-1");
+    std::fs::remove_dir_all("/run/own/enrolment.json").unwrap();
+    let asked = ask();
+    assert!(asked.status.success(), "{}", said_by(&asked));
+    // Nobody else hears it again.
+    std::fs::rename("/run/own", "/run/other").unwrap();
+    std::fs::remove_file("/run/other/device.pem").unwrap();
+    let other = [
+        LAZARET,
+        "enroll",
+        "request",
+        URL,
+        &token,
+        "--out",
+        "/run/other",
+    ];
+    assert!(said_by(&home(&other)).contains("401"));
+}

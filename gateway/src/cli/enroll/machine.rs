@@ -92,7 +92,7 @@ impl Request {
         };
         let gateway = Gateway::new(&self.url, &known, None);
         let authorities = gateway.authorities()?;
-        let key = OwnKey::generate()?;
+        let key = self.key()?;
         let request = key.request(self.name.as_deref(), self.serial.as_deref())?;
         let certificate = gateway.enroll(&self.token, &request)?;
         let (text, life) = key.keep(&certificate, &authorities)?;
@@ -100,7 +100,20 @@ impl Request {
         replace(&self.out, REMEMBERED, &remembered)?;
         replace(&self.out, AUTHORITIES, &in_pem(&authorities))?;
         replace(&self.out, DEVICE, &text)?;
+        std::fs::remove_file(self.out.join(WAITING))?;
         report(context, &file, &certificate, life, true)
+    }
+
+    /// The key is kept before the token is used by it: whoever does not hear the answer, or cannot keep it, asks again
+    /// with the same key.
+    fn key(&self) -> Result<OwnKey, CliError> {
+        let file = self.out.join(WAITING);
+        if file.exists() {
+            return Ok(OwnKey::read(&Zeroizing::new(read(&file)?))?);
+        }
+        let key = OwnKey::generate()?;
+        replace(&self.out, WAITING, &key.text())?;
+        Ok(key)
     }
 }
 
@@ -187,6 +200,8 @@ fn replace(directory: &Path, name: &str, text: &str) -> std::io::Result<()> {
 
 /// Key, certificate, and those above it.
 const DEVICE: &str = "device.pem";
+/// A key that has no certificate yet.
+const WAITING: &str = "waiting.key";
 /// Whom the gateway is known by.
 const AUTHORITIES: &str = "ca.pem";
 const REMEMBERED: &str = "enrolment.json";
