@@ -218,12 +218,11 @@ impl Supervisor {
         let now = self.clock.now();
         let again = self.records.behind.is_some_and(|at| at <= now);
         if self.registry.follow_time(self.clock.wall(), now) || again {
-            let now = self.registry.expired().clone();
-            for device in now.difference(&before) {
+            for (device, stood) in self.registry.ended_since(&before) {
                 info!(%device, "its time is over");
                 self.record(Event::DeviceStanding {
-                    device: device.clone(),
-                    before: Standing::Active.as_str().to_owned(),
+                    device,
+                    before: stood.as_str().to_owned(),
                     after: Standing::Expired.as_str().to_owned(),
                     by: OURSELVES,
                     why: "its time is over".to_owned(),

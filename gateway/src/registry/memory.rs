@@ -334,6 +334,16 @@ impl Registry {
         &self.expired
     }
 
+    /// Who stands otherwise because its time is over, which it was not for these; and how each stood before.
+    #[must_use]
+    pub fn ended_since(&self, before: &BTreeSet<DeviceName>) -> Vec<(DeviceName, Standing)> {
+        let ended = self.expired.difference(before);
+        let stood = ended.filter_map(|device| Some((device.clone(), self.entry(device)?.standing)));
+        stood
+            .filter(|(_, standing)| *standing < Standing::Expired)
+            .collect()
+    }
+
     fn replace(&mut self, next: Snapshot) -> Result<(), RegistryError> {
         let next = Arc::new(next);
         self.writer.write(&next)?;
@@ -394,4 +404,4 @@ const MAX_UNSAVED: usize = 65_536;
 #[cfg(test)]
 #[path = "memory_tests.rs"]
 #[allow(clippy::disallowed_methods, reason = "tests make up their time")]
-mod tests;
+pub(super) mod tests;

@@ -20,7 +20,7 @@ fn open(directory: &Path) -> Registry {
     Registry::open(directory, at(0), false).unwrap()
 }
 
-fn files() -> Config {
+pub(in crate::registry) fn files() -> Config {
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("wireguard.key");
     std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=\n").unwrap();
@@ -371,6 +371,36 @@ fn time_ends_devices_and_keys_and_a_clock_that_steps_back_gives_nothing_back() {
         .unwrap();
     assert!(follow(&mut registry, 300, 20_000));
     assert_eq!(registry.standing(&ecg), Standing::Revoked);
+}
+
+/// The journal says what became of whom.
+//= C8
+#[test]
+fn the_end_of_time_changes_who_is_not_revoked() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut registry = open(directory.path());
+    let all = [
+        ("a", Standing::Active),
+        ("b", Standing::Quarantined),
+        ("c", Standing::Pending),
+        ("d", Standing::Revoked),
+    ];
+    let known = |standing| Known {
+        standing,
+        expires: Some(at(60)),
+        ..enrolled()
+    };
+    let devices = all.map(|(name, standing)| (name, known(standing)));
+    registry.take_over(loaded(1, &devices));
+    let before = registry.expired().clone();
+    assert_eq!(registry.ended_since(&before), []);
+    assert!(registry.follow_time(at(60), Instant::now()));
+    let ended = registry.ended_since(&before);
+    assert_eq!(
+        ended,
+        [all[0], all[1], all[2]].map(|(one, standing)| (name(one), standing))
+    );
+    assert_eq!(registry.ended_since(&registry.expired().clone()), []);
 }
 
 /// A certificate counts as long as its device is let in; without key and certificate nobody is.

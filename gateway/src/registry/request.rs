@@ -213,19 +213,7 @@ const DATE: usize = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn files() -> Config {
-        let directory = tempfile::tempdir().unwrap();
-        let key = directory.path().join("wireguard.key");
-        std::fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=\n").unwrap();
-        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&key, owner_only).unwrap();
-        let source = lazaret_config::Source {
-            path: "lazaret.toml".into(),
-            text: include_str!("../../tests/clinic/lazaret.toml").to_owned(),
-        };
-        Config::from_sources(directory.path(), &[source]).unwrap()
-    }
+    use crate::registry::memory::tests::files;
 
     #[test]
     fn who_is_twice_in_a_list_is_not_said_to_stand_in_the_files() {
