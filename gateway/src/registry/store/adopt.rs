@@ -1,7 +1,8 @@
 //! Makes a database the registry's that is not the one before: made new, put back from a copy, or moved.
 //!
 //! Only an operator asks for it. What the gateway knows is written over what is there, but never lets anybody do more:
-//! the stricter standing, the earlier end of a device and of a key count. What is somebody else's by now stays theirs.
+//! the stricter standing, the earlier end of a device and of a key count, and no token is open any more.
+//! What is somebody else's by now stays theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ impl Store {
         on!(self, pool => {
             let mut tx = pool.begin().await?;
             sqlx::query(COUNT).execute(&mut *tx).await?;
+            // In an older copy a token may be open that was used or taken back since.
+            sqlx::query(REVOKE_TOKENS).execute(&mut *tx).await?;
             let mut there = There::of(
                 sqlx::query_as(DEVICES).fetch_all(&mut *tx).await?,
                 sqlx::query_as(KEYS).fetch_all(&mut *tx).await?,
@@ -295,6 +298,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 const COUNT: &str = "UPDATE meta SET value = value + 1 WHERE name = 'revision'";
+const REVOKE_TOKENS: &str =
+    "UPDATE token SET revoked = created WHERE uses_left > 0 AND revoked IS NULL";
 const DEVICES: &str = "SELECT name, standing, expires, serial FROM device";
 const KEYS: &str = "SELECT value, device, until FROM device_key WHERE kind = 'wireguard'";
 const CERTIFICATES: &str = "SELECT value FROM device_key WHERE kind = 'certificate'";

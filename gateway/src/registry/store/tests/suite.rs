@@ -21,7 +21,7 @@ async fn on_postgresql() {
     }
 }
 
-const CASES: [&str; 17] = [
+const CASES: [&str; 18] = [
     "round trip",
     "all or none",
     "one key one device",
@@ -38,6 +38,7 @@ const CASES: [&str; 17] = [
     "token used once",
     "token refused",
     "token for certificates",
+    "tokens of an older copy",
     "token races",
 ];
 
@@ -60,6 +61,7 @@ async fn run(case: &str, place: &Place) {
         "token used once" => token::used_once(&store).await,
         "token refused" => token::late_revoked_and_foreign(&store).await,
         "token for certificates" => token::one_certificate_key_one_device(&store).await,
+        "tokens of an older copy" => token::of_an_older_copy(&store, place).await,
         "token races" => token::races(&store, place).await,
         other => panic!("no case {other}"),
     }

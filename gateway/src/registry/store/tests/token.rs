@@ -107,6 +107,28 @@ pub(super) async fn late_revoked_and_foreign(store: &Store) {
     assert_eq!(store.tokens().await.unwrap().len(), 1);
 }
 
+/// One that is open in a copy may have been used or taken back since the copy was made.
+//= C5
+pub(super) async fn of_an_older_copy(store: &Store, place: &Place) {
+    for number in 1..=2 {
+        store.keep_token(&new(number)).await.unwrap();
+    }
+    redeem(store, &redemption(1, 1, 10)).await.unwrap();
+    let before = store.token(&hash(1)).await.unwrap();
+    let known = store.load().await.unwrap().devices;
+    let known: Vec<_> = known.into_iter().collect();
+    let adopted = Store::adopt(place, 43, &known).await.unwrap();
+    assert_eq!(adopted.token(&hash(1)).await.unwrap(), before);
+    let again = redeem(&adopted, &redemption(2, 2, 10)).await;
+    assert!(matches!(again, Err(StoreError::Spent)), "{again:?}");
+    let open = adopted.token(&hash(2)).await.unwrap().unwrap();
+    assert_eq!(open.revoked, Some(open.created));
+    // Who is made after it is as good as ever.
+    adopted.keep_token(&new(3)).await.unwrap();
+    redeem(&adopted, &redemption(3, 3, 10)).await.unwrap();
+    adopted.close().await;
+}
+
 /// The key of a certificate is one device's, like that of a tunnel.
 //= C5
 pub(super) async fn one_certificate_key_one_device(store: &Store) {
