@@ -14,6 +14,7 @@ use crate::cli::{CliError, Exit};
 use crate::control::message::{
     EnrolRequest, EnrolResponse, NewToken, Request, Response, TokenStatus,
 };
+use crate::enrol::token::Token as Text;
 use crate::flow::DeviceName;
 
 /// Subcommands of `enroll token`.
@@ -106,16 +107,21 @@ impl Create {
             return Ok(Exit::Ok);
         }
         let mut text = format!("{token}\n\ntoken {id}, good once and until {expires}\n");
-        text.push_str(&match url {
-            Some(url) => {
-                format!("on the machine: lazaret enroll request {url} TOKEN --out DIR\n")
-            }
-            None => {
-                "nobody can use it before `listen` of [enrol] says where devices come\n".to_owned()
-            }
-        });
+        text.push_str(&used_at(token, url.as_deref()));
         context.print(&text)?;
         Ok(Exit::Ok)
+    }
+}
+
+/// Where the token is used, or what is missing for that.
+fn used_at(token: &str, url: Option<&str>) -> String {
+    let knows = |token: Text| token.knows(&[]).is_some();
+    match url {
+        None => "nobody can use it before `listen` of [enrol] says where devices come\n".to_owned(),
+        Some(url) if token.parse().is_ok_and(knows) => {
+            format!("on the machine: lazaret enroll request {url} TOKEN --out DIR\n")
+        }
+        Some(_) => "nobody can use it while there is no certification authority: `lazaret ca init`, then make another, which says how to know the gateway\n".to_owned(),
     }
 }
 
@@ -169,6 +175,22 @@ fn render(tokens: &[TokenStatus], now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_to_use_a_token_is_said() {
+        let of = |authority| Text::new([7; 20], authority).to_string();
+        let (before, after) = (of(None), of(Some(b"authority")));
+        let url = "https://gw.example.org:8443";
+        for (token, url, told) in [
+            (&before, None, "`listen` of [enrol]"),
+            (&after, None, "`listen` of [enrol]"),
+            (&before, Some(url), "no certification authority"),
+            (&after, Some(url), "lazaret enroll request https://gw"),
+        ] {
+            let text = used_at(token, url);
+            assert!(text.contains(told), "{text}");
+        }
+    }
 
     #[test]
     fn tokens_are_shown_without_the_token() {
