@@ -136,7 +136,14 @@ pub(crate) fn of_enrolment(why: &str) -> Option<Code> {
         "the token is for another serial number" => Enrolment::TokenSerial,
         "the token is for another name" => Enrolment::TokenName,
         "it brought too many wrong tokens and has to wait" => Enrolment::TooOften,
-        _ if why.contains("cannot renew") || why.contains("there is no device") => {
+        _ if [
+            "cannot renew",
+            "there is no device",
+            "certificates that hold",
+        ]
+        .iter()
+        .any(|part| why.contains(part)) =>
+        {
             Enrolment::Forbidden
         }
         _ if why.starts_with("there is a device") || why.contains("another device") => {

@@ -457,7 +457,9 @@ fn told(refusal: &Refusal) -> Refused {
     match refusal {
         Refusal::Request(_) | Refusal::SameKey | Refusal::KeyRevoked => Refused::Request(text),
         Refusal::KeyTaken => Refused::Taken(token::KEY_TAKEN.to_owned()),
-        Refusal::Revoked | Refusal::NotNow | Refusal::Unknown => Refused::Forbidden(text),
+        Refusal::Revoked | Refusal::NotNow | Refusal::Unknown | Refusal::TooManyCertificates(_) => {
+            Refused::Forbidden(text)
+        }
         Refusal::Unavailable
         | Refusal::NoAuthority
         | Refusal::AuthorityExists

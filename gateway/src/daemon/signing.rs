@@ -489,6 +489,7 @@ fn refused(request: &PkiRequest, refusal: &Refusal) -> Response {
         | Refusal::SameKey
         | Refusal::Revoked
         | Refusal::NotNow
+        | Refusal::TooManyCertificates(_)
         | Refusal::NotAHandshake => Failure::Denied,
         Refusal::Unavailable
         | Refusal::AuthorityEnds

@@ -90,6 +90,8 @@ pub struct Ledger {
     revoked: BTreeMap<Serial, Revocation>,
     /// Any certificate of each key: all of one key have one holder.
     keys: BTreeMap<Fingerprint, Serial>,
+    /// All certificates of each holder.
+    holders: BTreeMap<Holder, Vec<Serial>>,
     lists: BTreeMap<AuthorityId, u64>,
 }
 
@@ -123,6 +125,8 @@ impl Ledger {
             Entry::Issued(issued) => {
                 self.may_issue(&issued)?;
                 self.keys.entry(issued.key).or_insert(issued.serial);
+                let holder = self.holders.entry(issued.holder.clone());
+                holder.or_default().push(issued.serial);
                 self.issued.insert(issued.serial, issued);
             }
             Entry::Revoked { serial, at, reason } => {
@@ -160,6 +164,16 @@ impl Ledger {
             Some(holder) if *holder != issued.holder => Err(LedgerError::KeyTaken),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// How many certificates of a holder hold at a time, or will.
+    #[must_use]
+    pub fn held_by(&self, holder: &Holder, at: Timestamp) -> usize {
+        let all = self.holders.get(holder).into_iter().flatten();
+        let holds = all.filter_map(|serial| self.find(*serial));
+        holds
+            .filter(|(issued, revoked)| revoked.is_none() && issued.validity.not_after >= at)
+            .count()
     }
 
     /// Who has certificates of this key.
@@ -225,6 +239,10 @@ impl Ledger {
         let kept = &self.issued;
         self.revoked.retain(|serial, _| kept.contains_key(serial));
         self.keys = kept.values().map(|one| (one.key, one.serial)).collect();
+        self.holders.retain(|_, all| {
+            all.retain(|serial| kept.contains_key(serial));
+            !all.is_empty()
+        });
         before.saturating_sub(self.issued.len())
     }
 

@@ -312,6 +312,11 @@ pub enum Refusal {
     /// Not the end of a handshake of TLS 1.3, or not the key of this listener.
     #[error("only the end of a handshake is signed, by the key of its listener")]
     NotAHandshake,
+    /// As many as a device may have.
+    #[error(
+        "the device has {0} certificates that hold: it gets the next one when one of them ends or is revoked"
+    )]
+    TooManyCertificates(usize),
     /// The ledger is full.
     #[error("the ledger of certificates is full")]
     Full,

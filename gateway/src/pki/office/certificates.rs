@@ -74,6 +74,10 @@ impl Office {
         if self.ledger.is_key_revoked(fingerprint) {
             return Err(Refusal::KeyRevoked);
         }
+        let holder = Holder::Device(device.clone());
+        if self.ledger.held_by(&holder, now) >= MOST_OF_ONE {
+            return Err(Refusal::TooManyCertificates(MOST_OF_ONE));
+        }
         let pki = &self.settings.pki;
         let authority = self.issuing()?;
         let lifetime = lifetime.map_or(pki.lifetime, |wanted| wanted.min(pki.lifetime));
@@ -83,7 +87,7 @@ impl Office {
         let issued = Issued {
             serial,
             authority: authority.id(),
-            holder: Holder::Device(device.clone()),
+            holder,
             key: fingerprint,
             validity,
         };
@@ -175,6 +179,11 @@ impl Office {
         Ok(list)
     }
 }
+
+/// Certificates of one device that hold at a time: a renewal after two thirds of each life makes two. Otherwise one
+/// device could fill the ledger for all.
+//= C7
+const MOST_OF_ONE: usize = 32;
 
 impl From<RequestRefusal> for Refusal {
     fn from(refusal: RequestRefusal) -> Self {

@@ -201,6 +201,27 @@ fn a_certificate_ends_with_its_device() {
     assert_eq!(longest.validity.not_after, at("2026-03-31T12:00:00Z"));
 }
 
+/// Otherwise one that renews all the time fills the ledger for all.
+//= C7
+#[test]
+fn a_device_has_so_many_certificates_and_no_more() {
+    let mut world = World::new();
+    let first = world.issue("ecg", new_request()).unwrap();
+    for _ in 1..32 {
+        world.renew(&first, new_request()).unwrap();
+    }
+    let full = Err(Refusal::TooManyCertificates(32));
+    assert_eq!(world.renew(&first, new_request()).map(drop), full);
+    world.again();
+    assert_eq!(world.issue("ecg", new_request()).map(drop), full);
+    assert!(world.issue("us", new_request()).is_ok());
+    assert_eq!(world.revoke(Which::Serial(first.serial)).unwrap().len(), 1);
+    assert!(world.issue("ecg", new_request()).is_ok());
+    assert_eq!(world.issue("ecg", new_request()).map(drop), full);
+    world.now += days(31);
+    assert!(world.issue("ecg", new_request()).is_ok());
+}
+
 #[test]
 fn nothing_is_signed_before_there_is_an_authority() {
     let mut world = World::empty();
