@@ -77,7 +77,7 @@ class Client(QuicConnectionProtocol):
                 (b":protocol", OPTIONS.protocol.encode()),
                 (b":scheme", b"https"),
                 (b":authority", OPTIONS.name.encode()),
-                (b":path", b"/.well-known/masque/ip/*/*/"),
+                (b":path", b"/.well-known/masque/ip/%2A/%2A/"),
                 (b"capsule-protocol", b"?1"),
             ],
         )

@@ -64,6 +64,21 @@ impl<'f> Section<'f> {
         let found = self.pseudo.iter().find(|(other, _)| *other == name);
         found.map(|(_, value)| *value)
     }
+
+    /// Capsules are no content: nothing may speak of its length or kind.
+    //= RFC 9297 3.2
+    fn is_of_capsules(&self) -> Result<(), Malformed> {
+        let is_about_content = |name: &str| matches!(name, "content-length" | "content-type");
+        if self.regular.iter().any(|(name, _)| is_about_content(name)) {
+            return Err("a field is about content, and there are only capsules");
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path asks for all of IP. Old clients do not encode the asterisks.
+fn is_for_all(path: &str) -> bool {
+    path.eq_ignore_ascii_case(PATH) || path == PATH.replace("%2A", "*")
 }
 
 /// A name is lower case (RFC 9114 4.2), a token, and may begin with a colon.
@@ -139,12 +154,15 @@ pub fn request(fields: &[Field]) -> Result<Request, Malformed> {
         (None, Some((_, host))) => host,
     };
     match (method, section.pseudo(":protocol")) {
-        ("CONNECT", Some(PROTOCOL)) if scheme != "https" || path != PATH => {
+        ("CONNECT", Some(PROTOCOL)) if scheme != "https" || !is_for_all(path) => {
             Ok(Request::Other(Status(404)))
         }
-        ("CONNECT", Some(PROTOCOL)) => Ok(Request::ConnectIp {
-            authority: authority.to_owned(),
-        }),
+        ("CONNECT", Some(PROTOCOL)) => {
+            section.is_of_capsules()?;
+            Ok(Request::ConnectIp {
+                authority: authority.to_owned(),
+            })
+        }
         //= RFC 9220 3
         ("CONNECT", _) => Ok(Request::Other(Status(501))),
         (_, Some(_)) => Err(":protocol stands in a request that is no CONNECT"),
@@ -191,12 +209,20 @@ pub fn response(fields: &[Field]) -> Result<Response, Malformed> {
     let digits = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
     let status = status.parse().ok().filter(|_| digits);
     let status = status.filter(|status| (100..=599).contains(status) && *status != 101);
+    let status = Status(status.ok_or("the :status is no status")?);
+    if status.is_success() {
+        section.is_of_capsules()?;
+        //= RFC 9297 3.2
+        if matches!(status.0, 204..=206) {
+            return Err("the :status is one of content, and there are only capsules");
+        }
+    }
     let reason = section
         .regular
         .iter()
         .find(|(name, _)| *name == "proxy-status");
     Ok(Response {
-        status: Status(status.ok_or("the :status is no status")?),
+        status,
         details: reason.and_then(|(_, value)| details(value)),
     })
 }
@@ -269,6 +295,11 @@ mod tests {
         assert_eq!(with("x", None), tunnel());
         assert_eq!(with("capsule-protocol", None), tunnel());
         assert_eq!(with("te", Some("trailers")), tunnel());
+        //= RFC 9484 3 and erratum 8444
+        for path in ["%2A/%2A/", "%2a/%2a/", "*/*/"] {
+            let path = format!("/.well-known/masque/ip/{path}");
+            assert_eq!(with(":path", Some(&path)), tunnel(), "{path}");
+        }
         assert_eq!(with("host", Some("gateway.example")), tunnel());
         for (name, value, status) in [
             (":protocol", "connect-udp", 501),
@@ -314,6 +345,8 @@ mod tests {
             ("connection", Some("close")),
             ("transfer-encoding", Some("chunked")),
             ("te", Some("gzip")),
+            ("content-length", Some("0")),
+            ("content-type", Some("text/plain")),
             ("x", Some("a\r\nb: c")),
             ("x", Some("a\0")),
             ("x", Some(" a")),
@@ -353,6 +386,17 @@ mod tests {
                 response(&[Field::new(":status", status)]).is_err(),
                 "{status}"
             );
+        }
+        //= RFC 9297 3.2
+        for status in ["204", "205", "206"] {
+            assert!(response(&[Field::new(":status", status)]).is_err());
+        }
+        for (name, value) in [("content-length", "0"), ("content-type", "text/plain")] {
+            let about = |status| {
+                let status = Field::new(":status", status);
+                response(&[status, Field::new(name, value)])
+            };
+            assert!(about("403").is_ok() && about("200").is_err(), "{name}");
         }
         assert!(response(&[]).is_err());
         assert!(response(&[Field::new(":method", "GET")]).is_err());

@@ -31,8 +31,8 @@ pub use streams::{MAX_QUEUED, MAX_STREAMS, Transmit};
 
 /// The name of the protocol in the handshake of TLS (RFC 9114 3.1).
 pub const ALPN: &[u8] = b"h3";
-/// The path of a tunnel for all of IP (RFC 9484 3: target and protocol are not limited).
-pub const PATH: &str = "/.well-known/masque/ip/*/*/";
+/// The path of a tunnel for all of IP: target and protocol are not limited (RFC 9484 3, and its erratum 8444 for the encoding).
+pub const PATH: &str = "/.well-known/masque/ip/%2A/%2A/";
 /// What is asked for in `:protocol` (RFC 9484 4.3).
 pub const PROTOCOL: &str = "connect-ip";
 /// The smallest packet that a tunnel must carry whole (RFC 9484 7.1, RFC 8200 5).
