@@ -145,6 +145,8 @@ impl Session {
                 "the client does not want our control stream",
             ));
         }
+        // Nothing need have come on it.
+        self.is_new(stream)?;
         self.forget(stream);
         Ok(())
     }

@@ -295,6 +295,18 @@ fn what_ends_where_it_must_not() {
 }
 
 #[test]
+fn requests_given_up_before_anything_came_are_no_flood() {
+    let mut session = fresh();
+    let streams = (0..4 * MAX_REQUESTS as u64).map(|number| number * 4);
+    for stream in streams.clone() {
+        assert_eq!(session.reset(stream), Ok(()));
+    }
+    let next = streams.max().unwrap() + 4;
+    session.receive(next, &request(), false).unwrap();
+    assert!(matches!(drain(&mut session)[..], [Event::Request { .. }]));
+}
+
+#[test]
 fn settings_want_datagrams_below_them() {
     assert!(Session::new(true).receive(2, &control(), false).is_ok());
     assert_eq!(
