@@ -3,7 +3,7 @@
 //! In: streams of this machine with a destination, packets of the gateway. Out: packets for the gateway.
 //! Knows nothing of services. One task; each stream has two of its own that read and write it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -247,9 +247,16 @@ impl Stack {
             .push(Flow::begin(open.stream, socket, &self.wake));
     }
 
-    /// The next local port; they come round long after they were used.
+    /// The next local port that no connection has: one may last while all others come round.
     fn port(&mut self) -> u16 {
-        let port = self.next_port;
+        let local = |flow: &Flow| {
+            let socket = self.sockets.get::<tcp::Socket<'_>>(flow.socket);
+            socket.local_endpoint().map(|local| local.port)
+        };
+        let taken: BTreeSet<u16> = self.flows.iter().filter_map(local).collect();
+        let mut ports = (self.next_port..=u16::MAX).chain(FIRST_PORT..=u16::MAX);
+        let free = ports.find(|port| !taken.contains(port));
+        let port = free.unwrap_or(self.next_port);
         self.next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
         port
     }
@@ -378,10 +385,39 @@ impl Flow {
 impl Drop for Flow {
     fn drop(&mut self) {
         // The writer ends by itself when it has written everything; the reader may wait for ever.
-
         self.reads.abort();
     }
 }
 
 /// How long to sleep when there is nothing to do.
 const IDLE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_of_a_connection_that_lasts_is_not_given_again() {
+        let (leaving, _packets) = mpsc::channel(8);
+        let mut stack = Stack::new(leaving, 7);
+        stack.address(vec!["10.65.0.7/32".parse().unwrap()]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let local = listener.local_addr().unwrap();
+        // The last of all ports, and after all others have been used once more the same.
+        for next_port in [u16::MAX, FIRST_PORT, u16::MAX, FIRST_PORT] {
+            stack.next_port = next_port;
+            let stream = TcpStream::connect(local).await.unwrap();
+            let target = "10.20.1.10:104".parse().unwrap();
+            stack.open(Open { stream, target });
+        }
+        let port = |flow: &Flow| {
+            let socket = stack.sockets.get::<tcp::Socket<'_>>(flow.socket);
+            socket.local_endpoint().unwrap().port
+        };
+        let ports: Vec<u16> = stack.flows.iter().map(port).collect();
+        let expected = [u16::MAX, FIRST_PORT, FIRST_PORT + 1, FIRST_PORT + 2];
+        assert_eq!(ports, expected);
+    }
+}
