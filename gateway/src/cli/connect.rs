@@ -53,7 +53,10 @@ impl Connect {
         let ending = runtime.block_on(async {
             let mut stop = std::pin::pin!(stopped());
             connect::run(&client, self.once, &mut tell, stop.as_mut()).await
-        })?;
+        });
+        // A name that is being looked up, which nobody answers, would keep the process for as long as the system asks.
+        runtime.shutdown_background();
+        let ending = ending?;
         if let Some(error) = failed {
             return Err(error);
         }
