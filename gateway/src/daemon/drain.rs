@@ -59,6 +59,7 @@ impl Supervisor {
     pub(super) fn drain_for(&mut self, timeout: Option<Duration>, by: u32) -> Response {
         let Some(timeout) = timeout else {
             let was = self.draining.take().is_some();
+            self.tell_quic_leaving();
             let what = if was {
                 "connections are taken again"
             } else {
@@ -78,6 +79,7 @@ impl Supervisor {
             cut: false,
             by,
         });
+        self.tell_quic_leaving();
         let live: Vec<ConnectionId> = self.connections.iter_mut().map(|(id, _)| id).collect();
         info!(sessions = live.len(), "draining");
         for id in &live {
@@ -107,6 +109,7 @@ impl Supervisor {
             Turn::Cut => {}
             Turn::Over => {
                 self.draining = None;
+                self.tell_quic_leaving();
                 warn!("nobody restarted the drained gateway: connections are taken again");
                 return self.record(Event::Command {
                     by,

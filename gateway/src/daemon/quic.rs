@@ -199,6 +199,7 @@ impl Supervisor {
         worker.send(ToQuic::Barred(barred(&self.registry)), Vec::new());
         let pid = worker.pid;
         self.workers.quic = Some(worker);
+        self.tell_quic_leaving();
         self.quic.refresh();
         Ok(pid)
     }
@@ -207,6 +208,13 @@ impl Supervisor {
     pub(super) fn tell_quic_barred(&self) {
         if let Some(quic) = &self.workers.quic {
             quic.send(ToQuic::Barred(barred(&self.registry)), Vec::new());
+        }
+    }
+
+    /// Whoever is in hears that the gateway is about to restart.
+    pub(super) fn tell_quic_leaving(&self) {
+        if let Some(quic) = &self.workers.quic {
+            quic.send(ToQuic::Leaving(self.draining.is_some()), Vec::new());
         }
     }
 

@@ -84,6 +84,8 @@ pub struct Session {
     next: u64,
     /// Streams before it that nothing came on yet.
     unseen: BTreeSet<u64>,
+    /// The first stream whose request is not taken any more.
+    left: Option<u64>,
 }
 
 impl Session {
@@ -97,6 +99,7 @@ impl Session {
             events: VecDeque::new(),
             next: 0,
             unseen: BTreeSet::new(),
+            left: None,
         }
     }
 
@@ -233,7 +236,11 @@ impl Session {
 
     /// Says that no more requests are taken; the tunnel goes on until one of both ends it.
     pub fn go_away(&mut self) {
-        self.streams.go_away(self.next);
+        //= RFC 9114 5.2: the number must not grow, so that it is said once.
+        if self.left.is_none() {
+            self.left = Some(self.next);
+            self.streams.go_away(self.next);
+        }
     }
 
     /// Ends the tunnel in order.
@@ -280,6 +287,13 @@ impl Session {
             if !self.is_new(stream)? {
                 // It is answered or forgotten.
                 return Ok(());
+            }
+            if self.left.is_some_and(|left| stream >= left) {
+                return Err(Error::stream(
+                    stream,
+                    Code::RequestRejected,
+                    "no more requests are taken",
+                ));
             }
             if self.requests.len() == MAX_REQUESTS {
                 return Err(Error::stream(

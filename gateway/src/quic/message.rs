@@ -39,6 +39,8 @@ pub enum ToQuic {
         /// Whose.
         device: DeviceName,
     },
+    /// The gateway is about to restart: whoever has a tunnel hears it, and whoever gets one until it is not so any more.
+    Leaving(bool),
     /// Say goodbye to everybody and exit.
     Stop,
 }

@@ -46,6 +46,8 @@ pub(super) struct Parts {
     pub(super) own: Arc<[IpAddr]>,
     pub(super) mtu: usize,
     pub(super) news: mpsc::Sender<News>,
+    /// The gateway is about to restart.
+    pub(super) leaving: watch::Receiver<bool>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -136,6 +138,7 @@ impl Serving {
                     let grant = self.regrant();
                     self.session.update(grant);
                 }
+                Ok(()) = self.parts.leaving.changed() => self.say_leaving(),
                 permit = outbox.reserve_many(SPARE + 1), if !listens => {
                     if permit.is_err() {
                         return "its streams cannot be written".to_owned();
@@ -161,6 +164,7 @@ impl Serving {
                 Event::Request { .. } => {
                     let grant = self.regrant();
                     self.session.accept(grant);
+                    self.say_leaving();
                     self.begun = true;
                     let news = News::Began {
                         device: self.parts.device.clone(),
@@ -177,6 +181,13 @@ impl Serving {
                     close(connection, Code::None, "the tunnel is over");
                 }
             }
+        }
+    }
+
+    /// A client that is not in yet hears it when it is.
+    fn say_leaving(&mut self) {
+        if *self.parts.leaving.borrow_and_update() && self.session.is_open() {
+            self.session.go_away();
         }
     }
 

@@ -244,6 +244,11 @@ impl Gateway {
 
 /// The other end of the tunnel, until it has its addresses and routes.
 async fn open(connection: &Connection) -> Session {
+    open_and_hear(connection, 3).await
+}
+
+/// As [`open`], until so many things were told; that the gateway leaves is one too.
+async fn open_and_hear(connection: &Connection, wanted: u8) -> Session {
     let mut session = Session::new(NAME, true);
     let mut control = connection.open_uni().await.unwrap();
     let (heard, mut reading) = mpsc::channel(8);
@@ -254,7 +259,7 @@ async fn open(connection: &Connection) -> Session {
         }
     });
     let (mut request, mut told): (Option<SendStream>, u8) = (None, 0);
-    while told < 3 {
+    while told < wanted {
         while let Some(transmit) = session.poll_transmit() {
             match transmit {
                 Transmit::Control(bytes) => control.write_all(&bytes).await.unwrap(),
@@ -276,7 +281,7 @@ async fn open(connection: &Connection) -> Session {
         while let Some(event) = session.poll_event() {
             told += u8::from(matches!(
                 event,
-                Event::Open | Event::Addresses(_) | Event::Routes(_)
+                Event::Open | Event::Addresses(_) | Event::Routes(_) | Event::GoingAway
             ));
         }
     }
@@ -408,6 +413,27 @@ async fn a_newer_connection_of_a_device_takes_the_place_of_the_older() {
     let mut space = [0; 2048];
     let heard = tokio::time::timeout(LIMIT, gateway.kernel.recv(&mut space));
     assert_eq!(heard.await.unwrap().unwrap(), 24);
+}
+
+/// Who came before the operator said so, and who comes after.
+#[tokio::test]
+async fn devices_hear_that_the_gateway_is_about_to_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path()).await;
+    let gateway = Gateway::start(&authority, PostQuantum::Preferred).await;
+    let dial = || gateway.dial(authority.client(vec![aws_lc_rs::kx_group::X25519]));
+    let before = dial().await.unwrap();
+    let (_, told) = tokio::join!(
+        async {
+            assert!(matches!(gateway.event().await, QuicEvent::Began { .. }));
+            let leaving = ToQuic::Leaving(true);
+            gateway.supervisor.send(&leaving, &[]).await.unwrap();
+        },
+        open_and_hear(&before, 4),
+    );
+    assert!(told.head().is_some(), "the tunnel goes on");
+    let after = dial().await.unwrap();
+    assert!(open_and_hear(&after, 4).await.head().is_some());
 }
 
 /// A chain that no handshake is long enough for costs nobody else anything, and is told.

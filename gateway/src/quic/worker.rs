@@ -129,6 +129,7 @@ struct Worker {
     strangers: Strangers,
     clock: Arc<dyn Clock>,
     news: mpsc::Sender<News>,
+    leaving: watch::Sender<bool>,
     outgoing: Batch<()>,
     untold: Untold<FromQuic>,
     sessions: u64,
@@ -183,6 +184,7 @@ impl Worker {
             strangers: Strangers::default(),
             clock,
             news,
+            leaving: watch::Sender::default(),
             outgoing: Batch::new(),
             untold: Untold::default(),
             sessions: 0,
@@ -201,6 +203,7 @@ impl Worker {
                     close(&seat.connection, Code::None, "the session was ended");
                 }
             }
+            ToQuic::Leaving(leaving) => drop(self.leaving.send_replace(leaving)),
             ToQuic::Start { .. } => tracing::warn!("started twice: ignored"),
             ToQuic::Stop => return false,
         }
@@ -313,6 +316,7 @@ impl Worker {
             own: Arc::clone(&self.own),
             mtu: usize::from(self.settings.mtu),
             news: self.news.clone(),
+            leaving: self.leaving.subscribe(),
             clock: Arc::clone(&self.clock),
         };
         tokio::spawn(session::serve(parts));

@@ -294,6 +294,26 @@ fn what_ends_where_it_must_not() {
     );
 }
 
+//= RFC 9114 5.2
+#[test]
+fn after_it_said_so_nothing_new_is_taken_and_the_tunnel_goes_on() {
+    let other = || headers(&[Field::new(":method", "GET")]);
+    let mut session = open();
+    session.go_away();
+    let left = Transmit::Control(frame(7, &[4]));
+    assert_eq!(session.poll_transmit(), Some(left));
+    let error = session.receive(8, &other(), false).unwrap_err();
+    let rejected = (Scope::Stream(8), Code::RequestRejected);
+    assert_eq!((error.scope, error.code), rejected);
+    session.go_away();
+    assert_eq!(session.poll_transmit(), None);
+    assert!(session.is_open() && drain(&mut session).is_empty());
+    assert_eq!(session.datagram(&[0, 0, 0x45]), Ok(Some(&[0x45][..])));
+    // The twin: before it is said, such a request is judged.
+    let code = code(open().receive(8, &other(), false));
+    assert_eq!(code, Some(Code::Message));
+}
+
 #[test]
 fn requests_given_up_before_anything_came_are_no_flood() {
     let mut session = fresh();
