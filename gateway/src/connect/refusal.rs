@@ -79,7 +79,9 @@ pub fn of_connection(error: &ConnectionError) -> Refusal {
             } else {
                 format!("the gateway closed the connection: {text}")
             };
-            if close.error_code.into_inner() == Code::RequestRejected.value() {
+            // Who came instead would be displaced in turn, and come again, for ever.
+            let displaced = text == DISPLACED;
+            if displaced || close.error_code.into_inner() == Code::RequestRejected.value() {
                 Refusal::no(why)
             } else {
                 Refusal::passing(why)
@@ -93,6 +95,9 @@ pub fn of_connection(error: &ConnectionError) -> Refusal {
         ConnectionError::CidsExhausted => Refusal::passing("this machine has too many connections"),
     }
 }
+
+/// What a gateway says whose device has a newer session: another client with the same certificate.
+const DISPLACED: &str = "the device came again";
 
 /// The first code of alerts of TLS among the errors of QUIC (RFC 9001 4.8).
 const ALERTS: u64 = 0x100;
@@ -196,6 +201,14 @@ mod tests {
                 .contains("name")
         );
         assert!(!of_connection(&ConnectionError::TimedOut).is_final);
+        for (text, is_final) in [(DISPLACED, true), ("the gateway stops", false)] {
+            let close = quinn::ApplicationClose {
+                error_code: quinn::VarInt::from_u32(0x100),
+                reason: text.into(),
+            };
+            let refusal = of_connection(&ConnectionError::ApplicationClosed(close));
+            assert_eq!(refusal.is_final, is_final, "{refusal}");
+        }
         assert_eq!(plain(b"a\x1b[31m\nb"), "a[31mb");
     }
 }

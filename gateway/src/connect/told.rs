@@ -168,6 +168,7 @@ const CAUSES: &[(&str, Code)] = &[
     ("cannot connect", Code::Tunnel(Tunnel::Local)),
     ("too many connections", Code::Tunnel(Tunnel::Local)),
     ("takes no connections now", Code::Tunnel(Tunnel::Busy)),
+    ("the device came again", Code::Tunnel(Tunnel::Taken)),
     ("no address is free", Code::Access(Access::GatewayFull)),
     ("may not come in", Code::Tunnel(Tunnel::Refused)),
     ("does not allow this device", Code::Tunnel(Tunnel::Refused)),
@@ -219,6 +220,10 @@ mod tests {
             (
                 "the gateway closed the connection: the device may not come in any more",
                 "tunnel-refused",
+            ),
+            (
+                "the gateway closed the connection: the device came again",
+                "tunnel-taken",
             ),
             ("a sentence of tomorrow", "tunnel-refused"),
         ] {

@@ -60,6 +60,11 @@ words! {
                 "Wait: the next attempt is made by itself; if this repeats, check your internet connection."
             fr: "La connexion à la passerelle a été perdue."
                 "Patientez : la prochaine tentative se fait d’elle-même ; si cela se répète, vérifiez votre connexion Internet.",
+        Taken = "tunnel-taken"
+            en: "Another client came with the certificate of this device and has the tunnel now."
+                "End the other one, here or on another computer; if you know of none, call the hospital's IT department."
+            fr: "Un autre client s’est présenté avec le certificat de cet appareil et a maintenant le tunnel."
+                "Arrêtez-le, ici ou sur un autre ordinateur ; si vous n’en connaissez pas, appelez le service informatique de l’hôpital.",
         Protocol = "tunnel-protocol"
             en: "This program and the gateway do not understand each other."
                 "Update this program; if this stays, call the hospital's IT department."
