@@ -193,6 +193,27 @@ fn streams_outlive_the_connection() {
     });
 }
 
+/// Who was refused for its certificate does not wait minutes with another one.
+#[test]
+fn another_certificate_is_shown_within_seconds() {
+    run(async {
+        let authority = Authority::new();
+        let server = Server::start(&authority, Answer::Grant, false);
+        let client = authority.client(server.address, Fault::Expired);
+        let mut running = Running::start(client, false);
+        let retry = running
+            .wait(|event| match event {
+                Event::Refused { retry, .. } => retry,
+                _ => None,
+            })
+            .await;
+        assert!(retry >= 150, "{retry}");
+        authority.client(server.address, Fault::None);
+        assert_eq!(running.services().await, ["pacs"]);
+        assert_eq!(running.end().await, Ending::Stopped);
+    });
+}
+
 #[test]
 fn a_service_that_is_not_told_is_not_reached() {
     run(async {

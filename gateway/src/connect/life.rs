@@ -112,6 +112,8 @@ struct Life<'c> {
     networks: Arc<Notify>,
     /// Where the gateway was looked for last.
     towards: SocketAddr,
+    /// The certificate that was shown last.
+    shown: Stamp,
 }
 
 /// Runs a client until `stop` is over, or with `once` until the first connection failed or ended.
@@ -143,6 +145,7 @@ pub async fn run(
         events,
         networks: networks(),
         towards: SOMEWHERE,
+        shown: tls::stamp(client),
     };
     match &client.interface {
         Some(name) => start_interface(name, watched, arriving, leaves, &life)?,
@@ -251,7 +254,8 @@ impl Life<'_> {
         Ok(Ending::Stopped)
     }
 
-    /// Waits, but not for nothing: on another network an answer may come that there was none for.
+    /// Waits, but not for nothing: on another network an answer may come that there was none for, and to another certificate
+    /// the answer may be another.
     async fn rest(&self, wait: Duration, is_final: bool) {
         let way = || transport::way(self.towards).ok();
         let before = way();
@@ -269,17 +273,18 @@ impl Life<'_> {
         tokio::select! {
             () = time::sleep(wait) => {}
             () = other, if !is_final => {}
+            () = renewed(self.client, self.shown) => {}
         }
     }
 
     /// One address after the other until one gives a tunnel that ends, and how long it lasted. Nothing: it is to stop.
     async fn attempt(&mut self, ears: &mut Ears<'_>) -> Option<(Refusal, Duration)> {
+        self.shown = tls::stamp(self.client);
         let found = ears.during(look_up(&self.client.gateway)).await?;
         let addresses = match found {
             Ok(addresses) => addresses,
             Err(ended) => return Some((ended, Duration::ZERO)),
         };
-        let shown = tls::stamp(self.client);
         let config = match self.configuration() {
             Ok(config) => config,
             Err(error) => return Some((Refusal::passing(error.to_string()), Duration::ZERO)),
@@ -298,7 +303,7 @@ impl Life<'_> {
             };
             let began = Instant::now();
             let ended = {
-                let connected = self.connect(&endpoint, &config, address, shown);
+                let connected = self.connect(&endpoint, &config, address);
                 ears.during(connected).await
             };
             endpoint.close(code(Code::None), b"");
@@ -321,7 +326,6 @@ impl Life<'_> {
         endpoint: &Endpoint,
         config: &ClientConfig,
         address: SocketAddr,
-        shown: Stamp,
     ) -> Result<Refusal, Refusal> {
         let name = self.client.name.to_string();
         let connecting = endpoint
@@ -344,7 +348,7 @@ impl Life<'_> {
         .await?;
         let renewed = tokio::select! {
             ended = link.run() => return Ok(ended),
-            () = renewed(self.client, shown), if !self.once => {
+            () = renewed(self.client, self.shown), if !self.once => {
                 Refusal::anew("the certificate was renewed")
             }
         };
