@@ -437,3 +437,38 @@ fn patients_are_hashed_and_bound_without_being_shown() {
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
     assert!(!ran.err.contains("4711"), "{}", ran.err);
 }
+
+/// What is wrong with the file of a client, or on the line, is said once and has its exit code.
+#[test]
+fn a_client_that_cannot_begin_says_why() {
+    let site = Site::new();
+    let folder = site.directory.path();
+    let file = |more: &str| {
+        let text = format!(
+            "schema = 1\ngateway = \"127.0.0.1:9\"\nca = \"ca.pem\"\ncertificate = \"me.pem\"\n{more}\n"
+        );
+        std::fs::write(folder.join("clinic.toml"), text).unwrap();
+    };
+    for (more, arguments, code, said) in [
+        ("", "", 3, "lazaret: ca.pem: "),
+        ("", " --forward 127.0.0.1:9=pacs", 3, "lazaret: ca.pem: "),
+        (
+            "forward = [\"127.0.0.1:9=pacs\"]",
+            " --forward 127.0.0.1:9=console",
+            2,
+            "lazaret: 127.0.0.1:9 is to lead to two services",
+        ),
+        (
+            "interface = \"lazaret0\"",
+            " --forward 127.0.0.1:9=pacs",
+            2,
+            "lazaret: the file asks for an interface",
+        ),
+        ("interfaces = \"lazaret0\"", "", 3, "clinic.toml:5:1: "),
+    ] {
+        file(more);
+        let ran = site.run(&format!("connect --once clinic.toml{arguments}"));
+        assert_eq!(ran.code, code, "{more}{arguments}: {ran:?}");
+        assert!(ran.err.starts_with(said), "{more}{arguments}: {ran:?}");
+    }
+}

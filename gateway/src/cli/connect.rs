@@ -1,5 +1,7 @@
 //! `lazaret connect`: the client of a tunnel of QUIC, for a clinician's machine. It needs no gateway on this one.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +10,7 @@ use lazaret_config::{Client, Forward};
 use super::context::Context;
 use super::{CliError, Exit};
 use crate::connect::told::told;
-use crate::connect::{self, Ending, Event};
+use crate::connect::{self, Ending, Event, LifeError};
 use crate::words::Language;
 
 /// Arguments of `connect`.
@@ -31,9 +33,13 @@ impl Connect {
         if client.interface.is_some() && !self.forward.is_empty() {
             let why =
                 "the file asks for an interface, which leads to all services: leave out --forward";
-            return Err(CliError::new(Exit::Usage, format!("lazaret: {why}")));
+            return Err(CliError::new(Exit::Usage, why));
         }
         client.forwards.extend(self.forward);
+        if let Some(listen) = twice(&client.forwards) {
+            let why = format!("{listen} is to lead to two services: leave out one --forward");
+            return Err(CliError::new(Exit::Usage, why));
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -56,7 +62,15 @@ impl Connect {
         });
         // A name that is being looked up, which nobody answers, would keep the process for as long as the system asks.
         runtime.shutdown_background();
-        let ending = ending?;
+        let ending = ending.map_err(|error| {
+            let is_file = matches!(error, LifeError::Tls(_));
+            let error = CliError::from(error);
+            if is_file {
+                error.with(Exit::Configuration)
+            } else {
+                error
+            }
+        })?;
         if let Some(error) = failed {
             return Err(error);
         }
@@ -66,6 +80,14 @@ impl Connect {
             Ending::Lost(_) => Exit::Unreachable,
         })
     }
+}
+
+/// A local port that stands twice, other than one that the system is to choose.
+fn twice(forwards: &[Forward]) -> Option<SocketAddr> {
+    let chosen = forwards.iter().map(|forward| forward.listen);
+    let mut seen = BTreeSet::new();
+    let mut chosen = chosen.filter(|listen| listen.port() != 0);
+    chosen.find(|listen| !seen.insert(*listen))
 }
 
 /// The language of the system, by the first of its variables that says one.

@@ -44,7 +44,7 @@ pub enum LifeError {
     #[error("QUIC cannot be set up: {0}")]
     Quic(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
     /// A local port.
-    #[error("cannot listen on {listen}: {cause}")]
+    #[error("cannot listen on {listen}: {}", unusable(cause))]
     Listen {
         /// Which.
         listen: SocketAddr,
@@ -57,6 +57,18 @@ pub enum LifeError {
     /// The interface.
     #[error("{0}")]
     Interface(String),
+}
+
+/// Why a local port cannot be used, and what to do.
+fn unusable(cause: &io::Error) -> String {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program has this port, perhaps another client: end that, or choose another port"
+        }
+        io::ErrorKind::PermissionDenied => "the system keeps this port for itself: choose one above 1023",
+        _ => return cause.to_string(),
+    }
+    .to_owned()
 }
 
 /// Events that wait to be told.

@@ -24,4 +24,4 @@ pub(crate) mod interface;
 pub mod life;
 
 pub use event::Event;
-pub use life::{Ending, run};
+pub use life::{Ending, LifeError, run};
