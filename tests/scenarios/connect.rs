@@ -230,6 +230,28 @@ fn an_interface_leads_to_what_the_gateway_names_and_nowhere_else() {
     });
 }
 
+/// Where IPv6 is turned off, the interface has what is left.
+#[test]
+fn a_machine_without_ipv6_has_its_interface() {
+    Lab::run(|lab| {
+        let _clinic = open(lab, "");
+        let _console = Sink::listen(lab, Place::Hospital, (CONSOLE, 22).into(), Behaviour::Echo);
+        for which in ["all", "default"] {
+            let key = format!("net.ipv6.conf.{which}.disable_ipv6=1");
+            let _ = lab.output(Place::Home2, &["sysctl", "-qw", &key]).ok();
+        }
+        let file = clinic_file(lab, "interface = \"lazaret0\"");
+        let desk = Clinician::start(lab, Place::Home2, &file, &[]);
+        wait_for_route(lab, "10.20.0.5");
+        let mut shell = desk.tcp((CONSOLE, 22).into()).unwrap();
+        echo(&mut shell, b"hello");
+        let left = desk.wait_for("route-left-out", |event| {
+            text(event, "route") == "fd65::7/128"
+        });
+        assert_eq!(text(&left, "why"), "IPv6 is turned off on this machine");
+    });
+}
+
 /// A file may limit what the gateway says; the machine's own networks limit it anyway.
 #[test]
 fn a_machine_takes_only_what_is_right_for_it() {

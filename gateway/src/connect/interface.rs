@@ -151,7 +151,12 @@ impl Carrier {
             return up;
         }
         let own = networks::own(&self.wanted.name);
-        let reach = reach::judge(&granted, self.wanted.networks.as_deref(), &own);
+        let reach = reach::judge(
+            &granted,
+            self.wanted.networks.as_deref(),
+            &own,
+            networks::has_six(),
+        );
         self.tell_left(&reach).await;
         let mut up = match up {
             Some(up) if up.addresses == reach.addresses => up,

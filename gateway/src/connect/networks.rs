@@ -39,6 +39,12 @@ pub(super) fn changes() -> Arc<Notify> {
     changed
 }
 
+/// Whether a new interface may have addresses of IPv6.
+pub(super) fn has_six() -> bool {
+    let turned_off = std::fs::read_to_string("/proc/sys/net/ipv6/conf/default/disable_ipv6");
+    turned_off.is_ok_and(|text| text.trim() == "0")
+}
+
 /// The networks that this machine is in, but for the loopback and for an interface of ours.
 pub(super) fn own(ours: &str) -> Vec<IpNet> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {

@@ -51,14 +51,23 @@ const NEVER: [&str; 9] = [
     "::ffff:0:0/96",
 ];
 
-/// Decides. `own`: the networks that this machine is in without the tunnel.
-pub(super) fn judge(granted: &Granted, allowed: Option<&[IpNet]>, own: &[IpNet]) -> Reach {
+const NO_SIX: &str = "IPv6 is turned off on this machine";
+
+/// Decides. `own`: the networks that this machine is in without the tunnel; `has_six`: it may have an address of IPv6.
+pub(super) fn judge(
+    granted: &Granted,
+    allowed: Option<&[IpNet]>,
+    own: &[IpNet],
+    has_six: bool,
+) -> Reach {
     let mut reach = Reach::default();
     for address in granted.addresses.iter().map(IpNet::addr) {
         let six = reach.addresses.iter().filter(|one| one.is_ipv6()).count();
         let four = reach.addresses.len().saturating_sub(six);
         let why = if stays_on_link(address) {
             Some("it is for one link only")
+        } else if address.is_ipv6() && !has_six {
+            Some(NO_SIX)
         } else if granted.gateway == Some(address) {
             Some("the gateway itself has it")
         } else if own.iter().any(|net| net.contains(&address)) {
@@ -74,7 +83,12 @@ pub(super) fn judge(granted: &Granted, allowed: Option<&[IpNet]>, own: &[IpNet])
         }
     }
     for net in prefixes(granted) {
-        match fault(&net, granted.gateway, allowed, own) {
+        let why = if net.addr().is_ipv6() && !has_six {
+            Some(NO_SIX)
+        } else {
+            fault(&net, granted.gateway, allowed, own)
+        };
+        match why {
             Some(why) => drop(reach.left.insert((net, why))),
             None => drop(reach.routes.insert(net)),
         }
@@ -155,7 +169,7 @@ mod tests {
     }
 
     fn taken(granted: &Granted, allowed: Option<&[IpNet]>, own: &[IpNet]) -> Vec<String> {
-        let reach = judge(granted, allowed, own);
+        let reach = judge(granted, allowed, own, true);
         reach.routes.iter().map(ToString::to_string).collect()
     }
 
@@ -198,11 +212,11 @@ mod tests {
             ),
             (("fe80::1", "fe80::1"), "no other side", "fd00::1"),
         ] {
-            let reach = judge(&routes(&[bad]), None, &own);
+            let reach = judge(&routes(&[bad]), None, &own, true);
             assert!(reach.routes.is_empty(), "{bad:?}: {reach:?}");
             let why: Vec<_> = reach.left.iter().map(|(_, why)| *why).collect();
             assert!(why.iter().any(|why| why.contains(word)), "{bad:?}: {why:?}");
-            let reach = judge(&routes(&[(good, good)]), None, &own);
+            let reach = judge(&routes(&[(good, good)]), None, &own, true);
             assert!(reach.left.is_empty(), "{good}: {reach:?}");
         }
         // What a hospital's own network holds is as wide as it wants.
@@ -242,9 +256,23 @@ mod tests {
             ]),
             ..Granted::default()
         };
-        let reach = judge(&granted, None, &nets(&["192.168.1.0/24"]));
+        let reach = judge(&granted, None, &nets(&["192.168.1.0/24"]), true);
         let addresses: Vec<String> = reach.addresses.iter().map(ToString::to_string).collect();
         assert_eq!(addresses, ["10.65.0.7", "fd65::7"]);
         assert_eq!(reach.left.len(), 4, "{reach:?}");
+    }
+
+    /// The kernel would refuse an interface with such an address as a whole.
+    #[test]
+    fn a_machine_without_ipv6_takes_what_is_left() {
+        let granted = Granted {
+            addresses: nets(&["10.65.0.7/32", "fd65::7/128"]),
+            ..routes(&[("10.20.0.4", "10.20.0.4"), ("fd20::4", "fd20::4")])
+        };
+        for (has_six, count) in [(true, 2), (false, 1)] {
+            let reach = judge(&granted, None, &[], has_six);
+            assert_eq!((reach.addresses.len(), reach.routes.len()), (count, count));
+            assert_eq!(reach.left.len(), 4 - 2 * count, "{reach:?}");
+        }
     }
 }
