@@ -64,6 +64,35 @@ const GOOD: [(&str, &str); 5] = [
     ("key", "\"me.key\""),
 ];
 
+/// `Exec` as the Desktop Entry Specification wants it: what is reserved stands between double quotes, and of that
+/// what is reserved there has a backslash before it.
+#[test]
+fn the_desktop_example_can_be_started_by_any_desktop() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/connect/lazaret-connect.desktop");
+    let text = fs::read_to_string(path).unwrap();
+    let exec = text.lines().find_map(|line| line.strip_prefix("Exec="));
+    let exec = exec.unwrap();
+    assert!(exec.contains("lazaret connect "), "{exec}");
+    assert!(is_quoted(exec), "{exec}");
+    assert!(!is_quoted(
+        "sh -c 'exec lazaret connect \"$HOME/clinic.toml\"'"
+    ));
+    assert!(!is_quoted("sh -c \"a") && !is_quoted("a && b") && is_quoted("a \"&& b\" %f"));
+}
+
+fn is_quoted(exec: &str) -> bool {
+    let parts: Vec<&str> = exec.split('"').collect();
+    let plain = |part: &&str| {
+        !part.contains([
+            '\'', '\\', '>', '<', '~', '|', '&', ';', '$', '*', '?', '#', '(', ')', '`',
+        ])
+    };
+    let quoted = |part: &&str| !part.contains(['`', '$', '\\']);
+    let odd = parts.iter().skip(1).step_by(2).all(|part| quoted(part));
+    parts.len() % 2 == 1 && odd && parts.iter().step_by(2).all(|part| plain(part))
+}
+
 /// The file, and after it every key of `GOOD` that it does not mention.
 fn complete(text: &str) -> String {
     let mut whole = text.to_owned();
