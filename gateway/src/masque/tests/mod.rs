@@ -2,6 +2,7 @@
 
 mod capsule;
 mod client;
+mod corpus;
 mod packet;
 mod pair;
 mod random;
