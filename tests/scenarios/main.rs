@@ -45,6 +45,7 @@ mod pressure;
 mod sandbox;
 mod health;
 mod quic;
+mod quic_hostile;
 mod certified;
 mod connect;
 mod connect_peer;

@@ -183,11 +183,11 @@ fn reported(records: &[serde_json::Value]) -> u64 {
         .sum()
 }
 
-fn udp4(from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
+pub(super) fn udp4(from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
     ipv4(from, to, 17, &[0x30, 0x39, 0, 104, 0, 8, 0, 0])
 }
 
-fn udp6(from: Ipv6Addr, to: Ipv6Addr) -> Vec<u8> {
+pub(super) fn udp6(from: Ipv6Addr, to: Ipv6Addr) -> Vec<u8> {
     ipv6(from, to, 17, &[0x30, 0x39, 0, 104, 0, 8, 0, 0])
 }
 
@@ -200,7 +200,7 @@ fn syn(port: u16) -> Vec<u8> {
     head
 }
 
-fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(20 + body.len()).unwrap().to_be_bytes();
     let mut packet = vec![
         0x45, 0, length[0], length[1], 0, 1, 0, 0, 64, protocol, 0, 0,
@@ -216,7 +216,7 @@ fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, body: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn ipv6(from: Ipv6Addr, to: Ipv6Addr, next: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn ipv6(from: Ipv6Addr, to: Ipv6Addr, next: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len()).unwrap().to_be_bytes();
     let mut packet = vec![0x60, 0, 0, 0, length[0], length[1], next, 64];
     packet.extend(from.octets().into_iter().chain(to.octets()));

@@ -76,7 +76,10 @@ fn length(transmit: &Transmit) -> usize {
 
 fn grant() -> Grant {
     Grant {
-        addresses: vec!["10.65.0.7/32".parse().unwrap(), "fd65::7/128".parse().unwrap()],
+        addresses: vec![
+            "10.65.0.7/32".parse().unwrap(),
+            "fd65::7/128".parse().unwrap(),
+        ],
         routes: vec![Route::all("10.20.1.10/32".parse().unwrap())],
         services: Vec::new(),
     }
@@ -173,7 +176,10 @@ pub(crate) fn fields(input: &[u8]) {
     let Ok(fields) = qpack::decode(input) else {
         return;
     };
-    let size: usize = fields.iter().map(|field| field.name.len() + field.value.len() + 32).sum();
+    let size: usize = fields
+        .iter()
+        .map(|field| field.name.len() + field.value.len() + 32)
+        .sum();
     assert!(u64::try_from(size).unwrap() <= qpack::MAX_SECTION);
     assert_eq!(qpack::decode(&qpack::encode(&fields)), Ok(fields));
 }
@@ -227,7 +233,10 @@ pub(crate) fn packet(input: &[u8]) {
     let mut forwarded = input.to_vec();
     if let Ok(head) = gate.to_peer(&mut forwarded, 1280) {
         let after = packet::head(&forwarded).expect("a packet as before");
-        assert_eq!((after.hops + 1, after.length, after.source), (head.hops, head.length, head.source));
+        assert_eq!(
+            (after.hops + 1, after.length, after.source),
+            (head.hops, head.length, head.source)
+        );
         assert!(head.length <= 1280 && is_peer(head.destination));
     } else {
         assert_eq!(forwarded, input, "what does not pass is as it came");

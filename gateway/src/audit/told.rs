@@ -112,7 +112,9 @@ pub(crate) fn of_session(why: &str) -> Option<Code> {
         | "the certificate is not one of a device"
         | "a signature of the certificate or the handshake is wrong" => Certificate::Refused,
         "no key exchange that both ends offer" => Certificate::HandshakeKeys,
-        "too many handshakes" | "too many handshakes at once" => Certificate::HandshakeFlood,
+        "too many handshakes" | "too many handshakes at once" | "the device comes too often" => {
+            Certificate::HandshakeFlood
+        }
         "too many connections" => return Some(Access::GatewayFull.into()),
         "the device is quarantined" => return Some(Device::Quarantined.into()),
         "the device is revoked" => return Some(Device::Revoked.into()),

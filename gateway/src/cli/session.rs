@@ -200,6 +200,7 @@ mod tests {
             sent: 67_890_123,
             spoofed: 2,
             crowded: 0,
+            malformed: 0,
             rtt_micros: 23_456,
         }];
         let console = ConsoleSession {

@@ -81,6 +81,7 @@ impl Sessions {
                 sent: one.sent,
                 spoofed: one.spoofed,
                 crowded: one.crowded,
+                malformed: one.malformed,
                 rtt_micros: one.rtt_micros,
             })
             .collect()

@@ -86,7 +86,9 @@ fn ipv6(packet: &[u8]) -> Option<Head> {
     let length = 40 + usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
     let address = |at: usize| fixed.get(at..)?.first_chunk::<16>().copied();
     let ip = |at| Some(IpAddr::V6(Ipv6Addr::from(address(at)?)));
-    (length <= packet.len()).then_some(Head {
+    // No length with a header hop by hop: a jumbogram, whose length would stand there (RFC 2675 2).
+    let jumbo = length == 40 && fixed[6] == 0;
+    (length <= packet.len() && !jumbo).then_some(Head {
         source: ip(8)?,
         destination: ip(24)?,
         protocol: fixed[6],

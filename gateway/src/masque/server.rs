@@ -25,6 +25,10 @@ pub const MAX_REQUESTS: usize = 8;
 //= C7
 pub const MAX_ASKED: usize = 64;
 
+/// What a request costs of [`super::MAX_SKIPPED`]: whoever opens them all the time asks for no tunnel.
+//= C7
+const REQUEST: u64 = 64;
+
 /// What the worker has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -37,7 +41,7 @@ pub enum Event {
     Packet(Vec<u8>),
     /// The client advertises networks behind it.
     Routes(Vec<Route>),
-    /// The client opens no more requests; its tunnel goes on.
+    /// The client opens no more requests; its tunnel goes on. Told once, however often it says so.
     GoingAway,
     /// The tunnel, or the request for it, is over.
     Ended,
@@ -80,6 +84,8 @@ pub struct Session {
     requests: BTreeMap<u64, Exchange>,
     tunnel: Option<Tunnel>,
     events: VecDeque<Event>,
+    /// The client said so.
+    leaves: bool,
     /// The first stream after all that a request came on.
     next: u64,
     /// Streams before it that nothing came on yet.
@@ -97,6 +103,7 @@ impl Session {
             requests: BTreeMap::new(),
             tunnel: None,
             events: VecDeque::new(),
+            leaves: false,
             next: 0,
             unseen: BTreeSet::new(),
             left: None,
@@ -141,6 +148,9 @@ impl Session {
     pub fn reset(&mut self, stream: u64) -> Result<(), Error> {
         if stream & 3 == 2 {
             return self.streams.closed(stream);
+        }
+        if stream & 3 == 0 && !self.requests.contains_key(&stream) && self.is_new(stream)? {
+            return self.streams.patience.take(REQUEST);
         }
         if stream & 3 == 3 {
             return Err(Error::connection(
@@ -261,6 +271,12 @@ impl Session {
         self.streams.poll()
     }
 
+    /// Whether the client said its settings.
+    #[must_use]
+    pub fn has_settings(&self) -> bool {
+        self.streams.has_settings()
+    }
+
     /// Whether a tunnel is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -276,7 +292,7 @@ impl Session {
         let mut heard = Vec::new();
         let received = self.streams.receive(stream, bytes, fin, &mut heard);
         let leaves = heard.iter().any(|heard| matches!(heard, Heard::GoAway));
-        if leaves {
+        if leaves && !std::mem::replace(&mut self.leaves, true) {
             self.events.push_back(Event::GoingAway);
         }
         received
@@ -295,6 +311,7 @@ impl Session {
                     "no more requests are taken",
                 ));
             }
+            self.streams.patience.take(REQUEST)?;
             if self.requests.len() == MAX_REQUESTS {
                 return Err(Error::stream(
                     stream,

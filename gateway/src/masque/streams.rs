@@ -137,6 +137,10 @@ impl Streams {
         self.settings.is_some_and(|settings| settings.h3_datagram)
     }
 
+    pub(super) fn has_settings(&self) -> bool {
+        self.settings.is_some()
+    }
+
     pub(super) fn send(&mut self, transmit: Transmit) {
         self.queued = self.queued.saturating_add(transmit.length());
         self.queue.push_back(transmit);

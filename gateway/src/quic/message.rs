@@ -176,6 +176,8 @@ pub struct SessionFigures {
     pub spoofed: u64,
     /// Packets to it that were dropped because its path is slower than what was sent.
     pub crowded: u64,
+    /// Packets from it that are no whole IP packet, or whose destination is for one link only.
+    pub malformed: u64,
     /// Round trip in microseconds.
     pub rtt_micros: u64,
 }

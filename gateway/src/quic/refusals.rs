@@ -3,15 +3,50 @@
 //! In: refusals with the time. Out: events, at most one of each kind in [`TOGETHER`].
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::message::QuicEvent;
 use crate::flow::DeviceName;
+use crate::masque::Error;
 
 /// The kinds of refusals that were told lately.
 #[derive(Default)]
-pub(super) struct Refusals(BTreeMap<(&'static str, Option<DeviceName>), Counted>);
+pub(super) struct Refusals(BTreeMap<(Why, Option<DeviceName>), Counted>);
+
+/// Why somebody is not let in or not any more, in words of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Why {
+    /// The RFC's name of the error by which the connection was closed, if a rule was broken.
+    pub(super) code: Option<&'static str>,
+    /// What happened.
+    pub(super) text: &'static str,
+}
+
+impl From<&'static str> for Why {
+    fn from(text: &'static str) -> Self {
+        Self { code: None, text }
+    }
+}
+
+impl From<Error> for Why {
+    fn from(error: Error) -> Self {
+        Self {
+            code: Some(error.code.name()),
+            text: error.why,
+        }
+    }
+}
+
+impl Display for Why {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(out, "{code}: {}", self.text),
+            None => out.write_str(self.text),
+        }
+    }
+}
 
 struct Counted {
     since: Instant,
@@ -24,11 +59,12 @@ impl Refusals {
     //= C8
     pub(super) fn note(
         &mut self,
-        why: &'static str,
+        why: impl Into<Why>,
         device: Option<&DeviceName>,
         peer: SocketAddr,
         now: Instant,
     ) -> Option<QuicEvent> {
+        let why = why.into();
         let known = self.0.len();
         let mut device = device.cloned();
         if known >= MAX_KINDS && !self.0.contains_key(&(why, device.clone())) {
@@ -46,7 +82,7 @@ impl Refusals {
         };
         self.0.insert((why, device.clone()), counted);
         Some(QuicEvent::Refused {
-            why: why.to_owned(),
+            why: why.to_string(),
             device,
             peer,
             times: 1,
@@ -64,7 +100,7 @@ impl Refusals {
                 return false;
             };
             told.push(QuicEvent::Refused {
-                why: (*why).to_owned(),
+                why: why.to_string(),
                 device: device.clone(),
                 peer,
                 times: std::mem::take(&mut counted.times),

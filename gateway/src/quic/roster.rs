@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use quinn::Connection;
@@ -45,6 +45,7 @@ pub(super) struct Counted {
     pub(super) sent: AtomicU64,
     pub(super) spoofed: AtomicU64,
     pub(super) crowded: AtomicU64,
+    pub(super) malformed: AtomicU64,
 }
 
 impl Counted {
@@ -64,6 +65,8 @@ pub(super) struct Roster {
     pub(super) seats: BTreeMap<DeviceName, Seat>,
     /// Why others may not.
     pub(super) barred: BTreeMap<DeviceName, Standing>,
+    /// For how long each device, coming every [`EACH`], could still have come more often.
+    comings: BTreeMap<DeviceName, (Duration, Instant)>,
     inboxes: HashMap<IpAddr, (mpsc::Sender<Vec<u8>>, Arc<Counted>)>,
 }
 
@@ -76,6 +79,21 @@ impl Roster {
         {
             Counted::add(&counted.crowded, 1);
         }
+    }
+
+    /// Whether a device comes as often as it may; each coming is a record and work for everybody.
+    //= C7
+    //= C8
+    pub(super) fn comes(&mut self, device: &DeviceName, now: Instant) -> bool {
+        let full = EACH.saturating_mul(AT_ONCE);
+        let known = self.comings.get(device).copied();
+        let (credit, at) = known.unwrap_or((full, now));
+        let gained = now.saturating_duration_since(at);
+        let credit = credit.saturating_add(gained).min(full);
+        let left = credit.checked_sub(EACH);
+        self.comings
+            .insert(device.clone(), (left.unwrap_or(credit), now));
+        left.is_some()
     }
 
     /// Gives a seat to a device; the session that had it, if there was one.
@@ -102,6 +120,8 @@ impl Roster {
             .into_iter()
             .map(|member| (member.device.clone(), member))
             .collect();
+        self.comings
+            .retain(|device, _| self.members.contains_key(device));
         for (device, seat) in &self.seats {
             match self.members.get(device) {
                 Some(member) if member.addresses == seat.member.borrow().addresses => {
@@ -153,6 +173,7 @@ impl Roster {
             sent: Counted::of(&seat.counted.sent),
             spoofed: Counted::of(&seat.counted.spoofed),
             crowded: Counted::of(&seat.counted.crowded),
+            malformed: Counted::of(&seat.counted.malformed),
             rtt_micros: u64::try_from(seat.connection.rtt().as_micros()).unwrap_or(u64::MAX),
         });
         figures.collect()
@@ -168,5 +189,31 @@ impl Seat {
     /// How long it is there.
     pub(super) fn seconds(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.since).as_secs()
+    }
+}
+
+/// Connections of one device, again and again.
+const EACH: Duration = Duration::from_secs(1);
+/// Connections of one device, one after the other.
+const AT_ONCE: u32 = 30;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test needs a first instant")]
+    use super::*;
+
+    //= C7
+    #[test]
+    fn a_device_comes_30_times_and_then_once_a_second() {
+        let (mut roster, start) = (Roster::default(), Instant::now());
+        let (one, other) = ("desk-7".parse().unwrap(), "desk-8".parse().unwrap());
+        let coming =
+            |roster: &mut Roster, at: Instant| (0..100).filter(|_| roster.comes(&one, at)).count();
+        assert_eq!(coming(&mut roster, start), 30);
+        assert!(roster.comes(&other, start));
+        assert_eq!(coming(&mut roster, start + EACH), 1);
+        assert_eq!(coming(&mut roster, start + EACH * 1000), 30);
+        roster.admit(Vec::new());
+        assert!(roster.comings.is_empty(), "who is no member is forgotten");
     }
 }

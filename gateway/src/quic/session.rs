@@ -16,8 +16,9 @@ use lazaret_config::Transport;
 use quinn::{Connection, ConnectionError, SendDatagramError};
 use tokio::sync::{mpsc, watch};
 
-use super::entrance::close;
+use super::entrance::{broken, close};
 use super::message::{Member, Offer};
+use super::refusals::Why;
 use super::roster::Counted;
 use super::streams::{self, Heard, Readers, Written, number};
 use super::worker::News;
@@ -67,10 +68,12 @@ pub(super) async fn serve(parts: Parts) {
         inward: Batch::new(),
         errors: ERRORS_A_SECOND,
         begun: false,
+        broke: None,
         parts,
     };
     serving.regrant();
     let why = serving.run(heard).await;
+    let why = serving.broke.map_or(why, Why::from);
     writer.abort();
     // The worker may be gone.
     drop(
@@ -98,11 +101,13 @@ struct Serving {
     /// Errors of ICMP that may be sent until the next second.
     errors: u32,
     begun: bool,
+    /// The rule that was broken, if one was that matters.
+    broke: Option<Error>,
 }
 
 impl Serving {
     /// Why it ended.
-    async fn run(&mut self, mut heard: mpsc::Receiver<Heard>) -> String {
+    async fn run(&mut self, mut heard: mpsc::Receiver<Heard>) -> Why {
         let connection = self.parts.connection.clone();
         let outbox = self.outbox.clone();
         let begin_within = tokio::time::sleep(BEGIN_WITHIN);
@@ -120,7 +125,7 @@ impl Serving {
                 },
                 count = self.parts.inbox.recv_many(&mut packets, AT_ONCE), if packets.is_empty() => {
                     if count == 0 {
-                        return "nobody sends to it any more".to_owned();
+                        return "nobody sends to it any more".into();
                     }
                     packets.drain(..).for_each(|packet| self.outward(packet));
                     self.send_waiting();
@@ -141,12 +146,13 @@ impl Serving {
                 Ok(()) = self.parts.leaving.changed() => self.say_leaving(),
                 permit = outbox.reserve_many(SPARE + 1), if !listens => {
                     if permit.is_err() {
-                        return "its streams cannot be written".to_owned();
+                        return "its streams cannot be written".into();
                     }
                 }
-                () = &mut begin_within, if !self.begun => {
-                    close(&connection, Code::RequestIncomplete, "no tunnel was asked for in time");
-                    return "it asked for no tunnel".to_owned();
+                () = &mut begin_within, if !(self.begun && self.session.has_settings()) => {
+                    let late = if self.begun { NO_SETTINGS } else { NO_REQUEST };
+                    close(&connection, late.code, late.why);
+                    return late.into();
                 }
                 _ = seconds.tick() => self.errors = ERRORS_A_SECOND,
             }
@@ -158,7 +164,13 @@ impl Serving {
             Heard::Bytes { stream, bytes, fin } => self.session.receive(stream, &bytes, fin),
             Heard::Reset { stream } => self.session.reset(stream),
         };
-        self.settle(judged);
+        self.judged(judged).await;
+    }
+
+    /// Closes what was broken, and does what else came of it.
+    async fn judged(&mut self, judged: Result<(), Error>) {
+        let broken = judged.err();
+        self.settle(broken);
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Request { .. } => {
@@ -176,9 +188,12 @@ impl Serving {
                 Event::Packet(packet) => self.inward(&packet),
                 // What is behind a device is not reached, and its last request is the one it has.
                 Event::Routes(_) | Event::GoingAway => {}
+                // The only stream that matters ends the connection, with its code (RFC 9114 8).
                 Event::Ended => {
-                    let connection = &self.parts.connection;
-                    close(connection, Code::None, "the tunnel is over");
+                    self.broke = self.broke.or(broken);
+                    let over = (Code::None, "the tunnel is over");
+                    let (code, why) = broken.map_or(over, |error| (error.code, error.why));
+                    close(&self.parts.connection, code, why);
                 }
             }
         }
@@ -218,20 +233,23 @@ impl Serving {
             }
             Ok(None) => {}
             Err(error) => {
-                self.settle(Err(error));
                 if let Scope::Stream(stream) = error.scope {
-                    // A stream that is given up ends its tunnel.
-                    self.heard(Heard::Reset { stream }).await;
+                    // A stream that is given up ends its tunnel; it is one of a request, which may end.
+                    let _ = self.session.reset(stream);
                 }
+                self.judged(Err(error)).await;
             }
         }
     }
 
     /// Closes what the device broke.
-    fn settle(&mut self, judged: Result<(), Error>) {
-        let Err(error) = judged else {
+    fn settle(&mut self, broken: Option<Error>) {
+        let Some(error) = broken else {
             return;
         };
+        if !self.begun || error.scope == Scope::Connection {
+            self.broke.get_or_insert(error);
+        }
         tracing::debug!(device = %self.parts.device, %error, "the device broke a rule");
         match error.scope {
             Scope::Connection => close(&self.parts.connection, error.code, error.why),
@@ -281,6 +299,7 @@ impl Serving {
                 return None;
             }
             Err(Dropped::Malformed | Dropped::Link | Dropped::Hops | Dropped::TooBig) => {
+                Counted::add(&counted.malformed, 1);
                 return None;
             }
         };
@@ -439,18 +458,19 @@ fn speaks_to_its_link(packet: &[u8]) -> bool {
 }
 
 /// For the journal, in words of ours; what we closed ourselves says why by itself.
-fn ended(error: &ConnectionError) -> String {
-    match error {
+fn ended(error: &ConnectionError) -> Why {
+    let why = match error {
         ConnectionError::LocallyClosed => "the gateway ended it",
         ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_) => {
             "the device ended it"
         }
         ConnectionError::TimedOut => "the device fell silent",
         ConnectionError::Reset => "the connection was reset",
-        ConnectionError::TransportError(_) | ConnectionError::VersionMismatch => "QUIC was broken",
+        ConnectionError::TransportError(error) => return broken(error.code),
+        ConnectionError::VersionMismatch => "QUIC was broken",
         ConnectionError::CidsExhausted => "there are no more connection identifiers",
-    }
-    .to_owned()
+    };
+    why.into()
 }
 
 /// Pieces of streams that wait to be read.
@@ -464,7 +484,19 @@ const SPARE: usize = 16;
 /// Errors of ICMP for the packets of one device.
 //= C7
 const ERRORS_A_SECOND: u32 = 20;
-/// From the handshake to the request.
+/// Of a device that came and said nothing.
+const NO_REQUEST: Error = Error {
+    code: Code::RequestIncomplete,
+    scope: Scope::Connection,
+    why: "no tunnel was asked for in time",
+};
+/// Of a device that has a tunnel and no control stream.
+const NO_SETTINGS: Error = Error {
+    code: Code::MissingSettings,
+    scope: Scope::Connection,
+    why: "no settings came in time",
+};
+/// From the handshake to the request and the settings.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
 /// Packets that are looked at before anything else is.
 const AT_ONCE: usize = 128;

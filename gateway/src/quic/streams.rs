@@ -119,20 +119,28 @@ pub(super) async fn write(connection: Connection, mut queue: mpsc::Receiver<Writ
     let Ok(mut control) = connection.open_uni().await else {
         return;
     };
-    while let Some(written) = queue.recv().await {
+    let stopped = control.stopped();
+    tokio::pin!(stopped);
+    loop {
+        let written = tokio::select! {
+            written = queue.recv() => written,
+            //= RFC 9114 6.2.1
+            _ = &mut stopped => {
+                let why = "the control stream was stopped";
+                close(&connection, Code::ClosedCriticalStream, why);
+                return;
+            }
+        };
+        let Some(written) = written else {
+            return;
+        };
         match written {
             Written::New(number, stream) => {
                 streams.insert(number, stream);
             }
             Written::Transmit(Transmit::Control(bytes)) => {
-                if control.write_all(&bytes).await.is_err() {
-                    close(
-                        &connection,
-                        Code::ClosedCriticalStream,
-                        "the control stream was stopped",
-                    );
-                    return;
-                }
+                // If it is stopped, that is seen next.
+                let _ = control.write_all(&bytes).await;
             }
             Written::Transmit(Transmit::Request { stream, bytes, fin }) => {
                 let Some(sending) = streams.get_mut(&stream) else {

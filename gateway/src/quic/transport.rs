@@ -94,7 +94,7 @@ const STREAM_WINDOW: u32 = 64 << 10;
 const WINDOW: u32 = 256 << 10;
 /// A chain of certificates; longer ones are no handshake.
 //= C7
-const CRYPTO_BUFFER: usize = 32 << 10;
+const CRYPTO_BUFFER: usize = 16 << 10;
 /// Handshakes that wait to be looked at.
 //= C7
 const MAX_INCOMING: usize = 256;

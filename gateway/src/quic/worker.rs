@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::entrance::{Entrance, canonical, close};
 use super::message::{FromQuic, QuicEvent, Settings, ToQuic};
-use super::refusals::Refusals;
+use super::refusals::{Refusals, Why};
 use super::roster::{Counted, Roster, Seat};
 use super::session::{self, Parts};
 use super::tls::{self, Verifier};
@@ -62,7 +62,7 @@ pub(super) enum News {
     Arrived { connection: Connection },
     /// Somebody was not let in.
     Refused {
-        why: &'static str,
+        why: Why,
         peer: SocketAddr,
         /// The key of a certificate that is nobody's here.
         foreign: Option<Fingerprint>,
@@ -73,7 +73,7 @@ pub(super) enum News {
     Ended {
         device: DeviceName,
         number: u64,
-        why: String,
+        why: Why,
     },
 }
 
@@ -297,6 +297,14 @@ impl Worker {
                 return self.record(event);
             }
         };
+        let now = self.clock.now();
+        if !self.roster.comes(&device, now) {
+            let why = "the device comes too often";
+            close(&connection, Code::ExcessiveLoad, why);
+            let peer = canonical(connection.remote_address());
+            let event = self.refusals.note(why, Some(&device), peer, now);
+            return self.record(event);
+        }
         let Some(member) = self.roster.members.get(&device) else {
             return;
         };
@@ -335,7 +343,7 @@ impl Worker {
         };
         if let Some(older) = self.roster.seat(device.clone(), seat) {
             close(&older.connection, Code::None, "the device came again");
-            self.ended(device, &older, "the device came again".to_owned());
+            self.ended(device, &older, "the device came again".into());
         }
     }
 
@@ -395,17 +403,23 @@ impl Worker {
         self.tell_figures();
     }
 
-    fn ended(&mut self, device: DeviceName, seat: &Seat, why: String) {
+    /// One record of each: of those that never had a tunnel together.
+    //= C8
+    fn ended(&mut self, device: DeviceName, seat: &Seat, why: Why) {
         self.tell_spoofed(&device, seat);
-        if seat.begun {
-            self.record(Some(QuicEvent::Ended {
+        let event = if seat.begun {
+            Some(QuicEvent::Ended {
                 device,
                 seconds: seat.seconds(self.clock.now()),
                 received: seat.counted.received.load(Ordering::Relaxed),
                 sent: seat.counted.sent.load(Ordering::Relaxed),
-                why,
-            }));
-        }
+                why: why.to_string(),
+            })
+        } else {
+            let now = self.clock.now();
+            self.refusals.note(why, Some(&device), seat.peer(), now)
+        };
+        self.record(event);
         self.tell_figures();
     }
 

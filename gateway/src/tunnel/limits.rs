@@ -88,7 +88,8 @@ impl Buckets {
     }
 }
 
-fn key(source: IpAddr) -> u64 {
+/// What counts as one source: an IPv4 address, or an IPv6 /64.
+pub(crate) fn key(source: IpAddr) -> u64 {
     match source.to_canonical() {
         // No IPv6 source has these upper 32 bits: 100::/64 is the discard prefix.
         IpAddr::V4(address) => 0x0100_0000_0000_0000 | u64::from(address.to_bits()),

@@ -459,6 +459,8 @@ pub struct TunnelSession {
     pub spoofed: u64,
     /// Packets to it dropped because its path was slower.
     pub crowded: u64,
+    /// Packets from it dropped because they are no whole IP packet, or are for one link only.
+    pub malformed: u64,
     /// Round trip in microseconds.
     pub rtt_micros: u64,
 }

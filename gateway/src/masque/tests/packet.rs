@@ -84,6 +84,12 @@ fn padding_is_seen_and_lies_are_refused() {
     for cut in 0..six.len() {
         assert_eq!(gate().from_peer(&six[..cut]), Err(Dropped::Malformed));
     }
+    //= RFC 2675 2
+    for (next, verdict) in [(0, Some(Dropped::Malformed)), (59, None)] {
+        let mut empty = six[..40].to_vec();
+        empty[4..7].copy_from_slice(&[0, 0, next]);
+        assert_eq!(gate().from_peer(&empty).err(), verdict, "{next}");
+    }
 }
 
 #[test]

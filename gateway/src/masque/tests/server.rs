@@ -454,6 +454,53 @@ fn patience_ends() {
     }
 }
 
+/// Requests that are answered, or given up before they say anything, are not free either.
+//= C7
+#[test]
+fn requests_one_after_the_other_end() {
+    let mut get = connect_ip("gateway.example");
+    get.retain(|field| field.name != b":protocol");
+    get[0] = Field::new(":method", "GET");
+    let get = headers(&get);
+    let asks: [&dyn Fn(&mut Session, u64) -> Result<(), Error>; 2] = [
+        &|session, stream| session.receive(stream, &get, true),
+        &|session, stream| session.reset(stream),
+    ];
+    for ask in asks {
+        let mut session = open();
+        let most = MAX_SKIPPED / 64;
+        let asked = (1..=most).find_map(|n| {
+            let error = ask(&mut session, n * 4).err();
+            drain(&mut session);
+            error.map(|error| (n, error.code))
+        });
+        assert_eq!(asked, Some((most, Code::ExcessiveLoad)));
+    }
+}
+
+/// Whoever gave up requests may still make one.
+#[test]
+fn requests_that_were_given_up_are_not_missing() {
+    let mut session = fresh();
+    for n in 0..20 {
+        session.reset(n * 4).unwrap();
+    }
+    session.receive(20 * 4, &request(), false).unwrap();
+    assert_eq!(drain(&mut session).len(), 1);
+}
+
+#[test]
+fn a_client_that_leaves_is_told_once() {
+    let mut session = fresh();
+    for _ in 0..3 {
+        session.receive(2, &frame(7, &[0]), false).unwrap();
+    }
+    session
+        .receive(2, &frame(7, &[0]).repeat(3), false)
+        .unwrap();
+    assert_eq!(drain(&mut session), [Event::GoingAway]);
+}
+
 #[test]
 fn addresses_are_asked_for_once_each() {
     let ask = |ids: &[u64]| {
