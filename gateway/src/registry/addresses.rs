@@ -17,7 +17,7 @@ pub enum Way {
 }
 
 /// Where addresses come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// What is left of each network; what was passed is taken.
     rest: Vec<(Way, IpNet, IpAddrRange)>,

@@ -284,12 +284,26 @@ impl Registry {
 
     /// As [`Self::take_over`], of one device; of all others the database says what it said before.
     pub fn take_in(&mut self, one: Loaded) -> bool {
-        let mut devices = self.state.devices.clone();
-        devices.extend(one.devices);
-        self.take_over(Loaded {
-            version: one.version,
-            devices,
-        })
+        let mut different = std::mem::take(&mut self.awaited);
+        let state = Arc::make_mut(&mut self.state);
+        state.database = Some(one.version);
+        for (device, mut known) in one.devices {
+            let before = state.devices.get(&device);
+            let revoked = |known: &Known| known.standing == Standing::Revoked;
+            if revoked(&known) && !before.is_some_and(revoked) {
+                state.owed.insert(device.clone());
+            }
+            for change in state.unsaved.iter().filter(|one| one.device == device) {
+                if change.holds_over(known.standing, known.since) {
+                    decide(&mut known, change);
+                }
+            }
+            different |= before != Some(&known);
+            state.devices.insert(device, known);
+        }
+        self.writer.write_soon(&self.state);
+        self.look(self.wall);
+        different
     }
 
     /// Time goes on, or steps. True if somebody's time is over now, or a key's.
@@ -375,6 +389,10 @@ fn apply(devices: &mut BTreeMap<DeviceName, Known>, change: &Change) {
             created_by: change.by.name.clone(),
             expires: None,
         });
+    decide(known, change);
+}
+
+fn decide(known: &mut Known, change: &Change) {
     known.standing = change.after;
     known.approved |= change.after == Standing::Active;
     known.why.clone_from(&change.why);

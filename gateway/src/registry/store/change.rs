@@ -1,18 +1,17 @@
 //! Changes what is known. Each change is one transaction that begins with the counter of changes,
 //! so that writers follow each other on both databases.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::error::Taken;
+use super::settle::{ALL_ADDRESSES, ALL_KEYS, NAMES, There, complete, settle};
 use super::{INSERT_KEY, Pool, Store, StoreError, insert, on};
 use crate::flow::{DeviceName, Standing};
-use crate::registry::addresses::{Addresses, Way};
-use crate::registry::known::{By, Change, Known, Newcomer, Origin, PublicKey};
+use crate::registry::addresses::Addresses;
+use crate::registry::known::{By, Change, Newcomer, Origin, PublicKey};
 
 /// Another key for a device.
 #[derive(Clone, Debug)]
@@ -155,12 +154,21 @@ impl Store {
         on!(self, pool => {
             let mut tx = pool.begin().await?;
             let (last,): (i64,) = sqlx::query_as(COUNT).bind(count).fetch_one(&mut *tx).await?;
-            let there = There {
-                names: sqlx::query_as(NAMES).fetch_all(&mut *tx).await?,
-                keys: sqlx::query_as(ALL_KEYS).fetch_all(&mut *tx).await?,
-                addresses: sqlx::query_as(ALL_ADDRESSES).fetch_all(&mut *tx).await?,
+            let (complete, walk) = match newcomers {
+                [one] => {
+                    let (complete, walk) = settle!(self, &mut *tx, one, addresses);
+                    (vec![complete], Some(walk))
+                }
+                // Of so many it is less work to read everything.
+                _ => {
+                    let there = There {
+                        names: sqlx::query_as(NAMES).fetch_all(&mut *tx).await?,
+                        keys: sqlx::query_as(ALL_KEYS).fetch_all(&mut *tx).await?,
+                        addresses: sqlx::query_as(ALL_ADDRESSES).fetch_all(&mut *tx).await?,
+                    };
+                    (complete(newcomers, there, &mut addresses)?, None)
+                }
             };
-            let complete = complete(newcomers, there, &mut addresses)?;
             for (revision, (newcomer, known)) in (last.saturating_sub(count)..last).zip(&complete) {
                 let name = newcomer.name.as_str();
                 insert!(&mut *tx, name, known);
@@ -181,6 +189,7 @@ impl Store {
                     .await?;
             }
             tx.commit().await?;
+            self.walk.go_on(walk);
             Ok(())
         })
     }
@@ -266,94 +275,6 @@ impl Store {
     }
 }
 
-/// Whose is what already.
-pub(super) struct There {
-    pub(super) names: Vec<(String, Option<String>, String)>,
-    /// Those of tunnels in base64, those of certificates by their fingerprints in hex.
-    pub(super) keys: Vec<(String, String)>,
-    pub(super) addresses: Vec<(String, String)>,
-}
-
-/// Gives addresses, and says all that cannot be.
-pub(super) fn complete<'n>(
-    newcomers: &'n [Newcomer],
-    there: There,
-    addresses: &mut Addresses,
-) -> Result<Vec<(&'n Newcomer, Known)>, StoreError> {
-    let mut owners: HashMap<String, String> = there.addresses.into_iter().collect();
-    for address in owners.keys().filter_map(|address| address.parse().ok()) {
-        addresses.take(address);
-    }
-    // Whoever brings an address has it before anybody gets one.
-    for address in newcomers.iter().flat_map(|one| &one.known.addresses) {
-        addresses.take(*address);
-    }
-    let mut keys: HashMap<String, String> = there.keys.into_iter().collect();
-    let mut serials = HashMap::new();
-    let mut names = std::collections::HashSet::new();
-    for (name, serial, standing) in there.names {
-        if let Some(serial) = serial
-            && standing != Standing::Revoked.as_str()
-        {
-            serials.insert(serial, name.clone());
-        }
-        names.insert(name);
-    }
-    let (mut complete, mut refused) = (Vec::with_capacity(newcomers.len()), Vec::new());
-    for (number, newcomer) in newcomers.iter().enumerate() {
-        let name = newcomer.name.as_str();
-        let mut known = newcomer.known.clone();
-        let mut refuse = |taken| refused.push((number, taken));
-        if !names.insert(name.to_owned()) {
-            refuse(Taken::Name(newcomer.name.clone()));
-        }
-        let own = known.keys.iter().map(|key| key.wireguard.to_string());
-        for key in own.chain(known.certificates.iter().cloned()) {
-            if let Some(owner) = owner_of(&mut keys, key, name) {
-                refuse(Taken::Key(owner));
-            }
-        }
-        for address in &known.addresses {
-            if let Some(owner) = owner_of(&mut owners, address.to_string(), name) {
-                refuse(Taken::Address(owner));
-            }
-        }
-        if let Some(serial) = &known.serial
-            && let Some(owner) = owner_of(&mut serials, serial.clone(), name)
-        {
-            refuse(Taken::Serial(owner));
-        }
-        if known.addresses.is_empty() {
-            let way = if known.keys.is_empty() {
-                Way::Certificate
-            } else {
-                Way::Key
-            };
-            match addresses.give(way) {
-                Ok(given) => known.addresses = given,
-                Err(exhausted) => refuse(exhausted.into()),
-            }
-        }
-        complete.push((newcomer, known));
-    }
-    if refused.is_empty() {
-        Ok(complete)
-    } else {
-        Err(StoreError::Refused(refused))
-    }
-}
-
-/// Whose it is already; if nobody's, it is this device's from now on.
-fn owner_of(owners: &mut HashMap<String, String>, what: String, name: &str) -> Option<String> {
-    match owners.entry(what) {
-        Entry::Occupied(owner) => Some(owner.get().clone()),
-        Entry::Vacant(free) => {
-            free.insert(name.to_owned());
-            None
-        }
-    }
-}
-
 pub(super) const COUNT: &str =
     "UPDATE meta SET value = value + $1 WHERE name = 'revision' RETURNING value";
 const SEEN: &str = "SELECT revision FROM device_event WHERE mark = $1";
@@ -361,9 +282,6 @@ const STANDING: &str = "SELECT standing, since FROM device WHERE name = $1";
 const SET_STANDING: &str = "UPDATE device SET standing = $1, why = $2, since = $3, approved = CASE WHEN $1 = 'active' THEN 1 ELSE approved END WHERE name = $4";
 pub(super) const EVENT: &str = "INSERT INTO device_event (revision, mark, device, at, uid, who, what, why) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const INSERT_FILE: &str = "INSERT INTO device (name, origin, standing, why, since, roles, patients, created, created_by) VALUES ($1, 'file', $2, '', $3, '', '', $3, $4)";
-pub(super) const NAMES: &str = "SELECT name, serial, standing FROM device";
-pub(super) const ALL_KEYS: &str = "SELECT value, device FROM device_key";
-pub(super) const ALL_ADDRESSES: &str = "SELECT address, device FROM device_address";
 const ENROLLED: &str =
     "SELECT since FROM device WHERE name = $1 AND origin <> 'file' AND standing <> 'revoked'";
 const SET_EXPIRES: &str =

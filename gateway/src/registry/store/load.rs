@@ -79,6 +79,8 @@ impl Store {
             let addresses: Vec<(String, String)> =
                 sqlx::query_as(ADDRESSES).fetch_all(&mut *tx).await?;
             tx.rollback().await?;
+            // Somebody else may have let addresses go.
+            self.walk.go_on(None);
             assemble(&meta, devices, (keys, certificates), addresses)
         })
     }

@@ -12,6 +12,7 @@ mod open;
 mod place;
 mod remove;
 mod seen;
+mod settle;
 mod token;
 #[cfg(test)]
 pub(in crate::registry) mod tests;
@@ -33,6 +34,8 @@ pub struct Store {
     place: Place,
     /// The file that was opened, by device and inode.
     file: Option<(u64, u64)>,
+    /// Where the search for free addresses ended.
+    walk: settle::Walk,
 }
 
 #[derive(Debug)]

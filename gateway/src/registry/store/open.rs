@@ -54,6 +54,7 @@ impl Store {
             pool,
             place: place.clone(),
             file,
+            walk: super::settle::Walk::default(),
         })
     }
 

@@ -48,6 +48,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
             tx.commit().await?;
+            self.walk.go_on(None);
             Ok(())
         })
     }

@@ -5,8 +5,9 @@
 
 use jiff::Timestamp;
 
-use super::change::{ALL_ADDRESSES, ALL_KEYS, COUNT, EVENT, NAMES, There, complete};
+use super::change::{COUNT, EVENT};
 use super::load::{strange, time};
+use super::settle::settle;
 use super::{Store, StoreError, insert, on};
 use crate::registry::addresses::Addresses;
 use crate::registry::token::{ID, NewToken, Redemption, Terms, Token, TokenHash, Used};
@@ -116,7 +117,7 @@ impl Store {
     pub async fn redeem(
         &self,
         redemption: &Redemption,
-        mut addresses: Addresses,
+        addresses: Addresses,
     ) -> Result<(), StoreError> {
         let Redemption {
             hash,
@@ -138,27 +139,21 @@ impl Store {
             if used.rows_affected() != 1 {
                 return Err(StoreError::Spent);
             }
-            let there = There {
-                names: sqlx::query_as(NAMES).fetch_all(&mut *tx).await?,
-                keys: sqlx::query_as(ALL_KEYS).fetch_all(&mut *tx).await?,
-                addresses: sqlx::query_as(ALL_ADDRESSES).fetch_all(&mut *tx).await?,
-            };
-            let complete = complete(std::slice::from_ref(newcomer), there, &mut addresses)?;
-            for (newcomer, known) in &complete {
-                insert!(&mut *tx, name, known);
-                sqlx::query(EVENT)
-                    .bind(revision)
-                    .bind(newcomer.mark)
-                    .bind(name)
-                    .bind(at)
-                    .bind(i64::from(newcomer.by.uid))
-                    .bind(&newcomer.by.name)
-                    .bind("enrolled")
-                    .bind(&known.why)
-                    .execute(&mut *tx)
-                    .await?;
-            }
+            let ((newcomer, known), walk) = settle!(self, &mut *tx, newcomer, addresses);
+            insert!(&mut *tx, name, &known);
+            sqlx::query(EVENT)
+                .bind(revision)
+                .bind(newcomer.mark)
+                .bind(name)
+                .bind(at)
+                .bind(i64::from(newcomer.by.uid))
+                .bind(&newcomer.by.name)
+                .bind("enrolled")
+                .bind(&known.why)
+                .execute(&mut *tx)
+                .await?;
             tx.commit().await?;
+            self.walk.go_on(Some(walk));
             Ok(())
         })
     }

@@ -2,6 +2,7 @@
 
 pub(in crate::registry) mod cluster;
 mod file;
+mod settle;
 mod suite;
 mod token;
 

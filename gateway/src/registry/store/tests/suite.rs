@@ -21,7 +21,7 @@ async fn on_postgresql() {
     }
 }
 
-const CASES: [&str; 18] = [
+const CASES: [&str; 19] = [
     "round trip",
     "all or none",
     "one key one device",
@@ -40,6 +40,7 @@ const CASES: [&str; 18] = [
     "token for certificates",
     "tokens of an older copy",
     "token races",
+    "addresses go on",
 ];
 
 async fn run(case: &str, place: &Place) {
@@ -63,6 +64,7 @@ async fn run(case: &str, place: &Place) {
         "token for certificates" => token::one_certificate_key_one_device(&store).await,
         "tokens of an older copy" => token::of_an_older_copy(&store, place).await,
         "token races" => token::races(&store, place).await,
+        "addresses go on" => settle::addresses_go_on(&store, place).await,
         other => panic!("no case {other}"),
     }
     store.close().await;
