@@ -35,6 +35,7 @@ mod privileges;
 mod probe;
 mod quic;
 mod registry;
+mod registry_watch;
 mod reload;
 mod sessions;
 mod shadow;

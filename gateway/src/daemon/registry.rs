@@ -17,6 +17,7 @@ use super::error::DaemonError;
 use super::events::chain;
 use super::life::OURSELVES;
 use super::operator::{answer, failed};
+use super::registry_watch::{Fate, Watch};
 use super::supervisor::{Input, Supervisor};
 use crate::audit::event::Event;
 use crate::control::message::{Failure, RegistryStatus, Request};
@@ -41,8 +42,7 @@ pub(super) struct Records {
     last_ticket: u64,
     /// What the registry says is not in force yet, and is tried again then.
     behind: Option<Instant>,
-    /// When the thread was started last.
-    started: Option<Instant>,
+    watch: Watch,
 }
 
 /// An operator who waits for the database.
@@ -76,7 +76,7 @@ impl Records {
             waiting: BTreeMap::new(),
             last_ticket: 0,
             behind: None,
-            started: None,
+            watch: Watch::default(),
         }
     }
 
@@ -115,6 +115,12 @@ impl Records {
         self.ask(what)
     }
 
+    /// Why the database does not do what it should.
+    fn trouble(&self) -> Option<String> {
+        let silent = self.watch.silent.then(|| SILENT.to_owned());
+        silent.or_else(|| self.trouble.clone())
+    }
+
     fn ask(&self, what: ToTask) -> bool {
         let handle = self.handle.as_ref();
         handle.is_some_and(|handle| handle.ask(what).is_ok())
@@ -132,7 +138,7 @@ impl Supervisor {
             cause,
         })?;
         self.records.handle = Some(handle);
-        self.records.started = Some(self.clock.now());
+        self.records.watch.started(self.clock.now());
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
             while let Some(message) = said.recv().await {
@@ -145,7 +151,11 @@ impl Supervisor {
     }
 
     pub(super) fn registry_said(&mut self, message: FromTask) {
+        if self.records.watch.heard(self.clock.now()) {
+            info!("the registry's thread answers again");
+        }
         match message {
+            FromTask::Alive => {}
             FromTask::Loaded(loaded) => self.registry_loaded(*loaded),
             FromTask::Changed(one) => self.device_changed(*one),
             FromTask::Saved { mark } => {
@@ -247,22 +257,32 @@ impl Supervisor {
         }
     }
 
-    /// A thread that ended is noticed, told and started again.
+    /// A thread that ended or hangs is noticed and told; one that ended is started again.
     fn revive_registry(&mut self, now: Instant) {
         let ended = self.records.handle.as_ref().is_none_or(Handle::is_over);
-        let recently = |at: Instant| now.saturating_duration_since(at) < AGAIN;
-        if !ended || self.records.started.is_some_and(recently) {
-            return;
+        match self.records.watch.look(now, ended) {
+            Fate::Well => {}
+            Fate::Silent => {
+                error!(SILENT);
+                let why = SILENT.to_owned();
+                self.record(Event::RegistryTrouble { why });
+            }
+            Fate::Ended => self.revive(now),
         }
+    }
+
+    fn revive(&mut self, now: Instant) {
         let why = "the registry's thread ended; it is started again".to_owned();
         error!(why);
-        self.registry_said(FromTask::Trouble(Some(why)));
+        self.record(Event::RegistryTrouble { why: why.clone() });
+        self.records.trouble = Some(why);
+        self.records.sent.clear();
         for waiting in self.records.waiting.values_mut() {
             waiting.deadline = None;
         }
         if let Err(error) = self.start_registry() {
             error!(error = chain(&error), "it cannot be started");
-            self.records.started = Some(now);
+            self.records.watch.started(now);
         }
     }
 
@@ -335,7 +355,7 @@ impl Supervisor {
 
     pub(super) fn registry_status(&self) -> RegistryStatus {
         RegistryStatus {
-            trouble: self.records.trouble.clone().or_else(|| {
+            trouble: self.records.trouble().or_else(|| {
                 let awaited = self.registry.is_awaited();
                 awaited.then(|| AWAITED.to_owned())
             }),
@@ -357,6 +377,10 @@ pub(super) fn mark() -> i64 {
 
 /// The name of a user, as this machine knows it.
 pub(super) fn who(uid: u32) -> By {
+    if uid == OURSELVES {
+        let name = "gateway".to_owned();
+        return By { uid, name };
+    }
     let users = std::fs::read_to_string(USERS).unwrap_or_default();
     let name = users.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -370,6 +394,7 @@ pub(super) fn who(uid: u32) -> By {
 }
 
 const AWAITED: &str = "it was not asked yet who is revoked, and nothing is kept from before: nobody is let in until it answers";
+const SILENT: &str = "the registry's thread hangs: nothing was heard of it for two minutes";
 /// Until what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
 /// For the database, with what waits before; a list of 10,000 devices takes a few seconds.

@@ -82,6 +82,8 @@ pub enum FromTask {
     Remembered(Vec<Sighting>, Vec<Strange>),
     /// The database can be used from now on (`None`), or cannot and why.
     Trouble(Option<String>),
+    /// The thread works: after each look, whatever it found.
+    Alive,
     /// To [`ToTask::Do`].
     Done {
         /// Of the question.
@@ -192,7 +194,7 @@ impl Task {
             let on = tokio::select! {
                 // In this order, so that the first thing is to open.
                 biased;
-                _ = tick.tick() => self.look().await,
+                _ = tick.tick() => self.look().await && self.say(FromTask::Alive).await,
                 asked = inbox.recv() => match asked {
                     Some(asked) => self.handle(asked).await,
                     None => break,
