@@ -7,6 +7,9 @@ use std::time::Instant;
 pub use lazaret_config::{DeviceName, Priority, RoleName, RuleName, ServiceName};
 use serde::{Deserialize, Serialize};
 
+/// Stands for the gateway itself where a user id says who did something; no user has it (`(uid_t) -1`).
+pub const GATEWAY: u32 = u32::MAX;
+
 /// One intercepted connection, from accept to close. Never used twice in the life of a supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnectionId(pub u64);

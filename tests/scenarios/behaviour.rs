@@ -153,6 +153,7 @@ fn an_unusual_device_ends_in_quarantine_where_the_configuration_says_so() {
             why.starts_with("behaviour, alert 1: it sends ADT^A08"),
             "{why}"
         );
+        assert!(record["by"].is_null(), "nobody asked for it: {record}");
         wait::for_true("the end of its session", SOON, || {
             let sessions = gateway.json(&["session", "list"]);
             let sessions = sessions["sessions"].as_array().cloned().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow::{ConnectionId, DeviceName, Flow, ServiceName, Side};
+use crate::flow::{ConnectionId, DeviceName, Flow, GATEWAY, ServiceName, Side};
 
 /// One event, before the journal gives it a number, a time and a place in the chain.
 //= C8
@@ -37,6 +37,7 @@ pub enum Event {
     /// A policy came into force.
     PolicyApplied {
         /// User id of who asked.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// SHA-256 of the configuration, in hex.
         config: String,
@@ -55,6 +56,7 @@ pub enum Event {
     /// An earlier policy came into force again.
     PolicyRolledBack {
         /// User id of who asked.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// Their name.
         who: String,
@@ -85,6 +87,7 @@ pub enum Event {
     /// What was on trial stays.
     PolicyConfirmed {
         /// User id of who said so.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// Their name.
         who: String,
@@ -94,6 +97,7 @@ pub enum Event {
     /// A policy waits for a second person.
     PolicyProposed {
         /// User id of who asked.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// Their name.
         who: String,
@@ -108,6 +112,7 @@ pub enum Event {
     /// A policy that needs a restart was agreed to.
     PolicyAdmitted {
         /// User id of who asked.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// Their name.
         who: String,
@@ -130,6 +135,7 @@ pub enum Event {
     /// A policy was refused; the old one stays.
     PolicyRefused {
         /// User id of who asked.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// Why.
         why: String,
@@ -148,6 +154,7 @@ pub enum Event {
         /// `active`, `quarantined`, `pending`, `expired`, `revoked`.
         after: String,
         /// User id of who asked.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// In their words.
         why: String,
@@ -159,6 +166,7 @@ pub enum Event {
         /// `added`, `imported`, `enrolled`, `rotated`, `extended`.
         what: String,
         /// User id of who asked.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// Their name.
         who: String,
@@ -188,7 +196,8 @@ pub enum Event {
         device: DeviceName,
         /// What that is.
         service: ServiceName,
-        /// User id of who opened or ended it; 0 is also the gateway itself.
+        /// User id of who opened or ended it.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// Their name.
         who: String,
@@ -416,6 +425,7 @@ pub enum Event {
     /// Somebody used the control socket to change something.
     Command {
         /// User id.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// Which command.
         command: String,
@@ -430,7 +440,8 @@ pub enum Event {
         what: String,
         /// Which device, listener or serial numbers.
         about: String,
-        /// User id; 0 is also the gateway itself.
+        /// User id.
+        #[serde(default = "gateway", skip_serializing_if = "is_gateway")]
         by: u32,
         /// In their words.
         why: String,
@@ -488,4 +499,14 @@ impl std::fmt::Debug for Keyed {
             Self::Mac(mac) => f.write_str(mac),
         }
     }
+}
+
+/// What the gateway did by itself says no user.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_gateway(by: &u32) -> bool {
+    *by == GATEWAY
+}
+
+fn gateway() -> u32 {
+    GATEWAY
 }

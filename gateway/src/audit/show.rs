@@ -41,12 +41,12 @@ fn story(record: &Record) -> String {
         "device-standing" => {
             let why = after(": ", text("why"));
             let (device, before, after) = (text("device"), text("before"), text("after"));
-            format!("{device}  {before} → {after} by user {}{why}", number("by"))
+            format!("{device}  {before} → {after} by {}{why}", user(record))
         }
         "device" => {
             let why = after(": ", text("why"));
             let (device, what, who) = (text("device"), text("what"), text("who"));
-            format!("{device}  {what} by {who} (user {}){why}", number("by"))
+            format!("{device}  {what} by {who} ({}){why}", user(record))
         }
         "deviation" => format!(
             "{}  alert {}, {}: {} → {}",
@@ -76,17 +76,17 @@ fn story(record: &Record) -> String {
             number("packets")
         ),
         "command" => format!(
-            "{}{} by user {}: {}",
+            "{}{} by {}: {}",
             text("command"),
             after(" ", text("about")),
-            number("by"),
+            user(record),
             text("result")
         ),
         "authority" => format!(
-            "{}{} by user {}{}: {}",
+            "{}{} by {}{}: {}",
             text("what"),
             after(" ", text("about")),
-            number("by"),
+            user(record),
             after(" because ", text("why")),
             text("result")
         ),
@@ -102,33 +102,34 @@ fn policy(record: &Record) -> String {
     let number = |field| record.number(field).unwrap_or(0);
     match record.event.as_str() {
         "policy-applied" => {
-            format!(
-                "by user {}{}: {}",
-                number("by"),
-                agreed(record),
-                changes(record)
-            )
+            format!("by {}{}: {}", user(record), agreed(record), changes(record))
         }
         "policy-rolled-back" => format!(
-            "to version {} by {} (user {}){}: {}",
+            "to version {} by {} ({}){}: {}",
             number("version"),
             text("who"),
-            number("by"),
+            user(record),
             agreed(record),
             changes(record)
         ),
         "policy-undone" => format!("back to version {}: {}", number("version"), changes(record)),
         "policy-confirmed" | "policy-proposed" | "policy-admitted" => format!(
-            "{} by {} (user {}){}",
+            "{} by {} ({}){}",
             short(text("config")),
             text("who"),
-            number("by"),
+            user(record),
             agreed(record)
         ),
         "policy-held" => text("why").to_owned(),
-        "policy-refused" => format!("by user {}: {}", number("by"), text("why")),
+        "policy-refused" => format!("by {}: {}", user(record), text("why")),
         _ => fields(record),
     }
+}
+
+/// Who asked; nobody is named where the gateway did it by itself.
+fn user(record: &Record) -> String {
+    let user = record.number("by").map(|user| format!("user {user}"));
+    user.unwrap_or_else(|| "the gateway itself".to_owned())
 }
 
 /// By whose word beside that of who asked, and why.

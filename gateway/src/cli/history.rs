@@ -12,6 +12,7 @@ use super::table::Table;
 use super::{CliError, Exit};
 use crate::control::message::{Person, PolicyFile, Request, Response, Version, VersionRecord};
 use crate::daemon;
+use crate::flow::GATEWAY;
 
 /// Arguments of `history`.
 #[derive(Debug, Args)]
@@ -151,7 +152,10 @@ fn render(versions: &[VersionRecord], damaged: &[String]) -> String {
 }
 
 fn one(record: &VersionRecord) -> String {
-    let person = |person: &Person| format!("{} (user {})", person.name, person.uid);
+    let person = |person: &Person| match person.uid {
+        GATEWAY => "the gateway itself".to_owned(),
+        uid => format!("{} (user {uid})", person.name),
+    };
     let mut table = Table::default();
     table.row(["version", &record.number.to_string()]);
     table.row(["config", &record.digest]);

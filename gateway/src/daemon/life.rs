@@ -412,8 +412,8 @@ fn suspects<'c>(lost: impl Iterator<Item = &'c Connection>) -> Vec<DeviceName> {
     suspects.into_iter().collect()
 }
 
-/// User id in records of what the gateway did by itself.
-pub(super) const OURSELVES: u32 = 0;
+/// In the place of a user id, for what the gateway did by itself.
+pub(super) const OURSELVES: u32 = crate::flow::GATEWAY;
 /// Bytes that all sessions of the relays of one protocol hold.
 //= C7
 const RELAY_MEMORY: usize = 512 << 20;

@@ -279,6 +279,35 @@ fn raw_values_are_keyed_and_never_written() {
     );
 }
 
+/// Root is a person; what nobody asked for says no user.
+#[test]
+fn the_gateway_is_no_user() {
+    let encoder = Encoder::new("g", key(1));
+    for (by, told) in [
+        (0, Some(0)),
+        (1000, Some(1000)),
+        (crate::flow::GATEWAY, None),
+    ] {
+        let event = Event::DeviceStanding {
+            device: "ecg-0042".parse().unwrap(),
+            before: "active".to_owned(),
+            after: "quarantined".to_owned(),
+            by,
+            why: "behaviour, alert 1".to_owned(),
+        };
+        let mut out = Vec::new();
+        let content = Content::Event(&event);
+        encoder.encode(1, Timestamp::UNIX_EPOCH, &content, &BEGINNING, &mut out);
+        let record = Record::read(out.trim_ascii_end()).unwrap();
+        assert_eq!(record.number("by"), told);
+        let shown = crate::audit::show::line(&record);
+        let user = told.map_or("the gateway itself".to_owned(), |by| format!("user {by}"));
+        assert!(shown.contains(&format!("by {user}: ")), "{shown}");
+        let text = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+    }
+}
+
 #[test]
 fn long_texts_and_lists_are_bounded() {
     let encoder = Encoder::new("g", key(1));
