@@ -5,7 +5,7 @@
 //! Processor seconds are those of both ends for a gigabyte that arrived.
 //!
 //! Words behind `--bench` choose: `--only clean|lossy|narrow|crowd|flood`, `--rounds N`, `--seconds N`,
-//! `--inner cubic|bbr|reno` (what the TCP inside does), `--without-go`.
+//! `--inner cubic|bbr|reno` (what the TCP inside does), `--flows N` (connections inside at once), `--without-go`.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -40,6 +40,7 @@ pub(crate) struct Asked {
     only: Option<String>,
     rounds: usize,
     seconds: usize,
+    flows: usize,
     inner: String,
     kinds: Vec<Kind>,
 }
@@ -102,6 +103,7 @@ impl Asked {
             only: after("--only"),
             rounds: number("--rounds", 5),
             seconds: number("--seconds", 5),
+            flows: number("--flows", 1),
             inner: after("--inner").unwrap_or_else(|| "cubic".to_owned()),
             kinds: kinds.collect(),
         }

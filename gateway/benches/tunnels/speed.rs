@@ -12,6 +12,8 @@ use super::relay::Way;
 #[derive(Clone, Copy)]
 struct Figures {
     megabits: f64,
+    /// Milliseconds of the round trip that TCP saw.
+    trip: f64,
     /// Of the segments.
     again: f64,
     seconds_a_gigabyte: [f64; 2],
@@ -29,20 +31,25 @@ pub(crate) fn run(site: &Site, asked: &Asked, way: Option<Way>) {
                 figures.push(measure(tunnel, asked, reverse));
             }
         }
-        println!("tunnel            Mbit/s (each round)   sent again   CPU s/GB gateway + device");
+        println!(
+            "tunnel            Mbit/s (each round)   round trip   sent again   CPU s/GB gateway + device"
+        );
         let first = speed_of(figures.first());
         for (tunnel, figures) in tunnels.iter().zip(&figures) {
             let of =
                 |pick: fn(&Figures) -> f64| median(&figures.iter().map(pick).collect::<Vec<_>>());
+            // A lossy path gives so little that whole numbers say nothing.
+            let decimals = if of(|f| f.megabits) < 100.0 { 2 } else { 0 };
             let rounds: Vec<String> = (figures.iter())
-                .map(|one| format!("{:.0}", one.megabits))
+                .map(|one| format!("{:.*}", decimals, one.megabits))
                 .collect();
             println!(
-                "{:16} {:8.1} ({}) x{:.2}   {:.3} %   {:.2} + {:.2}",
+                "{:16} {:8.2} ({}) x{:.2}   {:.1} ms   {:.3} %   {:.2} + {:.2}",
                 tunnel.kind.name(),
                 of(|f| f.megabits),
                 rounds.join(" "),
                 of(|f| f.megabits) / first,
+                of(|f| f.trip),
                 of(|f| f.again) * 100.0,
                 of(|f| f.seconds_a_gigabyte[0]),
                 of(|f| f.seconds_a_gigabyte[1]),
@@ -75,6 +82,7 @@ fn measure(tunnel: &Tunnel, asked: &Asked, reverse: bool) -> Figures {
     let mut client = device_command("iperf3");
     client.args(["-c", &tunnel.inside, "-J", "-C", &asked.inner]);
     client.args(["-t", &asked.seconds.to_string()]);
+    client.args(["-P", &asked.flows.to_string()]);
     if reverse {
         client.arg("-R");
     }
@@ -87,9 +95,20 @@ fn measure(tunnel: &Tunnel, asked: &Asked, reverse: bool) -> Figures {
     let spent = [spent[0] - before[0], spent[1] - before[1]];
     Figures {
         megabits: sum("sum_received", "bits_per_second") / 1e6,
+        trip: trip(&shown),
         again: sum("sum_sent", "retransmits") * SEGMENT / sum("sum_sent", "bytes").max(1.0),
         seconds_a_gigabyte: spent.map(|seconds| seconds * 1e9 / bytes.max(1.0)),
     }
+}
+
+/// Milliseconds: the mean of all flows.
+fn trip(shown: &Value) -> f64 {
+    let flows = shown["end"]["streams"].as_array();
+    let trips = flows.into_iter().flatten();
+    let trips: Vec<f64> = trips
+        .filter_map(|flow| flow["sender"]["mean_rtt"].as_f64())
+        .collect();
+    trips.iter().sum::<f64>() / (trips.len() as f64).max(1.0) / 1000.0
 }
 
 /// About as many bytes are in a segment.

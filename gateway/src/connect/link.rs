@@ -25,6 +25,7 @@ use crate::masque::client::{self, Session};
 use crate::masque::packet::Gate;
 use crate::masque::service::Service;
 use crate::masque::{Code, Error, MIN_MTU, Transmit};
+use crate::pace;
 use crate::pace::lane::Lane;
 use crate::pace::queue::Class;
 
@@ -443,6 +444,7 @@ impl<'l> Link<'l> {
             return;
         }
         if self.rebind() {
+            pace::moved(&self.connection);
             self.moving = Some(Moving {
                 heard: self.connection.stats().udp_rx.datagrams,
                 tried: 0,

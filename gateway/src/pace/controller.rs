@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use quinn::congestion::{Controller, ControllerFactory};
@@ -31,10 +32,16 @@ pub struct Steady {
     /// What loss and marks leave of the window.
     ceiling: u64,
     rate: Best,
+    /// Rounds in which the speed counts as rising.
+    rises: u8,
     shortest: Shortest,
     round: Round,
     /// Delivered and lost since it was last judged.
     judged: (u64, u64),
+    /// What was sent before says nothing of this path.
+    since: Instant,
+    /// How often somebody said that the path is another one, and of how many of those it is known here.
+    moves: (Arc<AtomicU32>, u32),
 }
 
 /// From one acknowledgement to that of what was sent after it.
@@ -110,6 +117,7 @@ impl Steady {
                 since: now,
                 rounds: 0,
             },
+            rises: 0,
             shortest: Shortest {
                 known: Duration::MAX,
                 at: now,
@@ -117,10 +125,36 @@ impl Steady {
             },
             round: Round::new(now),
             judged: (0, 0),
+            since: now,
+            moves: (Arc::default(), 0),
         }
     }
 
+    /// The path is another one: what is known of it is forgotten, by all copies of this controller.
+    pub fn forget(&self) {
+        self.moves.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is known of the path that is used now.
+    fn is_moved(&self) -> bool {
+        self.moves.0.load(Ordering::Relaxed) != self.moves.1
+    }
+
+    fn begin_anew(&mut self, now: Instant) {
+        let mtu = u16::try_from(self.mtu).unwrap_or(u16::MAX);
+        let moves = Arc::clone(&self.moves.0);
+        *self = Self::new(now, mtu);
+        let known = moves.load(Ordering::Relaxed);
+        self.moves = (moves, known);
+    }
+
     fn acked(&mut self, now: Instant, sent: Instant, bytes: u64) {
+        if self.is_moved() {
+            self.begin_anew(now);
+        }
+        if sent < self.since {
+            return;
+        }
         let trip = now.saturating_duration_since(sent);
         self.round.is_drained |= self.shortest.draining.is_some();
         self.saw(trip, now);
@@ -151,13 +185,32 @@ impl Steady {
                     shortest.draining = None;
                 }
             }
-            None if now.saturating_duration_since(shortest.at) >= LOOK_AGAIN => {
-                // Two trips: one until less is on its way, one to see it.
-                let long = trip.saturating_mul(2).clamp(DRAIN_LEAST, DRAIN_MOST);
-                shortest.draining = Some((now + long, trip));
-            }
             None => {}
         }
+    }
+
+    /// Whether the shortest round trip is still the same.
+    fn look_again(&mut self, round: &Round, is_idle: bool, now: Instant) {
+        let is_short = !self.waits(round);
+        let shortest = &mut self.shortest;
+        let is_due = now.saturating_duration_since(shortest.at) >= LOOK_AGAIN;
+        if !is_due || shortest.draining.is_some() {
+            return;
+        }
+        if is_idle || is_short {
+            // None of ours waits on the way: what is seen is what there is, and nobody is held back to see it.
+            (shortest.known, shortest.at) = (round.shortest, now);
+            return;
+        }
+        // Two trips: one until less is on its way, one to see it.
+        let long = round.shortest.saturating_mul(2);
+        let long = long.clamp(DRAIN_LEAST, DRAIN_MOST);
+        shortest.draining = Some((now + long, round.shortest));
+    }
+
+    /// Whether something waited on the way all the time.
+    fn waits(&self, round: &Round) -> bool {
+        self.shortest.known.saturating_add(self.room() / 2) < round.shortest
     }
 
     fn end_round(&mut self, now: Instant) {
@@ -168,7 +221,11 @@ impl Steady {
         // What was not asked for does not say what the path could do. Our own queue feeds the connection in small pieces,
         // so that it often has nothing to send: what is on its way tells.
         let is_idle = round.most < self.window() / 2;
-        if !is_idle || rate > self.rate.get() {
+        let best = self.rate.get();
+        if !is_idle && rate >= best.saturating_add(best / 4) {
+            self.rises = RISES;
+        }
+        if !is_idle || rate > best {
             self.rate.put(rate, now);
         }
         let loses = self.loses();
@@ -182,20 +239,24 @@ impl Steady {
             self.ceiling = if holds { more } else { u64::MAX };
         }
         // Something waits on the way: then the path is full, and gets what it delivers.
-        let full = self.shortest.known.saturating_add(self.room() / 2) < round.shortest;
+        self.look_again(&round, is_idle, now);
+        let full = self.waits(&round);
         let window = match (is_idle || round.is_drained, full) {
             // Nobody was held back: nothing is known of more, and nothing against what is.
             (true, _) => self.window.max(self.wanted()),
             (false, true) => self.wanted(),
             // Whoever is inside may look for more as fast as without a tunnel.
-            // But no more than half above what it would get, so that a short look does not fill a slow path.
+            // As long as that brings more; else no more than half above what it would get, so that a short look does not
+            // fill a slow path.
             (false, false) => {
                 let wanted = self.wanted();
+                let above = if self.rises > 0 { wanted } else { wanted / 4 };
                 let more = self.window.saturating_mul(2);
-                more.min(wanted.saturating_add(wanted / 2))
+                more.min(wanted.saturating_add(above.saturating_mul(2)))
                     .max(self.window.min(wanted))
             }
         };
+        self.rises = self.rises.saturating_sub(1);
         self.window = window.min(self.ceiling).max(self.least());
     }
 
@@ -259,8 +320,7 @@ impl Controller for Steady {
     ) {
         if is_persistent_congestion {
             // Nothing came through for long: the path is another one, or there is none.
-            let mtu = u16::try_from(self.mtu).unwrap_or(u16::MAX);
-            *self = Self::new(now, mtu);
+            self.begin_anew(now);
             self.window = self.least();
             return;
         }
@@ -274,6 +334,9 @@ impl Controller for Steady {
     }
 
     fn window(&self) -> u64 {
+        if self.is_moved() {
+            return self.initial_window();
+        }
         if self.shortest.draining.is_none() {
             return self.window;
         }
@@ -312,6 +375,8 @@ const ENOUGH: u64 = 50;
 /// Half of the time for which the best speed is remembered.
 const MEMORY: Duration = Duration::from_secs(1);
 const MEMORY_ROUNDS: u8 = 8;
+/// A round shows what was on its way in the one before.
+const RISES: u8 = 2;
 /// After so long the shortest round trip may have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const DRAIN_LEAST: Duration = Duration::from_millis(5);
@@ -468,5 +533,69 @@ mod tests {
         assert_eq!(controller.initial_window(), 32 * 1200);
         let config = Arc::new(SteadyConfig);
         assert_eq!(config.build(start, 1200).window(), 32 * 1200);
+    }
+
+    #[test]
+    fn more_is_looked_for_as_fast_as_without_a_tunnel() {
+        let start = Instant::now();
+        let way = Way {
+            rate: 12_500_000,
+            trip: MS * 100,
+            buffer: 1_250_000,
+            lost: 5,
+        };
+        let mut controller = Steady::new(start, 1200);
+        let seen = send(&mut controller, &way, start, SECOND * 2);
+        assert!(seen.rate * 2 > way.rate, "{}", seen.rate);
+    }
+
+    /// Says that packets arrive, each a microsecond later than the one before; whether less was sent for a while.
+    fn drains(controller: &mut Steady, start: Instant, in_flight: u64, later: Duration) -> bool {
+        let mut drained = false;
+        for number in 0..3000_u32 {
+            let sent = start + MS * number * 10;
+            let now = sent + MS * 100 + later + Duration::from_micros(number.into());
+            controller.acked(now, sent, 1200);
+            controller.on_end_acks(now, in_flight, false, None);
+            drained |= controller.window() < controller.window;
+        }
+        drained
+    }
+
+    #[test]
+    fn nobody_is_held_back_while_nothing_waits_on_the_way() {
+        let start = Instant::now();
+        let mut controller = Steady::new(start, 1200);
+        assert!(!drains(&mut controller, start, 12_000, Duration::ZERO));
+        // Little is sent and it takes longer: the path is longer now.
+        let later = start + SECOND * 40;
+        assert!(!drains(&mut controller, later, 12_000, MS * 50));
+        assert!(controller.shortest.known >= MS * 150);
+        // Much is sent and it takes longer: perhaps it waits for itself.
+        let later = later + SECOND * 40;
+        assert!(drains(&mut controller, later, 1 << 25, MS * 150));
+    }
+
+    #[test]
+    fn after_a_move_nothing_is_known() {
+        let start = Instant::now();
+        let way = Way {
+            rate: 12_500_000,
+            trip: MS * 5,
+            buffer: 1_250_000,
+            lost: 0,
+        };
+        let mut controller = Steady::new(start, 1200);
+        send(&mut controller, &way, start, SECOND * 5);
+        assert!(controller.window() > 4 * controller.initial_window());
+        let copy = controller.clone_box().into_any();
+        copy.downcast::<Steady>().unwrap().forget();
+        assert_eq!(controller.window(), controller.initial_window());
+        let now = start + SECOND * 6;
+        controller.acked(now, now - MS * 5, 1200);
+        assert_eq!(controller.shortest.known, Duration::MAX);
+        controller.acked(now + MS * 200, now, 1200);
+        assert_eq!(controller.shortest.known, MS * 200);
+        assert_eq!(controller.window(), controller.initial_window());
     }
 }

@@ -10,7 +10,7 @@ pub mod queue;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{AckFrequencyConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, Connection, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 /// What both ends of a tunnel have in common.
 pub fn configure(transport: &mut TransportConfig) {
@@ -23,6 +23,7 @@ pub fn configure(transport: &mut TransportConfig) {
     // Losses by accident look like a path that became narrow; what does not fit goes over a stream, which is slow.
     discovery
         .upper_bound(LARGEST_MTU)
+        .interval(LOOK_FOR_MORE)
         .black_hole_cooldown(LOOK_AGAIN);
     transport
         .mtu_discovery_config(Some(discovery))
@@ -31,10 +32,20 @@ pub fn configure(transport: &mut TransportConfig) {
         .datagram_send_buffer_size(lane::DATAGRAMS_OUT);
 }
 
+/// This end is on another path now: what is known of the one before does not hold.
+pub fn moved(connection: &Connection) {
+    let controller = connection.congestion_state().into_any();
+    if let Ok(controller) = controller.downcast::<controller::Steady>() {
+        controller.forget();
+    }
+}
+
 /// Packets after which one is acknowledged at once.
 const UNACKNOWLEDGED: u32 = 8;
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(5);
 /// Ethernet with IPv6 and UDP around it.
 const LARGEST_MTU: u16 = 1452;
-/// When a path that seemed to become narrow is tried again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// When a path that seemed to become narrow is tried again: at once, because most often it did not.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// When a path is tried for longer datagrams: after a move it may carry them.
+const LOOK_FOR_MORE: Duration = Duration::from_mins(1);
