@@ -1,4 +1,4 @@
-//! What takes minutes: a crowd of devices, a database that is away for long, renewals.
+//! What takes minutes: attacks, a crowd of devices, a database that is away for long, renewals.
 //!
 //! `tests/soak/run` runs it, with a gateway that was built for speed, and shows what was measured.
 #![allow(
@@ -12,6 +12,7 @@
     reason = "scenarios fail by panicking and print what they measured"
 )]
 
+mod attacks;
 mod crowd;
 mod database;
 mod enrolments;

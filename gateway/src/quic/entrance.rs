@@ -191,6 +191,8 @@ fn alert(code: TransportErrorCode) -> Why {
 /// A rule of QUIC was broken: which (RFC 9000 20.1).
 pub(super) fn broken(code: TransportErrorCode) -> Why {
     let name = match u64::from(code) {
+        // Among others: more gaps in a stream than are kept.
+        0x01 => "INTERNAL_ERROR",
         0x03 => "FLOW_CONTROL_ERROR",
         0x04 => "STREAM_LIMIT_ERROR",
         0x05 => "STREAM_STATE_ERROR",
