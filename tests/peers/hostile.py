@@ -220,10 +220,10 @@ def no_settings(a):
 
 def unknown_streams(a):
     """Types that nobody knows, one stream after the other, as many at a time as there may be."""
-    a.control()
+    a.request()
 
     async def open_them():
-        for number in range(THOUSANDS):
+        for number in range(A_THOUSAND):
             stream = 6 + 4 * number
             a.on(stream, varint(UNKNOWN) + b"x", True)
             a.transmit()
@@ -238,7 +238,7 @@ def unknown_streams(a):
     a.dripping = asyncio.ensure_future(open_them())
 
 
-THOUSANDS = 2000
+A_THOUSAND = 1000
 SIX, TEN = [10, 6, 0, 0], [10, 10, 0, 0]
 
 # Name, what is looked for, and how; what it must be stands in the scenario.
