@@ -255,9 +255,10 @@ fn each_broken_rule_ends_by_its_code_and_is_on_record() {
         let codes = expected.values().filter_map(|(_, code)| *code);
         for code in codes {
             wait::for_true(code, wait::SOON, || {
-                let all = attackers.iter().flat_map(|device| records(&clinic, device));
-                all.into_iter()
-                    .any(|record| text(&record, "why").starts_with(code))
+                // What comes with the end of the handshake is of nobody yet.
+                let all = clinic.gateway.journal().into_iter();
+                let mut all = all.filter(|record| text(record, "event").starts_with("session-"));
+                all.any(|record| text(&record, "why").starts_with(code))
             });
         }
         for device in attackers {
