@@ -252,6 +252,25 @@ fn a_machine_without_ipv6_has_its_interface() {
     });
 }
 
+/// The least that a path of IPv6 carries, from the first packet on: what fits no datagram goes over the stream.
+#[test]
+fn a_path_of_1280_bytes_is_enough() {
+    Lab::run(|lab| {
+        let _clinic = open(lab, "");
+        let _console = Sink::listen(lab, Place::Hospital, (CONSOLE, 22).into(), Behaviour::Echo);
+        let narrow = ["ip", "link", "set", "eth0", "mtu", "1280"];
+        let _ = lab.output(Place::Home2, &narrow).ok();
+        let file = clinic_file(lab, "interface = \"clinic0\"");
+        let desk = Clinician::start(lab, Place::Home2, &file, &[]);
+        wait_for_route(lab, "10.20.0.5");
+        let mut shell = desk.tcp((CONSOLE, 22).into()).unwrap();
+        let bytes: Vec<u8> = (0..300_000_u32).map(|at| (at % 251) as u8).collect();
+        echo(&mut shell, &bytes);
+        assert_eq!(mtu(lab), 1280);
+        assert_eq!(desk.count("lost") + desk.count("refused"), 0);
+    });
+}
+
 /// A file may limit what the gateway says; the machine's own networks limit it anyway.
 #[test]
 fn a_machine_takes_only_what_is_right_for_it() {
