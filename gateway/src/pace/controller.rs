@@ -177,15 +177,12 @@ impl Steady {
             shortest.draining = None;
             return;
         }
-        match &mut shortest.draining {
-            Some((until, seen)) => {
-                *seen = trip.min(*seen);
-                if now >= *until {
-                    (shortest.known, shortest.at) = (*seen, now);
-                    shortest.draining = None;
-                }
+        if let Some((until, seen)) = &mut shortest.draining {
+            *seen = trip.min(*seen);
+            if now >= *until {
+                (shortest.known, shortest.at) = (*seen, now);
+                shortest.draining = None;
             }
-            None => {}
         }
     }
 
