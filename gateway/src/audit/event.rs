@@ -418,8 +418,8 @@ pub enum Event {
         received: Option<u64>,
         /// Bytes of packets to the device, unless the kernel did not count.
         sent: Option<u64>,
-        /// `closed`, `hours`, `idle`, `total`, `revoked`, `quarantined`, `expired`, `pending`, `policy`, `killed`,
-        /// `drained` or `stopped`.
+        /// `closed`, `hours`, `idle`, `total`, `revoked`, `quarantined`, `expired`, `pending`, `policy`,
+        /// `break-glass`, `killed`, `drained` or `stopped`.
         why: String,
     },
     /// Somebody used the control socket to change something.

@@ -60,6 +60,7 @@ fn of_console(why: &str) -> Option<Code> {
         "hours" => Access::ConsoleHours,
         "idle" => Access::ConsoleIdle,
         "total" => Access::ConsoleTotal,
+        "break-glass" => Access::ConsoleEmergency,
         _ => return of_standing(why),
     };
     Some(access.into())
@@ -242,6 +243,11 @@ mod tests {
                 "console-ended",
                 r#""why":"revoked""#,
                 Some("device-revoked"),
+            ),
+            (
+                "console-ended",
+                r#""why":"break-glass""#,
+                Some("console-emergency"),
             ),
             ("console-ended", r#""why":"closed""#, None),
             (

@@ -298,6 +298,11 @@ impl Supervisor {
     /// Ends them on every plane, in one change of the table; whether that is complete, and what was open.
     //= C9
     fn close_accesses(&mut self, ending: &[(u64, &str)], by: u32) -> (bool, Vec<Access>) {
+        if ending.is_empty() {
+            return (true, Vec::new());
+        }
+        // What was opened by them until now is a use of them.
+        let _forwarded = self.look_at_consoles();
         let now = self.moment();
         let numbers: Vec<u64> = ending.iter().map(|(number, _)| *number).collect();
         let ended = self.records.break_glass.accesses.end_all(&numbers, &now);
@@ -371,8 +376,8 @@ impl Supervisor {
         (!service).then_some("there is no such service any more")
     }
 
-    /// A connection between a device and a service was opened: by an exception?
-    pub(super) fn follow_use(&mut self, device: &DeviceName, service: &ServiceName) {
+    /// So many connections between a device and a service were opened: by an exception?
+    pub(super) fn follow_use(&mut self, device: &DeviceName, service: &ServiceName, times: u64) {
         let now = self.clock.now();
         let is_of = |one: &&Access| one.device == *device && one.service == *service;
         let found = self.records.break_glass.accesses.all().find(is_of).cloned();
@@ -381,9 +386,10 @@ impl Supervisor {
         };
         let seen = self.records.break_glass.seen.entry(access.number);
         let (uses, _) = seen.or_insert((0, now));
-        *uses = uses.saturating_add(1);
+        let first = *uses == 0;
+        *uses = uses.saturating_add(times);
         // Each connection is on record as such; the number of all of them comes with the end.
-        if *uses == 1 {
+        if first {
             self.record_access("used", &access, OURSELVES, "");
         }
     }

@@ -5,22 +5,25 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use lazaret_config::{Lapsed, Overdue};
+use lazaret_config::{Access, Lapsed, Overdue, Transport, exception_number};
 use tracing::{info, warn};
 
 use super::connections::standing;
-use super::consoles::{Consoles, Moment, Session, Who};
+use super::consoles::{Basis, Consoles, Moment, Session, Who};
+use super::crowded::Crowded;
 use super::supervisor::Supervisor;
 use crate::control::message::{ConsoleSession, ConsolesStatus, Failure, Response, Standing};
 use crate::flow::{Clock, DeviceName, ServiceName};
 use crate::segment::SegmentError;
 use crate::segment::changes::Cut;
-use crate::segment::flows::{self, FlowKey};
+use crate::segment::flows::{self, Flow, FlowKey};
+use crate::segment::table::Why;
 
 /// What is followed, and when.
 #[derive(Default)]
 pub(super) struct ConsoleWatch {
     consoles: Consoles,
+    crowded: Crowded,
     looked: Option<Instant>,
     /// How long the last look took.
     took: Duration,
@@ -45,17 +48,17 @@ impl Supervisor {
         }
     }
 
-    /// Looks now. What must end is cut with the next tick, or by who asked for the look.
+    /// Looks now, and gives what is forwarded. What must end is cut with the next tick, or by who asked for the look.
     //= C8
     //= C9
-    pub(super) fn look_at_consoles(&mut self) {
+    pub(super) fn look_at_consoles(&mut self) -> Vec<Flow> {
         let now = self.clock.now();
         let wall = self.clock.wall();
         let found = flows::forwarded();
         let mut watch = std::mem::take(&mut self.consoles);
         watch.looked = Some(now);
         watch.took = self.clock.now().saturating_duration_since(now);
-        match found {
+        let forwarded = match found {
             Ok((flows, whole)) => {
                 if std::mem::take(&mut watch.blind) {
                     info!("connection tracking answers again");
@@ -65,14 +68,21 @@ impl Supervisor {
                     .consoles
                     .look(&flows, whole, at, |key| self.whose(key));
                 self.uncut.extend(strangers.iter().map(cut));
+                let most = self.config.limits.flows_per_device;
+                for key in watch.crowded.look(&flows, most) {
+                    self.uncut.insert(Cut::Flow(key));
+                    self.note_crowded(&key, now);
+                }
+                flows
             }
             Err(error) => {
                 if !std::mem::replace(&mut watch.blind, true) {
                     let error = super::events::chain(&error);
                     warn!(error, "sessions on consoles cannot be followed");
                 }
+                Vec::new()
             }
-        }
+        };
         let over = watch
             .consoles
             .judge(now, |who, session| self.verdict(who, session, now, wall));
@@ -80,7 +90,25 @@ impl Supervisor {
         for event in watch.consoles.records(false) {
             self.record(event);
         }
+        for ((device, service), times) in watch.consoles.take_fresh() {
+            self.follow_use(&device, &service, times);
+        }
         self.consoles = watch;
+        forwarded
+    }
+
+    fn note_crowded(&mut self, key: &FlowKey, now: Instant) {
+        let device = self.config.device_at(key.from.ip()).cloned();
+        let flow = crate::flow::Flow {
+            source: key.from.ip(),
+            destination: key.to,
+        };
+        let transport = match key.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        let why = Why::Crowded.words();
+        self.denied.note(flow, transport, device, why, now);
     }
 
     /// To whom a connection belongs, if the policy in force allows it.
@@ -97,20 +125,23 @@ impl Supervisor {
         session: &Session,
         now: Instant,
         wall: Timestamp,
-    ) -> Result<(), &'static str> {
+    ) -> Result<Basis, &'static str> {
         let (device, service) = who;
+        let access = self.config.access(device, service, wall);
         match standing(&self.config, &self.registry, device) {
             Standing::Active => {}
+            // What is left to it.
+            Standing::Quarantined if self.config.is_contained(device) && access.is_ok() => {}
             Standing::Quarantined => return Err("quarantined"),
             Standing::Revoked => return Err("revoked"),
             Standing::Pending => return Err("pending"),
             Standing::Expired => return Err("expired"),
         }
-        let access = self.config.access(device, service, wall);
-        let access = access.map_err(|lapsed| match lapsed {
-            Lapsed::Hours => "hours",
-            Lapsed::Until => "expired",
-            Lapsed::NoRule => "policy",
+        let access = access.map_err(|lapsed| match (session.basis(), lapsed) {
+            (Basis::BreakGlass, _) => "break-glass",
+            (Basis::Rules, Lapsed::Hours) => "hours",
+            (Basis::Rules, Lapsed::Until) => "expired",
+            (Basis::Rules, Lapsed::NoRule) => "policy",
         })?;
         let mut flows = session.flows().peekable();
         let none = flows.peek().is_none();
@@ -122,7 +153,8 @@ impl Supervisor {
             .map_err(|overdue| match overdue {
                 Overdue::Idle => "idle",
                 Overdue::Longest => "total",
-            })
+            })?;
+        Ok(basis(&access))
     }
 
     /// For operators, as of now.
@@ -235,6 +267,15 @@ pub(super) fn access_ends(
     let by_rules = config.access(device, service, wall).ok()?.ends;
     let known = registry.entry(device).and_then(|known| known.expires);
     by_rules.into_iter().chain(known).min()
+}
+
+fn basis(access: &Access<'_>) -> Basis {
+    let mut rules = access.rules.iter();
+    if rules.all(|(name, _)| exception_number(name.as_str()).is_some()) {
+        Basis::BreakGlass
+    } else {
+        Basis::Rules
+    }
 }
 
 fn cut(key: &FlowKey) -> Cut {

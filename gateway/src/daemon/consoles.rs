@@ -35,6 +35,8 @@ pub(super) struct Consoles {
     done: BTreeSet<FlowKey>,
     /// What is not on record yet.
     ended: BTreeMap<Who, Ended>,
+    /// Connections that began, until somebody asks.
+    fresh: BTreeMap<Who, u64>,
     /// Whether it was looked once.
     begun: bool,
 }
@@ -58,6 +60,16 @@ pub(super) struct Session {
     /// The gateway found it when it began.
     continued: bool,
     recorded: bool,
+    basis: Basis,
+}
+
+/// What lets a session go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// Rules of the files, or what is left in quarantine.
+    Rules,
+    /// Break-glass access, and nothing else.
+    BreakGlass,
 }
 
 struct Seen {
@@ -147,6 +159,8 @@ impl Consoles {
             (session.since, session.aged) = (since, (at.now, age));
         }
         session.number = session.number.saturating_add(1);
+        let fresh = self.fresh.entry(who.clone()).or_default();
+        *fresh = fresh.saturating_add(1);
         let seen = Seen {
             state: flow.state,
             passed: Passed::default(),
@@ -162,14 +176,16 @@ impl Consoles {
     pub(super) fn judge(
         &mut self,
         now: Instant,
-        verdict: impl Fn(&Who, &Session) -> Result<(), &'static str>,
+        verdict: impl Fn(&Who, &Session) -> Result<Basis, &'static str>,
     ) -> Vec<FlowKey> {
         let mut over = Vec::new();
-        for (who, session) in &self.sessions {
-            if let Err(why) = verdict(who, session) {
-                over.push((who.clone(), why, true));
-            } else if now.saturating_duration_since(session.open) >= HOLD {
-                over.push((who.clone(), CLOSED, false));
+        for (who, session) in &mut self.sessions {
+            match verdict(who, session) {
+                Err(why) => over.push((who.clone(), why, true)),
+                Ok(_) if now.saturating_duration_since(session.open) >= HOLD => {
+                    over.push((who.clone(), CLOSED, false));
+                }
+                Ok(basis) => session.basis = basis,
             }
         }
         let mut cut = Vec::new();
@@ -243,6 +259,11 @@ impl Consoles {
         events
     }
 
+    /// Connections that began since somebody asked last.
+    pub(super) fn take_fresh(&mut self) -> BTreeMap<Who, u64> {
+        std::mem::take(&mut self.fresh)
+    }
+
     /// Those of which something is known.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Who, &Session)> {
         self.sessions.iter()
@@ -295,6 +316,7 @@ impl Session {
             open: now,
             continued,
             recorded: false,
+            basis: Basis::Rules,
         }
     }
 
@@ -311,6 +333,11 @@ impl Session {
         } else {
             Duration::ZERO
         }
+    }
+
+    /// What let it go on when it was judged last.
+    pub(super) fn basis(&self) -> Basis {
+        self.basis
     }
 
     /// Its connections.

@@ -22,6 +22,7 @@ fn flow(id: u32, state: FlowState, received: u64) -> Flow {
         },
         state,
         passed: Some(Passed { received, sent: 1 }),
+        seen: None,
         began: None,
     }
 }
@@ -51,7 +52,7 @@ impl Desk {
         self.consoles.look(flows, true, self.at, mine)
     }
 
-    fn judge(&mut self, verdict: Result<(), &'static str>) -> Vec<FlowKey> {
+    fn judge(&mut self, verdict: Result<Basis, &'static str>) -> Vec<FlowKey> {
         self.consoles.judge(self.at.now, |_, _| verdict)
     }
 
@@ -93,7 +94,7 @@ fn a_session_is_all_connections_to_a_console_and_ends_after_the_last() {
     // One that is missing once may come back.
     desk.look(1, &[flow(3, FlowState::Tried, 5)]);
     desk.look(1, &[flow(2, open, 30)]);
-    assert!(desk.judge(Ok(())).is_empty() && desk.records().is_empty());
+    assert!(desk.judge(Ok(Basis::Rules)).is_empty() && desk.records().is_empty());
     let listed = desk.consoles.list(desk.at.now, |_, _| None);
     assert_eq!(
         (listed[0].connections, listed[0].connections_so_far),
@@ -103,11 +104,11 @@ fn a_session_is_all_connections_to_a_console_and_ends_after_the_last() {
     desk.look(1, &[flow(2, FlowState::Closed, 40)]);
     desk.look(1, &[flow(2, FlowState::Closed, 41)]);
     assert!(
-        desk.judge(Ok(())).is_empty() && desk.records().is_empty(),
+        desk.judge(Ok(Basis::Rules)).is_empty() && desk.records().is_empty(),
         "another may follow"
     );
     desk.look(1, &[flow(2, FlowState::Closed, 41)]);
-    assert!(desk.judge(Ok(())).is_empty());
+    assert!(desk.judge(Ok(Basis::Rules)).is_empty());
     assert_eq!(
         desk.records(),
         ["ended closed: 1 of 7 s, 2 flows, Some(191) bytes"]
@@ -124,7 +125,7 @@ fn what_may_not_go_on_is_cut_until_it_is_gone() {
     let mut desk = Desk::new();
     let open = flow(1, FlowState::Open, 100);
     desk.look(0, &[open]);
-    assert!(desk.judge(Ok(())).is_empty());
+    assert!(desk.judge(Ok(Basis::Rules)).is_empty());
     assert_eq!(desk.judge(Err("hours")), [open.key]);
     // What began and ended between two records is said once.
     assert_eq!(
@@ -202,6 +203,27 @@ fn what_is_there_at_the_beginning_goes_on_with_its_age() {
     assert_eq!(other.consoles.list(other.at.now, |_, _| None)[0].seconds, 0);
 }
 
+#[test]
+fn connections_that_begin_are_told_once_and_what_lets_a_session_go_on_is_remembered() {
+    let mut desk = Desk::new();
+    let flows = [flow(1, FlowState::Open, 1), flow(2, FlowState::Closed, 1)];
+    desk.look(0, &flows[..1]);
+    desk.look(1, &flows);
+    assert_eq!(desk.consoles.take_fresh(), [(who("desk-1"), 2)].into());
+    desk.look(1, &flows);
+    assert!(desk.consoles.take_fresh().is_empty());
+    desk.judge(Ok(Basis::BreakGlass));
+    let bases = |_: &Who, session: &Session| match session.basis() {
+        Basis::BreakGlass => Err("break-glass"),
+        Basis::Rules => Err("policy"),
+    };
+    assert_eq!(desk.consoles.judge(desk.at.now, bases).len(), 2);
+    assert_eq!(
+        desk.records(),
+        ["ended break-glass: 1 of 2 s, 2 flows, Some(2) bytes"]
+    );
+}
+
 //= C7
 #[test]
 fn a_flood_is_one_session_and_records_are_merged() {
@@ -213,7 +235,7 @@ fn a_flood_is_one_session_and_records_are_merged() {
     desk.look(1, &many);
     assert_eq!((desk.consoles.len(), desk.records().len()), (1, 1));
     desk.look(4, &many);
-    desk.judge(Ok(()));
+    desk.judge(Ok(Basis::Rules));
     assert_eq!(
         desk.records(),
         ["ended closed: 1 of 4 s, 10000 flows, Some(10000) bytes"]

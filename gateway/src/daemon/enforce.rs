@@ -20,7 +20,7 @@ use crate::registry::{PublicKey, Registry};
 use crate::segment::changes::Cut;
 use crate::segment::plan::{Facts, Listeners, Plan};
 use crate::segment::readback::Drift;
-use crate::segment::{SegmentError, changes, conntrack, nft, readback};
+use crate::segment::{SegmentError, changes, conntrack, nft, readback, resets};
 use crate::tunnel::message::{Peer, ToTunnel};
 
 /// What the table depends on beside the configuration.
@@ -214,11 +214,17 @@ impl Supervisor {
             return Ok(());
         }
         // What passed until now goes on record.
-        self.look_at_consoles();
+        let forwarded = self.look_at_consoles();
+        let told = resets::of(&self.uncut, &forwarded);
         let cuts: Vec<Cut> = self.uncut.iter().copied().collect();
         let result = conntrack::cut(&cuts);
         match &result {
-            Ok(()) => self.uncut.clear(),
+            Ok(()) => {
+                self.uncut.clear();
+                if !told.is_empty() {
+                    tokio::spawn(resets::tell(told));
+                }
+            }
             Err(error) => error!(
                 error = super::events::chain(error),
                 "flows that must end cannot be ended yet"

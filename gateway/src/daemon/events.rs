@@ -127,7 +127,7 @@ impl Supervisor {
             .relay(relay)
             .is_some_and(|worker| worker.send(open, vec![stream.into()]));
         if handed {
-            self.follow_use(&device, &service);
+            self.follow_use(&device, &service, 1);
             self.record(Event::ConnectionOpened {
                 connection: id,
                 device,

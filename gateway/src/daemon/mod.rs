@@ -40,6 +40,7 @@ mod reload;
 mod sessions;
 mod shadow;
 mod consoles;
+mod crowded;
 mod console_watch;
 mod signing;
 mod supervisor;

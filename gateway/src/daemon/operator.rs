@@ -23,7 +23,6 @@ use crate::flow::{Clock, ConnectionId, DeviceName};
 use crate::inspect::EndReason;
 use crate::quic::message::ToQuic;
 use crate::segment::changes::Cut;
-use crate::segment::conntrack;
 use crate::tunnel::message::{PeerStatus, ToTunnel};
 
 /// Questions that wait for the tunnel's figures.
@@ -240,9 +239,11 @@ impl Supervisor {
             .into_iter()
             .filter(|id| self.close(*id, EndReason::Killed))
             .count();
-        // What is left of them is cut with all else.
-        let _consoles = self.end_consoles(|(device, _)| names.contains(device), "killed");
-        match conntrack::cut(&cuts) {
+        self.uncut.extend(cuts);
+        match self
+            .end_consoles(|(device, _)| names.contains(device), "killed")
+            .1
+        {
             Ok(()) => Response::Done {
                 what: format!("all flows of {device} are cut, {ended} of them sessions"),
             },

@@ -12,6 +12,7 @@ use lazaret_config::{HospitalMode, Party, Transport};
 use super::crowd;
 use super::doors::{self, Door};
 use super::frame::Frame;
+use super::resets;
 use crate::flow::{DeviceName, Standing};
 use crate::segment::plan::{Endpoint, Grants, Inward, Knock, Member, Treatment, party_name};
 use crate::segment::table::{
@@ -44,6 +45,7 @@ pub(super) fn build(
         };
         sets.push(set(quarantine(family), family, with(is_shut_out)));
         sets.push(set(active(family), family, with(Member::lives)));
+        sets.push(resets::answered(family));
     }
     let mut chains = Vec::new();
     for family in FAMILIES {
@@ -174,7 +176,7 @@ impl Part {
 
 /// Before everything: quarantine, and addresses that cannot be where they come from.
 fn guard(frame: &Frame) -> Chain {
-    let mut rules = quarantined(&[Term::SourceIn, Term::DestinationIn]);
+    let mut rules = Vec::new();
     //= C5: from the other tunnel, too.
     for tunnel in &frame.tunnels {
         for net in &tunnel.networks {
@@ -188,6 +190,9 @@ fn guard(frame: &Frame) -> Chain {
             ]));
         }
     }
+    // Before quarantine, whose connections are cut too.
+    rules.extend(resets::ended(frame));
+    rules.extend(quarantined(&[Term::SourceIn, Term::DestinationIn]));
     if frame.mode == HospitalMode::Routed {
         rules.push(Rule(vec![
             Term::From(frame.hospital.clone()),
@@ -359,6 +364,12 @@ fn forward(frame: &Frame, parts: &[Part]) -> Chain {
         ];
         rules.extend(out(&errors));
     }
+    for family in FAMILIES {
+        rules.extend(frame.from().map(|from| {
+            let known = Term::SourceIn(family, active(family));
+            resets::denied(family, vec![from, known])
+        }));
+    }
     rules.push(refuse(vec![], Some(Why::Denied)));
     base(
         "forward",
@@ -372,7 +383,8 @@ fn forward(frame: &Frame, parts: &[Part]) -> Chain {
 
 /// What the gateway itself may say.
 fn output(frame: &Frame, parts: &[Part], doors: &[Door]) -> Chain {
-    let mut rules = quarantined(&[Term::DestinationIn]);
+    let mut rules = resets::goes_out(frame);
+    rules.extend(quarantined(&[Term::DestinationIn]));
     rules.push(Rule(vec![Term::Towards("lo".to_owned()), Term::Accept]));
     for family in FAMILIES {
         rules.extend(frame.towards().map(|towards| {

@@ -10,6 +10,7 @@ use lazaret_config::{Party, Transport};
 
 use crate::flow::DeviceName;
 use crate::flow::Standing;
+use crate::segment::flows::FlowKey;
 use crate::segment::plan::{Endpoint, Grant, Grants, Member, Plan, Treatment, party_name};
 use crate::segment::table::Family;
 
@@ -32,6 +33,8 @@ pub enum Cut {
         /// TCP or UDP.
         transport: Transport,
     },
+    /// One flow.
+    Flow(FlowKey),
     /// The connections of a service to what it dials for a device.
     Knock {
         /// The service's own address.

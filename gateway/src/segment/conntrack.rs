@@ -27,7 +27,16 @@ use crate::segment::changes::Cut;
 /// # Errors
 /// When the kernel cannot be asked; then some flows may be left.
 pub fn cut(cuts: &[Cut]) -> Result<(), SegmentError> {
-    let (v4, v6): (Vec<Cut>, Vec<Cut>) = cuts.iter().partition(|cut| match cut {
+    let single = |cut: &&Cut| matches!(cut, Cut::Flow(_));
+    let (single, several): (Vec<&Cut>, Vec<&Cut>) = cuts.iter().partition(single);
+    let keys = single.into_iter().filter_map(|cut| match cut {
+        Cut::Flow(key) => Some((key.from, key.to, key.transport)),
+        Cut::Device { .. } | Cut::Service { .. } | Cut::Knock { .. } | Cut::Dial { .. } => None,
+    });
+    forget(keys)?;
+    let several = several.into_iter();
+    let (v4, v6): (Vec<Cut>, Vec<Cut>) = several.partition(|cut| match cut {
+        Cut::Flow(key) => key.from.is_ipv4(),
         Cut::Device { address } => address.is_ipv4(),
         Cut::Service { device, .. } => device.is_ipv4(),
         Cut::Knock { from, .. } => from.is_ipv4(),
@@ -40,6 +49,42 @@ pub fn cut(cuts: &[Cut]) -> Result<(), SegmentError> {
     // Linux up to 6.18 compares IPv6 addresses of a filter the wrong way round and deletes all others' flows.
     if !v6.is_empty() {
         cut_dumped(&v6, NetfilterProtoFamily::IPv6)?;
+    }
+    Ok(())
+}
+
+/// Deletes single entries: who called, who was called. It does not matter whether there are any.
+///
+/// # Errors
+/// When the kernel cannot be asked; then some may be left.
+pub(super) fn forget(
+    keys: impl Iterator<Item = (SocketAddr, SocketAddr, Transport)>,
+) -> Result<(), SegmentError> {
+    let mut keys = keys.peekable();
+    if keys.peek().is_none() {
+        return Ok(());
+    }
+    let socket = open().map_err(SegmentError::Socket)?;
+    for (from, to, transport) in keys {
+        let tuples = vec![
+            Tuple::Ip(vec![
+                IPTuple::SourceAddress(from.ip()),
+                IPTuple::DestinationAddress(to.ip()),
+            ]),
+            Tuple::Proto(vec![
+                ProtoTuple::Protocol(protocol(transport)),
+                ProtoTuple::SourcePort(from.port()),
+                ProtoTuple::DestinationPort(to.port()),
+            ]),
+        ];
+        let attributes = vec![ConntrackAttribute::CtaTupleOrig(tuples)];
+        let family = family_of(from.ip());
+        let delete = message(family, ConntrackMessage::Delete(attributes), 0);
+        match ask(&socket, &delete) {
+            Ok(()) => {}
+            Err(e) if absent(&e) => {}
+            Err(e) => return Err(SegmentError::Send(e)),
+        }
     }
     Ok(())
 }
@@ -88,7 +133,7 @@ fn filters(cut: &Cut) -> Vec<Vec<u8>> {
                 BY_DESTINATION,
             ),
         ],
-        Cut::Service { .. } | Cut::Knock { .. } | Cut::Dial { .. } => {
+        Cut::Flow(_) | Cut::Service { .. } | Cut::Knock { .. } | Cut::Dial { .. } => {
             let Some((from, to, transport)) = wanted(cut) else {
                 return Vec::new();
             };
@@ -114,7 +159,7 @@ type Call = (Option<IpAddr>, SocketAddr, Transport);
 /// The calls of a cut; `None` if all flows of an address are meant.
 fn wanted(cut: &Cut) -> Option<Call> {
     match *cut {
-        Cut::Device { .. } => None,
+        Cut::Device { .. } | Cut::Flow(_) => None,
         Cut::Service {
             device,
             service,
@@ -201,7 +246,7 @@ impl Wanted {
     fn new(cuts: &[Cut]) -> Self {
         let devices = cuts.iter().filter_map(|cut| match *cut {
             Cut::Device { address } => Some(address),
-            Cut::Service { .. } | Cut::Knock { .. } | Cut::Dial { .. } => None,
+            Cut::Flow(_) | Cut::Service { .. } | Cut::Knock { .. } | Cut::Dial { .. } => None,
         });
         Self {
             devices: devices.collect(),

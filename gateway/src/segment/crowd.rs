@@ -11,7 +11,7 @@ use lazaret_config::Transport;
 use super::chains::{chain, refuse};
 use super::plan::{Endpoint, Plan, Treatment};
 use super::table::{Chain, Family, Rule, Set, State, Term, Why};
-use crate::flow::{DeviceName, ServiceName, Standing};
+use crate::flow::{DeviceName, ServiceName};
 
 /// The mark of what is forwarded; chains of roles set it.
 pub const FORWARDED_MARK: u32 = 0x4e00_0001;
@@ -24,7 +24,7 @@ impl Plan {
         grants.any(|grant| grant.treatment == Treatment::Forwarded)
     }
 
-    /// The service that an active device reaches here without inspection.
+    /// The service that a device reaches here without inspection, also what is left to it in quarantine.
     #[must_use]
     pub fn forwarded(
         &self,
@@ -33,7 +33,7 @@ impl Plan {
         address: SocketAddr,
     ) -> Option<&ServiceName> {
         let member = self.devices.get(device)?;
-        if member.standing != Standing::Active {
+        if !member.lives() {
             return None;
         }
         let endpoint = Endpoint { transport, address };

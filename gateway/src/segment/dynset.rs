@@ -1,15 +1,33 @@
-//! What `rustables` cannot say: a set that packets fill, with a count of live connections for each element.
+//! What `rustables` cannot say: a set that packets fill, with a count of live connections or a rate for each element.
 //!
 //! In: a finished batch in which such expressions have a stand-in. Out: the batch with them.
 //! Knows nothing of devices; layouts are those of linux/netfilter/nf_tables.h.
 
 use rustables::expr::{Counter, ExpressionVariant, RawExpression};
 
-/// Stands for `add @SET { REGISTER 1 ct count over MOST }`.
-pub(super) fn stand_in(set: &str, most: u32) -> RawExpression {
+/// What is counted for each element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// `ct count over MOST`
+    Connections,
+    /// `limit rate MOST/second burst MOST`
+    Rate,
+}
+
+impl Counted {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Connections => "count",
+            Self::Rate => "limit",
+        }
+    }
+}
+
+/// Stands for `add @SET { REGISTER 1 … MOST }`.
+pub(super) fn stand_in(what: Counted, set: &str, most: u32) -> RawExpression {
     let counter = Counter::default().with_nb_bytes(0u64).with_nb_packets(0u64);
     RawExpression::default()
-        .with_name(format!("{STAND_IN}{most}:{set}"))
+        .with_name(format!("{STAND_IN}{}:{most}:{set}", what.word()))
         .with_data(ExpressionVariant::from(counter))
 }
 
@@ -64,7 +82,7 @@ fn expressions(list: &[u8]) -> Vec<u8> {
         let mut names = attributes(element).filter(|(kind, _)| kind & KIND == EXPRESSION_NAME);
         let meant = names.next().and_then(|(_, name)| wanted(name));
         match meant {
-            Some((most, set)) => out.extend(attribute(kind, &counted(&set, most))),
+            Some((what, most, set)) => out.extend(attribute(kind, &counted(what, &set, most))),
             None => out.extend(attribute(kind, element)),
         }
     }
@@ -72,20 +90,37 @@ fn expressions(list: &[u8]) -> Vec<u8> {
 }
 
 /// What a stand-in stands for.
-fn wanted(name: &[u8]) -> Option<(u32, String)> {
+fn wanted(name: &[u8]) -> Option<(Counted, u32, String)> {
     let name = std::str::from_utf8(name).ok()?.trim_end_matches('\0');
-    let (most, set) = name.strip_prefix(STAND_IN)?.split_once(':')?;
-    Some((most.parse().ok()?, set.to_owned()))
+    let (word, rest) = name.strip_prefix(STAND_IN)?.split_once(':')?;
+    let mut all = [Counted::Connections, Counted::Rate].into_iter();
+    let what = all.find(|one| one.word() == word)?;
+    let (most, set) = rest.split_once(':')?;
+    Some((what, most.parse().ok()?, set.to_owned()))
 }
 
-/// `dynset add reg_key 1 set SET expr [ connlimit count MOST flags 1 ]`
-fn counted(set: &str, most: u32) -> Vec<u8> {
+/// `dynset add reg_key 1 set SET expr [ connlimit count MOST flags 1 ]`, or `limit rate MOST/second burst MOST`.
+fn counted(what: Counted, set: &str, most: u32) -> Vec<u8> {
+    let (expression, count) = match what {
+        Counted::Connections => (
+            b"connlimit\0".as_slice(),
+            vec![
+                attribute(CONNLIMIT_COUNT, &most.to_be_bytes()),
+                attribute(CONNLIMIT_FLAGS, &OVER.to_be_bytes()),
+            ],
+        ),
+        Counted::Rate => (
+            b"limit\0".as_slice(),
+            vec![
+                attribute(LIMIT_RATE, &u64::from(most).to_be_bytes()),
+                attribute(LIMIT_UNIT, &SECOND.to_be_bytes()),
+                attribute(LIMIT_BURST, &most.to_be_bytes()),
+                attribute(LIMIT_TYPE, &PACKETS.to_be_bytes()),
+            ],
+        ),
+    };
     let count = [
-        attribute(CONNLIMIT_COUNT, &most.to_be_bytes()),
-        attribute(CONNLIMIT_FLAGS, &OVER.to_be_bytes()),
-    ];
-    let count = [
-        attribute(EXPRESSION_NAME, b"connlimit\0"),
+        attribute(EXPRESSION_NAME, expression),
         attribute(EXPRESSION_DATA | NESTED, &count.concat()),
     ];
     let name = [set.as_bytes(), &[0]].concat();
@@ -136,7 +171,7 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 /// The flag of sets that packets fill (`NFT_SET_EVAL`).
 pub(super) const FILLED_BY_PACKETS: u32 = 0x20;
 /// Names of stand-ins begin so; no expression of the kernel does.
-const STAND_IN: &str = "lazaret-count:";
+const STAND_IN: &str = "lazaret-dynset:";
 /// `nlmsghdr` and `nfgenmsg`.
 const HEADERS: usize = 20;
 /// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_NEWRULE`.
@@ -154,6 +189,14 @@ const DYNSET_KEY_REGISTER: u16 = 4;
 const DYNSET_EXPRESSION: u16 = 7;
 const CONNLIMIT_COUNT: u16 = 1;
 const CONNLIMIT_FLAGS: u16 = 2;
+const LIMIT_RATE: u16 = 1;
+const LIMIT_UNIT: u16 = 2;
+const LIMIT_BURST: u16 = 3;
+const LIMIT_TYPE: u16 = 4;
+/// The unit of a rate, in seconds.
+const SECOND: u64 = 1;
+/// `NFT_LIMIT_PKTS`
+const PACKETS: u32 = 0;
 /// `NFT_CONNLIMIT_F_INV`: matches what is over the count.
 const OVER: u32 = 1;
 /// `NFT_DYNSET_OP_ADD`.
@@ -183,8 +226,8 @@ mod tests {
             bytes
         };
         let plain = message(NEWRULE, b"meta\0");
-        let marked = message(NEWRULE, b"lazaret-count:256:flows/v4\0");
-        let other = message(NEWRULE + 1, b"lazaret-count:256:flows/v4\0");
+        let marked = message(NEWRULE, b"lazaret-dynset:count:256:flows/v4\0");
+        let other = message(NEWRULE + 1, b"lazaret-dynset:count:256:flows/v4\0");
         assert_eq!(
             put(&[plain.clone(), other.clone()].concat()),
             [&plain[..], &other].concat()
@@ -198,7 +241,11 @@ mod tests {
             .filter_map(|(_, element)| attributes(element).next().map(|(_, name)| name))
             .collect();
         assert_eq!(names, [&b"counter\0"[..], b"dynset\0", b"log\0"]);
-        let has = |bytes: &[u8]| middle.windows(bytes.len()).any(|w| w == bytes);
-        assert!(has(b"flows/v4\0") && has(&256u32.to_be_bytes()));
+        let has = |all: &[u8], bytes: &[u8]| all.windows(bytes.len()).any(|w| w == bytes);
+        assert!(has(middle, b"flows/v4\0") && has(middle, &256u32.to_be_bytes()));
+        assert!(has(middle, b"connlimit\0"));
+        let limited = put(&message(NEWRULE, b"lazaret-dynset:limit:20:refused/v4\0"));
+        assert!(has(&limited, b"limit\0") && has(&limited, &20u64.to_be_bytes()));
+        assert!(has(&limited, b"refused/v4\0") && !has(&limited, b"connlimit\0"));
     }
 }

@@ -11,6 +11,7 @@ use netlink_sys::Socket;
 
 use super::crowd::FORWARDED_MARK;
 use super::dynset::{KIND, attribute, attributes, u16_at, u32_at};
+use super::plan::{MARK_BASE, MARK_BITS};
 use crate::segment::SegmentError;
 
 /// What tells a connection from all others; a later one with the same ends has another number.
@@ -35,6 +36,8 @@ pub struct Flow {
     pub state: FlowState,
     /// What passed; `None` if the kernel did not count when it began.
     pub passed: Option<Passed>,
+    /// Who opened it, in the eyes of who was called.
+    pub seen: Option<SocketAddr>,
     /// When it began, in nanoseconds since 1970; `None` if the kernel did not look at the clock then.
     pub began: Option<u64>,
 }
@@ -64,10 +67,24 @@ pub enum FlowState {
 /// # Errors
 /// When the kernel does not answer, or in another way than is known.
 pub fn forwarded() -> Result<(Vec<Flow>, bool), SegmentError> {
+    dump(FORWARDED_MARK, u32::MAX)
+}
+
+/// As [`forwarded`], of those that are handed to the listener instead.
+///
+/// # Errors
+/// As there.
+pub fn steered() -> Result<Vec<Flow>, SegmentError> {
+    Ok(dump(MARK_BASE, MARK_BITS)?.0)
+}
+
+fn dump(mark: u32, mask: u32) -> Result<(Vec<Flow>, bool), SegmentError> {
     let mut socket =
         Socket::new(netlink_sys::protocols::NETLINK_NETFILTER).map_err(SegmentError::Socket)?;
     socket.bind_auto().map_err(SegmentError::Socket)?;
-    socket.send(&request(), 0).map_err(SegmentError::Send)?;
+    socket
+        .send(&request(mark, mask), 0)
+        .map_err(SegmentError::Send)?;
     let mut buffer = vec![0; MAX_DATAGRAM];
     let (mut flows, mut whole) = (Vec::new(), true);
     loop {
@@ -94,10 +111,10 @@ pub fn counts() -> Option<bool> {
 }
 
 /// A dump of all entries with the mark, of both families.
-fn request() -> Vec<u8> {
+fn request(mark: u32, mask: u32) -> Vec<u8> {
     let filter = [
-        attribute(MARK, &FORWARDED_MARK.to_be_bytes()),
-        attribute(MARK_MASK, &u32::MAX.to_be_bytes()),
+        attribute(MARK, &mark.to_be_bytes()),
+        attribute(MARK_MASK, &mask.to_be_bytes()),
     ]
     .concat();
     let length = u32::try_from(HEADERS.saturating_add(filter.len())).unwrap_or(u32::MAX);
@@ -147,11 +164,12 @@ fn take(bytes: &[u8], flows: &mut Vec<Flow>) -> Result<Turn, SegmentError> {
 }
 
 fn flow(body: &[u8]) -> Option<Flow> {
-    let (mut ends, mut id, mut status, mut tcp) = (None, 0, 0, None);
+    let (mut ends, mut back, mut id, mut status, mut tcp) = (None, None, 0, 0, None);
     let (mut received, mut sent, mut began) = (None, None, None);
     for (kind, value) in attributes(body) {
         match kind & KIND {
             TUPLE_ORIGINAL => ends = tuple(value),
+            TUPLE_REPLY => back = tuple(value),
             STATUS => status = be32(value)?,
             ID => id = be32(value)?,
             PROTOINFO => {
@@ -186,6 +204,7 @@ fn flow(body: &[u8]) -> Option<Flow> {
         passed: received
             .zip(sent)
             .map(|(received, sent)| Passed { received, sent }),
+        seen: back.map(|(_, seen, _)| seen),
         began: began.filter(|nanos| *nanos > 0),
     })
 }
@@ -244,6 +263,7 @@ const DUMP: u16 = 0x301;
 /// `NLM_F_DUMP_INTR`.
 const DUMP_INTERRUPTED: u16 = 0x10;
 const TUPLE_ORIGINAL: u16 = 1;
+const TUPLE_REPLY: u16 = 2;
 const STATUS: u16 = 3;
 const PROTOINFO: u16 = 4;
 const MARK: u16 = 8;

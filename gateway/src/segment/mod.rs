@@ -1,7 +1,7 @@
 //! Segmentation says whom a device may reach.
 //!
 //! [`plan`] decides (pure), [`nft`] writes the table in one transaction, [`readback`] reads it again with another tool.
-//! [`changes`] says which live flows a new plan ends and [`conntrack`] ends them.
+//! [`changes`] says which live flows a new plan ends, [`conntrack`] ends them, and [`resets`] tells both their ends.
 //! [`host`] prepares the kernel around the table, [`upstream`] connects to services, [`denied`] hears what was dropped.
 //!
 //! In: the configuration and a few facts. Out: one `inet lazaret` table.
@@ -22,6 +22,7 @@ pub mod nft;
 pub mod readback;
 pub mod conntrack;
 pub mod flows;
+pub mod resets;
 mod netlink;
 pub mod host;
 pub mod upstream;

@@ -11,8 +11,8 @@ use lazaret_config::Transport;
 use rustables::expr::{
     Bitwise, Cmp, CmpOp, ConnTrackState, Conntrack, ConntrackKey, Counter, HighLevelPayload,
     ICMPv6HeaderField, IPv4HeaderField, IPv6HeaderField, Immediate, Log, Lookup, Masquerade, Meta,
-    MetaType, Nat, NatType, NetworkHeaderField, RawExpression, Register, TCPHeaderField,
-    TransportHeaderField, UDPHeaderField, VerdictKind,
+    MetaType, Nat, NatType, NetworkHeaderField, RawExpression, Register, Reject, RejectType,
+    TCPHeaderField, TransportHeaderField, UDPHeaderField, VerdictKind,
 };
 use rustables::set::{SetBuilder, SetElementList};
 use rustables::{
@@ -250,9 +250,16 @@ fn expressions(term: &Term, sets: &BTreeMap<&str, Set>) -> Expressions {
         Term::MoreThan { family, set, most } => {
             let mut out = of_family(*family);
             out.push(address(*family, true).into());
-            out.push(dynset::stand_in(set, *most));
+            out.push(dynset::stand_in(dynset::Counted::Connections, set, *most));
             out
         }
+        Term::NotOftener { family, set, most } => {
+            let mut out = of_family(*family);
+            out.push(address(*family, true).into());
+            out.push(dynset::stand_in(dynset::Counted::Rate, set, *most));
+            out
+        }
+        Term::Tcp => protocol(TCP),
         Term::Icmp(family) => protocol(icmp_number(*family)),
         Term::IcmpType(family, kind) => {
             let mut out = protocol(icmp_number(*family));
@@ -298,6 +305,7 @@ fn expressions(term: &Term, sets: &BTreeMap<&str, Set>) -> Expressions {
         Term::Masquerade => vec![Masquerade {}.into()],
         Term::Accept => verdict(VerdictKind::Accept),
         Term::Drop => verdict(VerdictKind::Drop),
+        Term::Reset => vec![Reject::default().with_type(RejectType::TcpRst).into()],
         Term::Jump(chain) => verdict(VerdictKind::Jump {
             chain: chain.clone(),
         }),
@@ -367,8 +375,8 @@ fn protocol(number: u8) -> Vec<RawExpression> {
 
 fn port(transport: Transport, source: bool, number: u16) -> Vec<RawExpression> {
     let (protocol_number, field) = match (transport, source) {
-        (Transport::Tcp, true) => (6, TransportHeaderField::Tcp(TCPHeaderField::Sport)),
-        (Transport::Tcp, false) => (6, TransportHeaderField::Tcp(TCPHeaderField::Dport)),
+        (Transport::Tcp, true) => (TCP, TransportHeaderField::Tcp(TCPHeaderField::Sport)),
+        (Transport::Tcp, false) => (TCP, TransportHeaderField::Tcp(TCPHeaderField::Dport)),
         (Transport::Udp, true) => (17, TransportHeaderField::Udp(UDPHeaderField::Sport)),
         (Transport::Udp, false) => (17, TransportHeaderField::Udp(UDPHeaderField::Dport)),
     };
@@ -425,6 +433,8 @@ fn build(what: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>
     }
 }
 
+/// The protocol's number.
+const TCP: u8 = 6;
 /// Elements in one message.
 const MAX_ELEMENTS: usize = 1_000;
 /// Length of an interface's name with its end.

@@ -337,7 +337,9 @@ fn standing(name: &DeviceName, device: &Device, config: &Config, facts: &Facts) 
 }
 
 /// Marks of steered connections begin with these bits.
-const MARK_BASE: u32 = 0x4c00_0000;
+pub(super) const MARK_BASE: u32 = 0x4c00_0000;
+/// Which bits those are.
+pub(super) const MARK_BITS: u32 = 0xff00_0000;
 /// Marks of connections from services begin with these.
 const INWARD_BASE: u32 = 0x4d00_0000;
 /// Routers before routers; the configuration allows one.

@@ -236,9 +236,10 @@ fn statement(expression: &Value) -> Option<String> {
     Some(match kind.as_str() {
         "match" => condition(body)?,
         "counter" => "counter".to_owned(),
+        "reject" if body.as_object()?.len() == 1 => format!("reject with {}", text(body, "type")),
         "accept" | "drop" | "masquerade" if body.is_null() => kind.clone(),
         "jump" => format!("jump {}", text(body, "target")),
-        "set" => count_over(body)?,
+        "set" => counted(body)?,
         "mangle" => {
             let value = body.get("value")?.as_u64()?;
             format!("{} set {value:#x}", key(body.get("key")?)?)
@@ -259,17 +260,24 @@ fn statement(expression: &Value) -> Option<String> {
     })
 }
 
-/// `add @SET { ip saddr ct count over MOST }`
-fn count_over(body: &Value) -> Option<String> {
+/// `add @SET { ip saddr ct count over MOST }` and `add @SET { ip saddr limit rate MOST/second burst MOST }`
+fn counted(body: &Value) -> Option<String> {
     let (added, set) = (key(body.get("elem")?)?, text(body, "set"));
     let [statement] = body.get("stmt")?.as_array()?.as_slice() else {
         return None;
     };
-    let count = statement.get("ct count")?;
-    let over = count.get("inv").and_then(Value::as_bool) == Some(true);
     let is_add = text(body, "op") == "add" && body.as_object()?.len() == 4;
-    let most = count.get("val")?.as_u64()?;
-    (over && is_add).then(|| format!("add {set} {{ {added} ct count over {most} }}"))
+    let counted = if let Some(limit) = statement.get("limit") {
+        let (rate, burst) = (limit.get("rate")?.as_u64()?, limit.get("burst")?.as_u64()?);
+        let by_second = text(limit, "per") == "second" && limit.as_object()?.len() == 3;
+        by_second.then(|| format!("limit rate {rate}/second burst {burst}"))?
+    } else {
+        let count = statement.get("ct count")?;
+        let over = count.get("inv").and_then(Value::as_bool) == Some(true);
+        let most = count.get("val")?.as_u64()?;
+        over.then(|| format!("ct count over {most}"))?
+    };
+    is_add.then(|| format!("add {set} {{ {added} {counted} }}"))
 }
 
 fn condition(body: &Value) -> Option<String> {
@@ -304,6 +312,7 @@ fn value(key: &str, right: &Value) -> Option<String> {
     Some(match right {
         Value::String(word) => match (key, word.as_str()) {
             ("meta l4proto", "icmp") => "1".to_owned(),
+            ("meta l4proto", "tcp") => "6".to_owned(),
             ("meta l4proto", "ipv6-icmp" | "icmpv6") => "58".to_owned(),
             ("icmp type" | "icmpv6 type", name) => {
                 let (_, number) = ICMP_TYPES.iter().find(|(k, _)| *k == (key, name))?;

@@ -31,7 +31,7 @@ pub struct Set {
     pub family: Family,
     /// All of `family`.
     pub elements: BTreeSet<IpAddr>,
-    /// Packets fill it, see [`Term::MoreThan`]; what is in it does not matter.
+    /// Packets fill it, see [`Term::MoreThan`] and [`Term::NotOftener`]; what is in it does not matter.
     pub counts: bool,
 }
 
@@ -139,6 +139,17 @@ pub enum Term {
         /// How many are not too many.
         most: u32,
     },
+    /// The source is not answered more often than this in a second, by the set in which that is counted.
+    NotOftener {
+        /// Of the source.
+        family: Family,
+        /// The set.
+        set: String,
+        /// Packets in a second, and at once.
+        most: u32,
+    },
+    /// TCP.
+    Tcp,
     /// ICMP or ICMPv6 of any type.
     Icmp(Family),
     /// ICMP or ICMPv6 of this type.
@@ -165,6 +176,8 @@ pub enum Term {
     Accept,
     /// Ends.
     Drop,
+    /// Ends, and who sent it is told by a reset of TCP.
+    Reset,
     /// Goes on in another chain and comes back if that decides nothing.
     Jump(String),
 }
@@ -367,6 +380,12 @@ impl fmt::Display for Term {
                 let header = family.header();
                 write!(f, "add @{set} {{ {header} saddr ct count over {most} }}")
             }
+            Self::NotOftener { family, set, most } => {
+                let header = family.header();
+                let rate = format!("{most}/second burst {most}");
+                write!(f, "add @{set} {{ {header} saddr limit rate {rate} }}")
+            }
+            Self::Tcp => f.write_str("meta l4proto 6"),
             Self::Icmp(Family::V4) => f.write_str("meta l4proto 1"),
             Self::Icmp(Family::V6) => f.write_str("meta l4proto 58"),
             Self::IcmpType(Family::V4, kind) => write!(f, "icmp type {kind}"),
@@ -385,6 +404,7 @@ impl fmt::Display for Term {
             Self::Masquerade => f.write_str("masquerade"),
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
+            Self::Reset => f.write_str("reject with tcp reset"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
         }
     }

@@ -55,6 +55,11 @@ words! {
                 "Connect again; if your work needs more time at once, ask the hospital's IT department."
             fr: "La session à distance a pris fin car elle a atteint sa durée maximale."
                 "Reconnectez-vous ; s’il vous faut plus de temps d’un trait, demandez-le au service informatique.",
+        ConsoleEmergency = "console-emergency"
+            en: "The remote session ended because the emergency access that allowed it is over."
+                "If you still need it, ask the hospital's IT department to open it again."
+            fr: "La session à distance a pris fin car l’accès d’urgence qui l’autorisait est terminé."
+                "S’il vous est encore nécessaire, demandez au service informatique de le rouvrir.",
         ConsoleFull = "console-full"
             en: "As many remote sessions are open as there may be."
                 "Close one that is not needed, or wait until one ends."
