@@ -16,6 +16,7 @@ use crate::lab::{Lab, Place};
 use crate::process::{Output, Process, kill};
 use crate::site::Site;
 use crate::wait;
+use crate::wall::WallClock;
 
 /// A running gateway; killed when dropped.
 pub struct Gateway<'a> {
@@ -44,6 +45,20 @@ impl<'a> Gateway<'a> {
     /// # Panics
     /// When it cannot be started.
     pub fn start_unready(lab: &'a Lab, site: &Site) -> Self {
+        Self::begin(lab, site, None)
+    }
+
+    /// Starts `lazaret run` by a clock on the wall that the test sets, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_by(lab: &'a Lab, site: &Site, clock: &WallClock) -> Self {
+        let mut gateway = Self::begin(lab, site, Some(clock));
+        gateway.wait_until_ready();
+        gateway
+    }
+
+    fn begin(lab: &'a Lab, site: &Site, clock: Option<&WallClock>) -> Self {
         let path = lab.directory().join("notify");
         let _ = std::fs::remove_file(&path);
         let notify = listen(&UnixDatagram::bind(&path).unwrap());
@@ -53,7 +68,8 @@ impl<'a> Gateway<'a> {
             .arg(site.directory())
             .arg("run")
             .env("NOTIFY_SOCKET", &path)
-            .env("RUST_BACKTRACE", "1");
+            .env("RUST_BACKTRACE", "1")
+            .envs(clock.into_iter().flat_map(WallClock::environment));
         let process = Process::start("gateway", lab.directory(), command);
         Self {
             lab,

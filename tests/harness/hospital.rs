@@ -172,8 +172,10 @@ impl Archive {
         files(&self.folder, &mut paths);
         paths.retain(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            !matches!(name.as_ref(), "index.dat" | "dcmqrscp.cfg" | "asked")
-                && !name.starts_with('.')
+            !matches!(
+                name.as_ref(),
+                "index.dat" | "dcmqrscp.cfg" | "asked" | "aborted"
+            ) && !name.starts_with('.')
         });
         paths.sort();
         paths
@@ -194,6 +196,12 @@ impl Archive {
     /// What it was asked, one line each (pynetdicom only).
     pub fn asked(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder.join("asked")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Who aborted an association, one line each (pynetdicom only).
+    pub fn aborted(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.folder.join("aborted")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 

@@ -112,9 +112,20 @@ impl Sink {
     /// # Panics
     /// When there is none.
     pub fn say(&self, bytes: &[u8]) {
+        self.try_to_say(bytes).unwrap();
+    }
+
+    /// As [`Self::say`], on a connection that may be reset by now.
+    ///
+    /// # Errors
+    /// When it is.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn try_to_say(&self, bytes: &[u8]) -> std::io::Result<()> {
         let connections = self.connections.lock().unwrap();
         let newest = connections.last().expect("a connection");
-        (&newest.stream).write_all(bytes).unwrap();
+        (&newest.stream).write_all(bytes)
     }
 
     /// Dies: resets all connections and listens no more.

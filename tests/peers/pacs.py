@@ -2,7 +2,8 @@
 
 usage: pacs.py HOST PORT FOLDER
 
-Data sets go to FOLDER/NNNN.dataset; FOLDER/asked gets a line for everything that was asked.
+Data sets go to FOLDER/NNNN.dataset; FOLDER/asked gets a line for everything that was asked, FOLDER/aborted one for each
+association that the other end aborted.
 FOLDER/.mode may say, at any time: ok, hang, abort, refuse, warn, or how many results a query has (else five).
 C-GET brings, of the first data set that was stored, copies whose identifiers are paths, and then itself.
 """
@@ -55,6 +56,11 @@ def on_association(event):
     request = event.assoc.requestor
     names = ",".join(cx.abstract_syntax.name for cx in request.requested_contexts)
     asked(f"association {request.ae_title} {request.primitive.called_ae_title} {names}")
+
+
+def on_abort(event):
+    with open(os.path.join(FOLDER, "aborted"), "a") as file:
+        file.write(f"{event.assoc.requestor.ae_title}\n")
 
 
 def on_echo(event):
@@ -125,6 +131,7 @@ ae.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
 ae.add_supported_context(UltrasoundImageStorage, SYNTAXES, scu_role=True, scp_role=True)
 handlers = [
     (evt.EVT_REQUESTED, on_association),
+    (evt.EVT_ABORTED, on_abort),
     (evt.EVT_C_ECHO, on_echo),
     (evt.EVT_C_STORE, on_store),
     (evt.EVT_C_FIND, on_find),

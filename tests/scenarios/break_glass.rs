@@ -1,11 +1,11 @@
 //! What is left to a device in quarantine, and what is opened for a time in an emergency: on real traffic.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use e2e::hl7::{self, Client, Reply};
-use e2e::{Behaviour, CONSOLE, Clinic, Device, Gateway, Lab, Place, Sink, text, wait};
+use e2e::{Behaviour, CONSOLE, Clinic, Device, Gateway, His, Lab, Place, Sink, Site, text, wait};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -184,10 +184,17 @@ fn a_device_in_quarantine_reaches_its_remediation_and_nothing_else() {
         let (_, took) = wait::timed(|| ask(&["device", "quarantine", "ecg-0042"]).ok());
         assert!(took < LIMIT, "{took:?}");
         assert!(!matches!(client.reply(LIMIT), Reply::Answer(_)));
-        assert_eq!(clinic.gateway.status()["sessions"], 0);
+        wait::for_true("the end of the session", LIMIT, || {
+            clinic.gateway.status()["sessions"] == 0
+        });
         assert!(is_shut(&clinic.ecg, clinic.his.address()));
         let shell = clinic.ecg.tcp(console).unwrap();
-        assert!(speaks(&shell), "the remediation is not reached");
+        // For as long as sessions are looked at two times.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(2_500) {
+            assert!(speaks(&shell), "the remediation is not reached");
+            std::thread::sleep(Duration::from_millis(100));
+        }
         for (target, code) in [("console", 0), ("his-results", 5)] {
             let said = ask(&["explain", "ecg-0042", target]);
             assert_eq!(said.code, code, "{}", said.all());
@@ -242,6 +249,123 @@ fn in_quarantine_only_if_that_is_said(clinic: &Clinic<'_>, desk: &Device<'_>) {
         "{}",
         refused.all()
     );
+}
+
+/// What is not inspected is counted by its connections, also by one just before the end.
+//= C8
+//= C9
+#[test]
+fn break_glass_to_a_console_counts_its_connections_and_its_end_has_a_name() {
+    Lab::run(|lab| {
+        let (clinic, desk) = open(lab, "[break_glass]\nlongest = \"1h\"\n");
+        clinic.site.replace(
+            "to = [\"console\", \"console-six\"]",
+            "to = [\"console-six\"]",
+        );
+        let gateway = &clinic.gateway;
+        let _ = gateway.lazaret(&["apply"]).ok();
+        let console: SocketAddr = (CONSOLE, 22).into();
+        let _console = Sink::listen(lab, Place::Hospital, console, Behaviour::Echo);
+        assert!(is_shut(&desk, console));
+        let line = ["break-glass", "desk-1", "console", "--for", "10m"];
+        let said = gateway.json(&[&line[..], &["--reason", "shock room"]].concat());
+        assert_eq!(text(&said, "response"), "break-glass", "{said}");
+        let (one, two) = (desk.tcp(console).unwrap(), desk.tcp(console).unwrap());
+        assert!(speaks(&one) && speaks(&two));
+        wait::for_true("uses", LIMIT, || {
+            let list = gateway.json(&["break-glass", "list"]);
+            list["accesses"][0]["uses"] == 2
+        });
+        let three = desk.tcp(console).unwrap();
+        assert!(speaks(&three));
+        let begun = Instant::now();
+        let _ = gateway.lazaret(&["break-glass", "end", "1"]).ok();
+        for stream in [one, two, three] {
+            let left = LIMIT.saturating_sub(begun.elapsed());
+            let left = left.max(Duration::from_millis(1));
+            stream.set_read_timeout(Some(left)).unwrap();
+            let error = (&stream).read(&mut [0; 1]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        }
+        let ended =
+            gateway.wait_for_record("break-glass", |record| text(record, "what") == "ended");
+        assert_eq!(ended["uses"], 3, "{ended}");
+        let ended = gateway.wait_for_record("console-ended", |_| true);
+        assert_eq!(
+            (text(&ended, "why"), &ended["flows"]),
+            ("break-glass", &3.into())
+        );
+        assert!(is_shut(&desk, console));
+    });
+}
+
+/// The disk of the state and of the journal is full: access is open and said to be, or it is not.
+//= C8
+#[test]
+fn with_a_full_disk_break_glass_is_given_or_refused_and_never_half() {
+    Lab::run(|lab| {
+        let site = Site::standard(lab);
+        site.replace(
+            "ae_title = \"DESK1\"",
+            "ae_title = \"DESK1\"\nhl7_sender = \"DESK^RAD\"",
+        );
+        site.append("[break_glass]\nlongest = \"1h\"\n");
+        let state = site.state();
+        std::fs::create_dir_all(&state).unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m,mode=0700", "lab"])
+            .arg(&state)
+            .status();
+        assert!(mounted.unwrap().success());
+        let his = His::start(lab);
+        let gateway = Gateway::start(lab, &site);
+        let desk = Device::connect(lab, &site, "desk-1", Place::Clinician);
+        let filler = state.join("filler");
+        let _full = std::fs::write(&filler, vec![0; 4 << 20]);
+        let list = |gateway: &Gateway<'_>| {
+            let list = gateway.json(&["break-glass", "list"]);
+            list["accesses"].as_array().cloned().unwrap_or_default()
+        };
+        let line = [
+            "break-glass",
+            "desk-1",
+            "his-results",
+            "--for",
+            "10m",
+            "--reason",
+            "x",
+        ];
+        let mut seen = Vec::new();
+        // The last pages of the journal take a few records more.
+        while seen.last() != Some(&5) {
+            assert!(seen.len() < 100, "{seen:?}");
+            let said = gateway.lazaret(&line);
+            let open = list(&gateway);
+            match said.code {
+                0 => {
+                    assert!(said.all().contains("ALARM"), "{}", said.all());
+                    assert_eq!(open.len(), 1, "{open:?}");
+                    let _reached = desk.tcp_within(his.address(), LIMIT * 2).unwrap();
+                    let number = open[0]["number"].to_string();
+                    let ended = gateway.lazaret(&["break-glass", "end", &number]);
+                    assert_eq!(ended.code, 0, "{}", ended.all());
+                    assert!(list(&gateway).is_empty() && is_shut(&desk, his.address()));
+                }
+                5 => {
+                    assert!(said.err.contains("journal"), "{}", said.all());
+                    assert!(open.is_empty() && is_shut(&desk, his.address()), "{open:?}");
+                }
+                other => panic!("{other}: {}", said.all()),
+            }
+            seen.push(said.code);
+        }
+        std::fs::remove_file(filler).unwrap();
+        wait::for_true("room again", wait::SOON, || {
+            gateway.lazaret(&line).code == 0
+        });
+        assert!(!is_shut(&desk, his.address()));
+        assert_eq!(list(&gateway).len(), 1);
+    });
 }
 
 #[test]

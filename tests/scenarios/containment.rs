@@ -85,7 +85,9 @@ fn quarantine_ends_both_planes_and_release_opens_them() {
         live.wait_until_shell_is_dead(begun);
         // Silence: a device in quarantine does not even get a reset. But the session is over.
         assert!(!live.hl7_works("L-QUARANTINED"));
-        assert_eq!(live.clinic.gateway.status()["sessions"], 0);
+        wait::for_true("the end of the session", LIMIT, || {
+            live.clinic.gateway.status()["sessions"] == 0
+        });
         assert_eq!(live.clinic.his.received().len(), 1);
         assert!(
             live.desk

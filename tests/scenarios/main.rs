@@ -35,6 +35,7 @@ mod audit;
 mod canary;
 mod containment;
 mod break_glass;
+mod clock;
 mod registry;
 mod behaviour;
 mod resilience;
