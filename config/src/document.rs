@@ -13,7 +13,6 @@ use crate::containment::BreakGlass;
 use crate::field::basic::FilePath;
 use crate::model::{Gateway, Limits, Role};
 use crate::name::{DeviceName, InvalidName, ProfileName, RoleName, RuleName, ServiceName};
-use crate::pki::Pki;
 use crate::policy::Policy;
 use crate::problem::{At, Fault, Place, Problems};
 use crate::section::{Keys, Section, place};
@@ -25,6 +24,7 @@ use crate::table::containment::RawQuarantine;
 use crate::table::device::RawDevice;
 use crate::table::enrol::RawEnrol;
 use crate::table::hospital::RawHospital;
+use crate::table::pki::RawPki;
 use crate::table::profile::RawProfile;
 use crate::table::quic::RawQuic;
 use crate::table::registry::RawRegistry;
@@ -56,7 +56,7 @@ pub(crate) struct Document {
     pub(crate) rules: BTreeMap<RuleName, RawRule>,
     pub(crate) limits: Limits,
     pub(crate) audit: RawAudit,
-    pub(crate) pki: Option<Pki>,
+    pub(crate) pki: Option<RawPki>,
     pub(crate) policy: Policy,
     pub(crate) behaviour: RawBehaviour,
     pub(crate) quarantine: RawQuarantine,
@@ -505,6 +505,7 @@ pub(crate) const TABLES: &[&Keys] = &[
     &limits::KEYS,
     &audit::KEYS,
     &pki::KEYS,
+    &pki::PKCS11,
     &behaviour::KEYS,
     &containment::QUARANTINE,
     &containment::BREAK_GLASS,

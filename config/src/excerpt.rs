@@ -99,7 +99,8 @@ pub(crate) fn mask(line: &str) -> String {
 fn secret_value(line: &str) -> Option<usize> {
     let (key, value) = line.split_once('=')?;
     let name = key.trim().trim_matches(['"', '\'']).to_ascii_lowercase();
-    let secret = SECRET_WORDS.iter().any(|word| name.contains(word));
+    let pin = name == "pin" || name.ends_with("_pin");
+    let secret = pin || SECRET_WORDS.iter().any(|word| name.contains(word));
     let spaces = value.len().saturating_sub(value.trim_start().len());
     let begin = key.len().saturating_add(1).saturating_add(spaces);
     let harmless = name.ends_with("_file") || name == "private_creators";
@@ -169,6 +170,8 @@ const SECRET_WORDS: &[&str] = &[
     "passphrase",
     "token",
     "patient",
+    // Somebody may write a PIN there.
+    "environment",
 ];
 
 #[cfg(test)]
@@ -195,11 +198,12 @@ mod tests {
             format!("patients = [\"hmac:{}\"]", "5f".repeat(32)),
             "preshared_key = \"open sesame\"".to_owned(),
             "\"admin-password\" = 'hunter2'".to_owned(),
+            "user_pin = \"4711\"".to_owned(),
             "patients = [\"MRN4711\"]".to_owned(),
         ] {
             let shown = mask(&line);
             assert_eq!(shown.chars().count(), line.chars().count());
-            for leak in [key, "sesame", "hunter2", "MRN4711", &"5f".repeat(8)] {
+            for leak in [key, "sesame", "hunter2", "4711", &"5f".repeat(8)] {
                 assert!(!shown.contains(leak), "{shown}");
             }
         }

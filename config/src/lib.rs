@@ -61,7 +61,7 @@ pub use inward::{Entrance, Inward, Why};
 pub use language::Language;
 pub use model::*;
 pub use name::{DeviceName, ProfileName, RoleName, RuleName, ServiceName};
-pub use pki::{KeyAlgorithm, Pki, ServerName};
+pub use pki::{KeyAlgorithm, Pkcs11, Pki, ServerName, SocketFamily};
 pub use policy::Policy;
 pub use profile::{
     ContentLevel, Decimal, FieldPath, MessageProfile, Observation, ProfileChoice, Severity,

@@ -79,7 +79,7 @@ fn build(
         quic: quic(document.quic)?,
         hospital: document.hospital?.into_model()?,
         audit: document.audit.into_model(&gateway.state_dir),
-        pki: document.pki,
+        pki: document.pki.map(|pki| pki.into_model(dir)),
         policy: document.policy,
         behaviour: behaviour(document.behaviour, document.appliance.as_ref()),
         quarantine: document.quarantine.into_model(),

@@ -1,7 +1,9 @@
 //! `[pki]`: what the certification authority of the gateway issues, and for how long.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,35 @@ pub struct Pki {
     pub server_names: Vec<ServerName>,
     /// Where the list of revoked certificates is published, for certificates of devices and servers.
     pub crl_url: Option<String>,
+    /// Where keys of authorities are made from now on; `None` is a file of the gateway.
+    pub pkcs11: Option<Pkcs11>,
+}
+
+/// `[pki.pkcs11]`: a token, as its maker's library serves it (PKCS#11, OASIS).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pkcs11 {
+    /// The maker's library.
+    pub module: PathBuf,
+    /// The label of the token, at most 32 bytes.
+    pub token: String,
+    /// Where the PIN of the user stands.
+    pub pin_file: PathBuf,
+    /// What else the library may read and write.
+    pub paths: Vec<PathBuf>,
+    /// Sockets that the library may make. Default none.
+    pub sockets: BTreeSet<SocketFamily>,
+    /// Variables that the library reads.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// How a maker's library reaches what it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SocketFamily {
+    /// Another process of this machine, such as `pcscd`.
+    Unix,
+    /// The network.
+    Inet,
 }
 
 /// As an empty table says.
@@ -37,6 +68,7 @@ impl Default for Pki {
             overlap: days(88),
             server_names: Vec::new(),
             crl_url: None,
+            pkcs11: None,
         }
     }
 }

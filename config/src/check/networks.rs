@@ -90,7 +90,7 @@ fn certified(document: &Document, problems: &Problems) {
     let fault = match &document.pki {
         None => Fault::new("`[tunnel.quic]` needs `[pki]`")
             .help("its devices and the gateway are known by certificates of that authority"),
-        Some(pki) if pki.server_names.is_empty() => {
+        Some(raw) if raw.pki.server_names.is_empty() => {
             Fault::new("`[tunnel.quic]` needs `server_names` in [pki]")
                 .help("the names and addresses at which devices look for the gateway")
         }
@@ -191,7 +191,7 @@ fn enrolment(document: &Document, problems: &Problems) {
     let Some(listen) = &document.enrol.listen else {
         return;
     };
-    let named = (document.pki.as_ref()).is_some_and(|pki| !pki.server_names.is_empty());
+    let named = (document.pki.as_ref()).is_some_and(|raw| !raw.pki.server_names.is_empty());
     if !named {
         let help = "add a table [pki] with `server_names`: what devices call the gateway";
         let fault = Fault::new("the enrolment service needs a certificate").help(help);

@@ -1,6 +1,6 @@
 //! Key files: there, regular, private, and with a key inside.
 
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 use crate::certificate::read_certificates;
@@ -10,6 +10,7 @@ use crate::field::basic::FilePath;
 use crate::model::PatientKey;
 use crate::problem::{At, Fault, Problems};
 use crate::secret::{Key, KeyFileError, read_key, read_password};
+use crate::table::pki::RawPki;
 
 pub(super) fn check(document: &Document, dir: &Path, problems: &Problems) {
     let gateway = document
@@ -27,6 +28,31 @@ pub(super) fn check(document: &Document, dir: &Path, problems: &Problems) {
         }
     }
     registry(document, dir, problems);
+    if let Some(raw) = &document.pki {
+        pki(raw, document, dir, problems);
+    }
+}
+
+/// The PIN of a token, and what its maker's library may open.
+fn pki(raw: &RawPki, document: &Document, dir: &Path, problems: &Problems) {
+    if let Some(at) = &raw.pin_file
+        && let Err(error) = read_password(&dir.join(&at.value.0))
+    {
+        problems.report(fault(&error, dir, at, "write the PIN into it").at(at.place));
+    }
+    let state = document.gateway.as_ref().map(|one| one.state_dir.as_path());
+    for at in &raw.paths {
+        let path = &at.value.0;
+        let wide = path.components().count() < LEAST_DEPTH
+            || path.components().any(|part| part == Component::ParentDir);
+        let holds = dir.starts_with(path);
+        let inside = state.is_some_and(|state| state.starts_with(path) || path.starts_with(state));
+        if wide || holds || inside {
+            let fault = Fault::new("a maker's library may not open this");
+            let help = "name the file or folder that it needs: not one at the top, without `..`, and none with files of the gateway";
+            problems.report(fault.help(help).at(at.place));
+        }
+    }
 }
 
 /// The files that go with the registry's database.
@@ -83,3 +109,6 @@ fn fault(error: &KeyFileError, dir: &Path, at: &At<FilePath>, help: &str) -> Fau
         }
     }
 }
+
+/// The root and two names.
+const LEAST_DEPTH: usize = 3;

@@ -33,6 +33,7 @@ pub(super) fn settings(directory: &Path) -> Settings {
             overlap: days(60),
             server_names: vec![ServerName::Dns("gw.example.org".to_owned())],
             crl_url: None,
+            pkcs11: None,
         },
     }
 }
