@@ -19,6 +19,7 @@ pub mod forward;
 pub mod audit;
 pub mod registry;
 pub mod behaviour;
+pub mod keystore;
 pub mod pki;
 pub mod enrol;
 pub mod control;

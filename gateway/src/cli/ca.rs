@@ -13,7 +13,7 @@ use super::units::{count, period};
 use super::{CliError, Exit};
 use crate::control::message::{Request, Response};
 use crate::control::pki::{PkiRequest, PkiResponse};
-use crate::pki::message::{AuthorityStatus, OneAuthority, Way};
+use crate::pki::message::{AuthorityStatus, OneAuthority, Place, Way};
 
 /// Subcommands of `ca`.
 #[derive(Debug, Subcommand)]
@@ -165,11 +165,12 @@ fn export(context: &mut Context<'_>, crl: bool) -> Result<Exit, CliError> {
 }
 
 fn render(status: &AuthorityStatus, now: Timestamp) -> String {
-    let mut table = Table::new(&["AUTHORITY", "KEY", "KIND", "ENDS", "LEFT", "STATE"]);
+    let mut table = Table::new(&["AUTHORITY", "KEY", "PLACE", "KIND", "ENDS", "LEFT", "STATE"]);
     for one in &status.authorities {
         table.row([
             one.id.to_string(),
             one.algorithm.as_str().to_owned(),
+            place(one),
             if one.root { "root" } else { "intermediate" }.to_owned(),
             day(one.validity.not_after),
             left(one.validity.not_after, now),
@@ -191,6 +192,12 @@ fn render(status: &AuthorityStatus, now: Timestamp) -> String {
         "{all} certificates hold, {revoked} of them revoked\n"
     ));
     text
+}
+
+/// Where the private key is.
+fn place(one: &OneAuthority) -> String {
+    let token = |place: &Place| format!("token {}", place.token);
+    one.place.as_ref().map_or_else(|| "file".to_owned(), token)
 }
 
 fn state(one: &OneAuthority, now: Timestamp) -> String {
@@ -230,6 +237,10 @@ mod tests {
         let newest = OneAuthority {
             id: AuthorityId([0xa1; 6]),
             algorithm: KeyAlgorithm::EcdsaP256,
+            place: Some(Place {
+                token: "hospital".to_owned(),
+                key: "lazaret-ca-00000000000000a1".to_owned().try_into().unwrap(),
+            }),
             root: true,
             validity: Validity {
                 not_before: at("2026-03-01T11:55:00Z"),
@@ -242,6 +253,7 @@ mod tests {
             id: AuthorityId([0xb2; 6]),
             algorithm: KeyAlgorithm::Ed25519,
             root: false,
+            place: None,
             trusted_until: Some(at("2026-05-28T12:00:00Z")),
             ..newest.clone()
         };

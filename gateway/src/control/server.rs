@@ -114,6 +114,16 @@ pub fn is_own(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
+/// Whether a process was started by this one. Such a one does not command the gateway, whatever was loaded into it.
+fn is_worker(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name of a program may have anything in it, but what follows has no parenthesis.
+    let after = stat.rsplit_once(')').map(|(_, after)| after);
+    let parent = after.and_then(|after| after.split_whitespace().nth(1));
+    let own = std::process::id();
+    pid.unsigned_abs() != own && parent.is_some_and(|parent| parent == own.to_string())
+}
+
 /// Lets others than root and the gateway's own user connect, or not; who they are is asked of the kernel.
 ///
 /// # Errors
@@ -128,7 +138,11 @@ async fn read_within(
     operators: &[u32],
     limit: Duration,
 ) -> Result<(Request, u32), ControlError> {
-    let user = stream.peer_cred()?.uid();
+    let peer = stream.peer_cred()?;
+    let user = peer.uid();
+    if peer.pid().is_some_and(is_worker) {
+        return Err(ControlError::Denied(user));
+    }
     if !is_own(user) && !operators.contains(&user) {
         return Err(ControlError::Denied(user));
     }

@@ -471,6 +471,8 @@ fn told(refusal: &Refusal) -> Refused {
         | Refusal::NotAHandshake
         | Refusal::Full
         | Refusal::Storage(_)
+        | Refusal::Keystore(_)
+        | Refusal::OtherToken(_)
         | Refusal::Internal(_) => unavailable("no certificate can be signed now: try again"),
     }
 }

@@ -37,7 +37,10 @@ pub(super) struct Desk {
 impl Supervisor {
     /// The processes that not every configuration wants.
     pub(super) fn start_optional_workers(&mut self) {
-        if self.config.pki.is_some() {
+        if let Some(pki) = &self.config.pki {
+            if pki.pkcs11.is_some() {
+                self.start_worker(Kind::Keystore);
+            }
             self.start_worker(Kind::Signer);
         }
         if self.wants_enrolment() {

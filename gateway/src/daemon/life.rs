@@ -16,6 +16,7 @@ use crate::control::message::{Standing, WorkerStatus};
 use crate::enrol::message::ToEnrol;
 use crate::flow::{Clock, DeviceName, Inspected, Side};
 use crate::forward::message::ToRelay;
+use crate::keystore::message::ToKeystore;
 use crate::pki::message::ToSigner;
 use crate::quic::message::ToQuic;
 use crate::tunnel::message::ToTunnel;
@@ -29,6 +30,7 @@ pub(super) struct Workers {
     pub(super) audit: Option<Worker<ToAudit>>,
     pub(super) signer: Option<Worker<ToSigner>>,
     pub(super) enrol: Option<Worker<ToEnrol>>,
+    pub(super) keystore: Option<Worker<ToKeystore>>,
     lives: BTreeMap<Kind, Life>,
     crashes: BTreeMap<DeviceName, Vec<Instant>>,
     /// All have been started.
@@ -62,9 +64,9 @@ impl Workers {
     }
 
     /// All workers were started at least once, see [`Supervisor::start_workers`], and are ready.
-    /// The gateway does its work without a signer and without enrolment.
+    /// The gateway does its work without a signer, its key store, and enrolment.
     pub(super) fn all_ready(&self) -> bool {
-        let optional = [Kind::Signer, Kind::Enrol];
+        let optional = [Kind::Signer, Kind::Enrol, Kind::Keystore];
         let lives = self.lives.iter();
         let mut needed = lives.filter(|(kind, _)| !optional.contains(kind));
         self.begun && needed.all(|(_, life)| life.ready)
@@ -98,6 +100,7 @@ impl Workers {
             Kind::Audit => self.audit = None,
             Kind::Signer => self.signer = None,
             Kind::Enrol => self.enrol = None,
+            Kind::Keystore => self.keystore = None,
         }
     }
 
@@ -122,6 +125,7 @@ impl Workers {
             Kind::Audit => self.audit.as_ref().map(|worker| worker.pid),
             Kind::Signer => self.signer.as_ref().map(|worker| worker.pid),
             Kind::Enrol => self.enrol.as_ref().map(|worker| worker.pid),
+            Kind::Keystore => self.keystore.as_ref().map(|worker| worker.pid),
         };
         let status = |(kind, life): (&Kind, &Life)| WorkerStatus {
             name: kind.name(),
@@ -193,6 +197,7 @@ impl Supervisor {
             Kind::Audit => self.start_audit(generation),
             Kind::Signer => self.start_signer(generation),
             Kind::Enrol => self.start_enrol(generation),
+            Kind::Keystore => self.start_keystore(generation),
         };
         match begun {
             Ok(pid) => {
@@ -251,7 +256,8 @@ impl Supervisor {
             | Kind::TunnelQuic
             | Kind::Audit
             | Kind::Signer
-            | Kind::Enrol => false,
+            | Kind::Enrol
+            | Kind::Keystore => false,
         };
         let connections = usize::try_from(self.config.limits.connections).unwrap_or(usize::MAX);
         worker.send(
@@ -334,6 +340,7 @@ impl Supervisor {
             Kind::Audit => self.audit_died(),
             Kind::Signer => self.signer_died(),
             Kind::TunnelQuic => self.quic_died(),
+            Kind::Keystore => self.keystore_died(),
             // Its questions are answered to nobody.
             Kind::TunnelWireguard | Kind::Enrol => {}
         }

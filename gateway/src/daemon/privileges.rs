@@ -145,7 +145,8 @@ pub(super) fn filter_relay() -> Result<(), SealError> {
 /// # Errors
 /// When the filter is not in force.
 pub(super) fn filter_signer() -> Result<(), SealError> {
-    filter(FILES)
+    // It waits for the answers of the key store.
+    filter(&[FILES, &[libc::SYS_ppoll]].concat())
 }
 
 /// For the enrolment service, after its runtime is built: as a relay, and taking connections from the socket that

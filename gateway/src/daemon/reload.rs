@@ -222,7 +222,12 @@ impl Supervisor {
         self.files = config;
         if pki {
             self.follow_pki();
+            self.follow_keystore();
             changes.push("the certification authority follows [pki]".to_owned());
+        }
+        if !pki {
+            // The PIN may have been written anew.
+            self.follow_keystore();
         }
         if enrol && (self.wants_enrolment() || self.workers.enrol.is_some()) {
             self.follow_enrol();

@@ -36,6 +36,8 @@ pub(super) struct Signing {
     paying: bool,
     /// When the certificate of the authority that issues ends, or why nothing can be signed.
     end: Option<Result<Timestamp, Refusal>>,
+    /// The key of that authority is in a token.
+    in_token: bool,
     /// Until when devices have certificates that are not revoked.
     certificates: BTreeMap<DeviceName, Timestamp>,
     /// When the signer was asked for them.
@@ -215,6 +217,7 @@ impl Supervisor {
         match message {
             FromSigner::Ready => {
                 self.workers.set_ready(Kind::Signer);
+                self.connect_keystore();
                 self.pay_revocations();
                 self.ask_signer(Question::Status, Asker::Look);
                 self.identity_changed();
@@ -223,7 +226,13 @@ impl Supervisor {
                 if let Some(waiting) = self.signing.waiting.remove(&request) {
                     self.signer_answered(waiting.asker, *answer);
                 }
+                // It lives, and the others wait for it in a row: a token may be slow.
+                let deadline = self.clock.now().checked_add(PATIENCE);
+                for waiting in self.signing.waiting.values_mut() {
+                    waiting.deadline = deadline;
+                }
             }
+            FromSigner::KeystoreSilent => self.keystore_is_silent(),
         }
     }
 
@@ -245,6 +254,10 @@ impl Supervisor {
         self.config.pki.as_ref()?;
         if !self.workers.is_ready(Kind::Signer) {
             return Some(CaStatus::Unavailable(Refusal::Unavailable.to_string()));
+        }
+        let refusal = self.token_refusal().filter(|_| self.signing.in_token);
+        if let Some(refusal) = refusal {
+            return Some(CaStatus::Unavailable(refusal.to_string()));
         }
         let now = self.clock.wall();
         Some(match &self.signing.end {
@@ -305,6 +318,7 @@ impl Supervisor {
             let issues = status.authorities.first();
             let issues = issues.filter(|one| one.trusted_until.is_none());
             let end = issues.map(|one| one.validity.not_after);
+            self.signing.in_token = issues.is_some_and(|one| one.place.is_some());
             self.signing.end = Some(end.ok_or(Refusal::NoAuthority));
         }
         match &answered {
@@ -482,7 +496,8 @@ fn refused(request: &PkiRequest, refusal: &Refusal) -> Response {
         | Refusal::AuthorityExists
         | Refusal::TooManyAuthorities(_)
         | Refusal::Authority(_)
-        | Refusal::ServerNames(_) => Failure::Usage,
+        | Refusal::ServerNames(_)
+        | Refusal::OtherToken(_) => Failure::Usage,
         Refusal::Request(_)
         | Refusal::KeyTaken
         | Refusal::KeyRevoked
@@ -495,6 +510,7 @@ fn refused(request: &PkiRequest, refusal: &Refusal) -> Response {
         | Refusal::AuthorityEnds
         | Refusal::Full
         | Refusal::Storage(_)
+        | Refusal::Keystore(_)
         | Refusal::Internal(_) => Failure::Internal,
     };
     let doubt = matches!(refusal, Refusal::Unavailable) && story(request).is_some();

@@ -28,6 +28,7 @@ use super::error::DaemonError;
 use super::ground::Ground;
 use super::intake::{accept, bind_control, watch_denied};
 use super::inventory::Inventory;
+use super::keystore::Keystore;
 use super::life::Workers;
 use super::notify;
 use super::operator::{Questions, listen_to_operators};
@@ -48,6 +49,7 @@ use crate::control::message::Request;
 use crate::enrol::message::FromEnrol;
 use crate::flow::{Clock, ConnectionId, RuleName};
 use crate::forward::message::FromRelay;
+use crate::keystore::message::FromKeystore;
 use crate::pki::message::FromSigner;
 use crate::quic::message::FromQuic;
 use crate::registry::Registry;
@@ -67,6 +69,7 @@ pub(super) enum Input {
     Audit(FromAudit),
     Signer(FromSigner),
     Enrol(FromEnrol),
+    Keystore(FromKeystore),
     WorkerEnded {
         kind: Kind,
         generation: u64,
@@ -122,6 +125,7 @@ pub(super) struct Supervisor {
     pub(super) probes: Probes,
     pub(super) signing: Signing,
     pub(super) enrolment: Enrolment,
+    pub(super) keystore: Keystore,
     pub(super) quic: Sessions,
     pub(super) consoles: ConsoleWatch,
     pub(super) draining: Option<Drain>,
@@ -234,6 +238,7 @@ impl Supervisor {
             probes: Probes::default(),
             signing: Signing::default(),
             enrolment: Enrolment::default(),
+            keystore: Keystore::default(),
             quic: Sessions::default(),
             consoles: ConsoleWatch::default(),
             draining: None,
@@ -323,6 +328,7 @@ impl Supervisor {
             Input::Audit(message) => self.audit_said(message),
             Input::Signer(message) => self.signer_said(message),
             Input::Enrol(message) => self.enrol_said(message),
+            Input::Keystore(message) => self.keystore_said(message),
             Input::WorkerEnded {
                 kind,
                 generation,
@@ -352,6 +358,7 @@ impl Supervisor {
         self.answer_late_questions(now);
         self.end_late_probe(now);
         self.answer_late_signing(now);
+        self.end_late_keystore(now);
         self.follow_identity(now);
         self.follow_quic_identity(now);
         self.cut_undrained(now);
@@ -422,7 +429,7 @@ impl Supervisor {
             tokio::select! {
                 Some(input) = queue.recv() => match input {
                     Input::Accepted(_) | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. }
-                    | Input::Registry(_) | Input::Signer(_) | Input::Enrol(_) => {}
+                    | Input::Registry(_) | Input::Signer(_) | Input::Enrol(_) | Input::Keystore(_) => {}
                     Input::WorkerEnded { kind, generation, .. } => if self.workers.is_current(kind, generation) {
                         self.ended_at_last(kind);
                     },
@@ -474,7 +481,8 @@ impl Supervisor {
                     }
                     Input::WorkerEnded { .. } | Input::Accepted(_) | Input::Relay(..) | Input::Tunnel(_)
                     | Input::Upstream { .. } | Input::Asked { .. } | Input::Denied(_) | Input::Probed { .. }
-                    | Input::Registry(_) | Input::Signer(_) | Input::Enrol(_) | Input::Quic(_) => {}
+                    | Input::Registry(_) | Input::Signer(_) | Input::Enrol(_) | Input::Quic(_)
+                    | Input::Keystore(_) => {}
                 },
                 () = &mut deadline => {
                     error!("the journal was not closed in time");

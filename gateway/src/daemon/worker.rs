@@ -2,6 +2,7 @@
 //!
 //! A worker is this program again, with its end of a socket pair as standard input.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -15,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::{debug, error};
 
 use super::clock::SystemClock;
+use super::confine::confine_keystore;
 use super::privileges::{self, SealError};
 use super::supervisor::Input;
 use crate::channel::{self, Channel, ChannelError, Wire};
@@ -37,6 +39,8 @@ pub(super) enum Kind {
     Signer,
     /// Takes those who come to be enrolled.
     Enrol,
+    /// Holds the token with the keys of authorities.
+    Keystore,
 }
 
 impl Kind {
@@ -55,9 +59,12 @@ impl Kind {
         match self {
             Self::RelayHl7(_) => Some(Inspected::Hl7),
             Self::RelayDicom(_) => Some(Inspected::Dicom),
-            Self::TunnelWireguard | Self::TunnelQuic | Self::Audit | Self::Signer | Self::Enrol => {
-                None
-            }
+            Self::TunnelWireguard
+            | Self::TunnelQuic
+            | Self::Audit
+            | Self::Signer
+            | Self::Enrol
+            | Self::Keystore => None,
         }
     }
 
@@ -76,6 +83,7 @@ impl Kind {
             Self::Audit => "audit".to_owned(),
             Self::Signer => "signer".to_owned(),
             Self::Enrol => "enrol".to_owned(),
+            Self::Keystore => "keystore".to_owned(),
         }
     }
 
@@ -89,6 +97,7 @@ impl Kind {
             Self::Audit,
             Self::Signer,
             Self::Enrol,
+            Self::Keystore,
         ]
         .into_iter()
         .chain(relays)
@@ -121,8 +130,22 @@ impl<Tx: Wire + Send + Sync + 'static> Worker<Tx> {
     where
         Rx: Wire + Send + 'static,
     {
+        Self::start_in(kind, generation, inputs, &BTreeMap::new(), wrap)
+    }
+
+    /// The same, with variables for a library that the worker loads.
+    pub(super) fn start_in<Rx>(
+        kind: Kind,
+        generation: u64,
+        inputs: &mpsc::Sender<Input>,
+        environment: &BTreeMap<String, String>,
+        wrap: impl Fn(Rx, Vec<OwnedFd>) -> Input + Send + 'static,
+    ) -> io::Result<Self>
+    where
+        Rx: Wire + Send + 'static,
+    {
         let (ours, theirs) = channel::pair()?;
-        let child = spawn(kind, theirs)?;
+        let child = spawn(kind, theirs, environment)?;
         let pid = child.id().unwrap_or(0);
         let channel = Arc::new(Channel::<Tx, Rx>::new(ours)?);
         let (outgoing, queue) = mpsc::channel(QUEUE);
@@ -163,12 +186,17 @@ impl<Tx: Wire + Send + Sync + 'static> Worker<Tx> {
     }
 }
 
-fn spawn(kind: Kind, standard_input: OwnedFd) -> io::Result<Child> {
+fn spawn(
+    kind: Kind,
+    standard_input: OwnedFd,
+    environment: &BTreeMap<String, String>,
+) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg("worker")
         .arg(kind.name())
         .env_clear()
+        .envs(environment)
         .env("RUST_BACKTRACE", "0")
         .current_dir("/");
     if let Some(level) = std::env::var_os(LOG_VARIABLE) {
@@ -297,6 +325,9 @@ pub enum WorkerError {
     /// The enrolment service ended.
     #[error("the enrolment service ended")]
     Enrol(#[from] crate::enrol::worker::EnrolError),
+    /// The key store ended.
+    #[error("the key store ended")]
+    Keystore(#[from] crate::keystore::worker::KeystoreError),
     /// The journal ended.
     #[error("the audit worker ended")]
     Audit(#[from] crate::audit::worker::AuditError),
@@ -312,16 +343,27 @@ pub fn run(kind: &str) -> Result<(), WorkerError> {
     privileges::seal_worker()?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     let mut builder = match kind {
-        Kind::TunnelQuic => tokio::runtime::Builder::new_multi_thread(),
+        Kind::TunnelQuic | Kind::Signer => tokio::runtime::Builder::new_multi_thread(),
         Kind::TunnelWireguard
         | Kind::Audit
-        | Kind::Signer
+        | Kind::Keystore
         | Kind::Enrol
         | Kind::RelayHl7(_)
         | Kind::RelayDicom(_) => tokio::runtime::Builder::new_current_thread(),
     };
+    let threads = match kind {
+        // Handshakes are signed while the other thread waits for the key store.
+        Kind::Signer => 1,
+        Kind::TunnelQuic
+        | Kind::TunnelWireguard
+        | Kind::Audit
+        | Kind::Keystore
+        | Kind::Enrol
+        | Kind::RelayHl7(_)
+        | Kind::RelayDicom(_) => QUIC_THREADS,
+    };
     let runtime = builder
-        .worker_threads(QUIC_THREADS)
+        .worker_threads(threads)
         .enable_io()
         .enable_time()
         .build()?;
@@ -335,8 +377,16 @@ pub fn run(kind: &str) -> Result<(), WorkerError> {
             Kind::Audit => crate::audit::worker::run(Channel::new(socket)?, clock).await?,
             Kind::Signer => {
                 let channel = Channel::new(socket)?;
+                // What a thread does when it begins is not in the filter.
+                tokio::spawn(async {}).await.map_err(io::Error::other)?;
                 privileges::filter_signer()?;
                 crate::pki::worker::run(channel, clock).await?;
+            }
+            Kind::Keystore => {
+                let confine = |settings: &_| {
+                    confine_keystore(settings).map_err(|error| super::events::chain(&error))
+                };
+                crate::keystore::worker::run(Channel::new(socket)?, clock, confine).await?;
             }
             Kind::Enrol => {
                 let channel = Channel::new(socket)?;
@@ -391,6 +441,7 @@ mod tests {
             Kind::Audit,
             Kind::Signer,
             Kind::Enrol,
+            Kind::Keystore,
         ]) {
             assert_eq!(Kind::from_name(&kind.name()), Some(kind));
         }

@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::certificate::{self, CLIENT_AUTH, Facts, NotACertificate, SERVER_AUTH};
+use super::custody::AuthorityKey;
 use super::key::{Fingerprint, PublicKey, Serial, signatures};
 use super::request::device_uri;
 use super::validity::Validity;
@@ -36,7 +37,7 @@ pub struct Authority {
     facts: Facts,
     /// Its own certificate, then those above it.
     chain: Vec<Vec<u8>>,
-    issuer: Issuer<'static, SecretKey>,
+    issuer: Issuer<'static, AuthorityKey>,
 }
 
 /// A private key, wiped when it is dropped as far as its library lets us.
@@ -120,18 +121,18 @@ impl SecretKey {
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthorityError> {
         Ok(rcgen::SigningKey::sign(&self.0, message)?)
     }
+}
 
-    /// The request for a certificate of an authority, in DER.
-    ///
-    /// # Errors
-    /// When the library refuses.
-    pub fn authority_request(&self, gateway: &str) -> Result<Vec<u8>, AuthorityError> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = authority_name(gateway, AuthorityId::of(self.fingerprint()));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = AUTHORITY.to_vec();
-        Ok(params.serialize_request(&self.0)?.der().to_vec())
-    }
+/// The request for the certificate of an authority, in DER.
+///
+/// # Errors
+/// When the library refuses.
+pub fn authority_request(gateway: &str, key: &AuthorityKey) -> Result<Vec<u8>, AuthorityError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = authority_name(gateway, AuthorityId::of(key.fingerprint()));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = AUTHORITY.to_vec();
+    Ok(params.serialize_request(key)?.der().to_vec())
 }
 
 impl Drop for SecretKey {
@@ -200,11 +201,12 @@ impl Authority {
     /// When the library refuses.
     pub fn root(
         gateway: &str,
-        key: SecretKey,
+        key: impl Into<AuthorityKey>,
         servers: &[ServerName],
         validity: Validity,
         serial: Serial,
     ) -> Result<Self, AuthorityError> {
+        let key = key.into();
         let mut params = CertificateParams::default();
         params.not_before = time(validity.not_before);
         params.not_after = time(validity.not_after);
@@ -228,9 +230,10 @@ impl Authority {
     /// When they do not fit together.
     pub fn with(
         gateway: &str,
-        key: SecretKey,
+        key: impl Into<AuthorityKey>,
         chain: Vec<Vec<u8>>,
     ) -> Result<Self, AuthorityError> {
+        let key = key.into();
         if chain.len() > MOST_ABOVE.saturating_add(1) {
             return Err(AuthorityError::TooMany);
         }
@@ -296,7 +299,7 @@ impl Authority {
 
     /// Its private key.
     #[must_use]
-    pub fn key(&self) -> &SecretKey {
+    pub fn key(&self) -> &AuthorityKey {
         self.issuer.key()
     }
 
@@ -457,13 +460,31 @@ fn authority_name(gateway: &str, id: AuthorityId) -> DistinguishedName {
     name
 }
 
-fn subject_of(key: &SecretKey, name: &DistinguishedName) -> Result<Vec<u8>, AuthorityError> {
+fn subject_of(key: &AuthorityKey, name: &DistinguishedName) -> Result<Vec<u8>, AuthorityError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = name.clone();
-    let request = params.serialize_request(&key.0)?;
+    // Nobody reads its signature, for which a token would have to be there.
+    let request = params.serialize_request(&Unsigned(key))?;
     let request = <x509_cert::request::CertReq as x509_cert::der::Decode>::from_der(request.der());
     let subject = request.and_then(|one| x509_cert::der::Encode::to_der(&one.info.subject));
     subject.map_err(|_| AuthorityError::Key)
+}
+
+struct Unsigned<'k>(&'k AuthorityKey);
+
+impl PublicKeyData for Unsigned<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        PublicKeyData::algorithm(self.0)
+    }
+}
+
+impl rcgen::SigningKey for Unsigned<'_> {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(Vec::new())
+    }
 }
 
 fn identified(facts: &Facts) -> KeyIdMethod {

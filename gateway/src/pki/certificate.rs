@@ -31,6 +31,8 @@ pub struct Facts {
     pub validity: Validity,
     /// Of its SubjectPublicKeyInfo.
     pub fingerprint: Fingerprint,
+    /// The bits of its public key.
+    pub public: Vec<u8>,
     /// The identifier of its key, if it has one.
     pub key_identifier: Option<Vec<u8>>,
     /// Whether it is of an authority.
@@ -80,6 +82,11 @@ impl Facts {
                     not_after: time(&inside.validity().not_after),
                 },
                 fingerprint: Fingerprint::of(&inside.subject_public_key_info().to_der()?),
+                public: inside
+                    .subject_public_key_info()
+                    .subject_public_key
+                    .raw_bytes()
+                    .to_vec(),
                 key_identifier: identifier.map(|(_, id)| id.0.as_bytes().to_vec()),
                 authority: basic.map_err(failed)?.is_some_and(|(_, basic)| basic.ca),
                 signs: usage

@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use lazaret_config::{DeviceName, KeyAlgorithm, Pki};
 use serde::{Deserialize, Serialize};
 
+pub use crate::keystore::message::KeystoreRefusal;
+
 pub use super::authority::{AuthorityId, Reason};
+pub use super::custody::Place;
 pub use super::key::{Fingerprint, Serial};
 pub use super::ledger::{Holder, Listener, Revocation};
 pub use super::trust::Trust;
@@ -32,6 +35,8 @@ pub enum ToSigner {
         /// Which listener.
         listener: Listener,
     },
+    /// The descriptor beside it is the end of a channel, on which the key store answers.
+    Keystore,
 }
 
 /// Signer to supervisor.
@@ -46,6 +51,8 @@ pub enum FromSigner {
         /// Boxed, since a refusal is small.
         answer: Box<Result<Answer, Refusal>>,
     },
+    /// The key store does not answer in time; the signer does not ask it until there is another way.
+    KeystoreSilent,
 }
 
 /// What the signer works with.
@@ -191,6 +198,9 @@ pub struct OneAuthority {
     pub algorithm: KeyAlgorithm,
     /// Whether it certified itself.
     pub root: bool,
+    /// Where its key is in a token; `None` if it is in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// From when to when its certificate holds.
     #[serde(flatten)]
     pub validity: Validity,
@@ -323,6 +333,14 @@ pub enum Refusal {
     /// Keys or ledger cannot be used.
     #[error("the store of the certification authority cannot be used: {0}")]
     Storage(String),
+    /// The key of the authority is in a token, and cannot be used.
+    #[error("the key of the certification authority cannot be used: {0}")]
+    Keystore(KeystoreRefusal),
+    /// The key of the authority is in a token that the settings do not name.
+    #[error(
+        "the key of the certification authority is in the token {0}, which [pki.pkcs11] does not name"
+    )]
+    OtherToken(String),
     /// Anything else.
     #[error("{0}")]
     Internal(String),

@@ -2,7 +2,9 @@
 //!
 //! In: DER from outside. Out: yes or no. Which keys are certified is not decided here.
 
+use lazaret_config::KeyAlgorithm;
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::alg_id;
 use x509_cert::der::asn1::BitString;
 use x509_cert::der::{Encode, Error, Reader, SliceReader};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
@@ -61,6 +63,22 @@ pub fn verify(
     algorithm
         .verify_signature(point, signed, signature)
         .map_err(|_| SignatureError::Wrong)
+}
+
+/// Whether a key of our own algorithms signed; the point is that of the key, as in a SubjectPublicKeyInfo.
+#[must_use]
+pub fn is_by(algorithm: KeyAlgorithm, point: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let (key, by) = match algorithm {
+        KeyAlgorithm::EcdsaP256 => (alg_id::ECDSA_P256, alg_id::ECDSA_SHA256),
+        KeyAlgorithm::EcdsaP384 => (alg_id::ECDSA_P384, alg_id::ECDSA_SHA384),
+        KeyAlgorithm::Ed25519 => (alg_id::ED25519, alg_id::ED25519),
+    };
+    let known = aws_lc_rs::default_provider().signature_verification_algorithms;
+    known
+        .all
+        .iter()
+        .filter(|one| one.public_key_alg_id() == key && one.signature_alg_id() == by)
+        .any(|one| one.verify_signature(point, message, signature).is_ok())
 }
 
 /// Without the outer SEQUENCE, as the library lists algorithms.

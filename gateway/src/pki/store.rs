@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::authority::{AuthorityId, SecretKey};
+use super::custody::Place;
 use super::key::{Fingerprint, Serial};
 use super::ledger::{Entry, Ledger, LedgerError, Listener};
 use super::pem::{self, PemError};
@@ -53,6 +54,9 @@ pub struct Kept {
     pub id: AuthorityId,
     /// Of its key.
     pub algorithm: KeyAlgorithm,
+    /// Where its key is in a token; `None` if it is in a file beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// The only servers that it can certify; `None` if the hospital's root decided.
     pub servers: Option<Vec<ServerName>>,
     /// When the next one came and until when this one is trusted.
@@ -78,13 +82,16 @@ pub struct Retiring {
 }
 
 /// A key whose request waits for its certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Waiting {
     /// Which authority it will be.
     pub id: AuthorityId,
     /// Of the key.
     pub algorithm: KeyAlgorithm,
+    /// Where the key is in a token; `None` if it is in a file beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 /// The certificate of a listener.

@@ -11,9 +11,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{debug, warn};
 
+use super::keystore::Keystore;
 use super::ledger::Listener;
 use super::message::{Answer, Der, FromSigner, Question, Refusal, Settings, TlsSign, ToSigner};
-use super::office::{Office, OfficeError};
+use super::office::{Handshakes, Office, OfficeError};
 use super::steady::Steady;
 use crate::channel::{Channel, ChannelError};
 use crate::flow::Clock;
@@ -47,11 +48,15 @@ pub async fn run(
     let ToSigner::Start(settings) = first else {
         return Err(SignerError::NotStarted);
     };
+    let keystore = Keystore::new(Arc::clone(&clock));
     let desk = Arc::new(Mutex::new(Desk {
         settings,
         office: None,
         steady: Steady::default(),
+        keystore: keystore.clone(),
+        handshakes: Shelf::default(),
     }));
+    let shelf = lock(&desk).handshakes.clone();
     lock(&desk).tidy(&*clock);
     channel.send(&FromSigner::Ready, &[]).await?;
     let mut tidying = tokio::time::interval(TIDY_EVERY);
@@ -68,12 +73,20 @@ pub async fn run(
                 let answer = Box::new(lock(&desk).answer(question, clock.wall()));
                 let answer = FromSigner::Answer { request, answer };
                 channel.send(&answer, &[]).await?;
+                if keystore.take_silence() {
+                    channel.send(&FromSigner::KeystoreSilent, &[]).await?;
+                }
+            }
+            Ok((ToSigner::Keystore, descriptors)) => {
+                let [socket] =
+                    <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| SignerError::Confused)?;
+                keystore.replace(socket);
             }
             Ok((ToSigner::Door { listener }, descriptors)) => {
                 let [socket] =
                     <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| SignerError::Confused)?;
                 let door = Channel::new(socket).map_err(ChannelError::from)?;
-                tokio::spawn(stand_at(door, listener, Arc::clone(&desk)));
+                tokio::spawn(stand_at(door, listener, Arc::clone(&desk), shelf.clone()));
             }
             Ok((ToSigner::Start(settings), _)) => {
                 lock(&desk).change(settings, &*clock);
@@ -90,6 +103,7 @@ async fn stand_at(
     door: Channel<Result<Der, Refusal>, TlsSign>,
     listener: Listener,
     desk: Arc<Mutex<Desk>>,
+    shelf: Shelf,
 ) {
     loop {
         let wanted = match door.receive().await {
@@ -100,7 +114,11 @@ async fn stand_at(
                 return;
             }
         };
-        let signed = lock(&desk).sign(listener, &wanted);
+        // The office may be waiting for the key store.
+        let signed = match shelf.handshakes() {
+            Some(handshakes) => handshakes.sign(Some(listener), &wanted),
+            None => lock(&desk).sign(listener, &wanted),
+        };
         if let Err(error) = door.send(&signed, &[]).await {
             debug!(listener = listener.as_str(), %error, "a listener is gone");
             return;
@@ -113,13 +131,32 @@ struct Desk {
     settings: Settings,
     office: Option<Office>,
     steady: Steady,
+    keystore: Keystore,
+    handshakes: Shelf,
+}
+
+/// What signs handshakes, for those who must not wait for the office; nothing while that cannot be used.
+#[derive(Clone, Default)]
+struct Shelf(Arc<Mutex<Option<Arc<Handshakes>>>>);
+
+impl Shelf {
+    fn handshakes(&self) -> Option<Arc<Handshakes>> {
+        let shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shelf.clone()
+    }
+
+    fn put(&self, handshakes: Option<Handshakes>) {
+        let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *shelf = handshakes.map(Arc::new);
+    }
 }
 
 impl Desk {
     fn open(&mut self) -> Result<&mut Office, Refusal> {
         let office = match self.office.take() {
             Some(office) => office,
-            None => Office::open(self.settings.clone()).map_err(|error| refused(&error))?,
+            None => Office::open(self.settings.clone(), self.keystore.clone())
+                .map_err(|error| refused(&error))?,
         };
         Ok(self.office.insert(office))
     }
@@ -136,11 +173,19 @@ impl Desk {
             // What is in memory may be ahead of the disk or behind it: read it again.
             self.office = None;
         }
+        self.show();
         answer
     }
 
+    /// What signs handshakes from now on.
+    fn show(&self) {
+        let office = self.office.as_ref();
+        self.handshakes.put(office.map(Office::handshakes));
+    }
+
     fn sign(&mut self, listener: Listener, wanted: &TlsSign) -> Result<Der, Refusal> {
-        self.open()?.sign(Some(listener), wanted)
+        let handshakes = self.open()?.handshakes();
+        handshakes.sign(Some(listener), wanted)
     }
 
     fn tidy(&mut self, clock: &dyn Clock) {
@@ -151,6 +196,7 @@ impl Desk {
             Ok(_) => {}
             Err(error) => warn!(%error, "nothing can be signed"),
         }
+        self.show();
     }
 }
 

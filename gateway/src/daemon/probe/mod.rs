@@ -242,7 +242,8 @@ impl Supervisor {
                 | Kind::TunnelQuic
                 | Kind::Audit
                 | Kind::Signer
-                | Kind::Enrol => ends.hl7(number, wanted).await,
+                | Kind::Enrol
+                | Kind::Keystore => ends.hl7(number, wanted).await,
             };
             let probed = Input::Probed {
                 round: round_number,

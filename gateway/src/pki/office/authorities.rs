@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Office, chain, new_serial};
-use crate::pki::authority::{Authority, AuthorityError, AuthorityId, SecretKey};
-use crate::pki::message::{Answer, Refusal, Way};
+use super::{Office, chain, new_serial, serves};
+use crate::keystore::message::KeyLabel;
+use crate::pki::authority::{Authority, AuthorityError, AuthorityId, SecretKey, authority_request};
+use crate::pki::custody::{AuthorityKey, Place, TokenKey};
+use crate::pki::message::{Answer, KeystoreRefusal, Refusal, Way};
 use crate::pki::pem;
 use crate::pki::store::{Kept, Retiring, Waiting, authority_name};
 use crate::pki::validity::{Validity, Verdict, later};
@@ -43,17 +45,19 @@ impl Office {
     }
 
     fn new_root(&mut self, overlap: Duration, now: Timestamp) -> Result<Answer, Refusal> {
+        let key = self.new_key()?;
         let pki = &self.settings.pki;
-        let key = SecretKey::generate(pki.algorithm)?;
+        let place = key.place().cloned();
         let validity = Validity::of_authority(now, pki.ca_lifetime);
         let (algorithm, servers) = (pki.algorithm, pki.server_names.clone());
         let gateway = &self.settings.gateway;
         let authority = Authority::root(gateway, key, &servers, validity, new_serial()?)?;
         let name = authority_name(authority.id());
-        self.store.keep_key(&name, authority.key())?;
+        self.keep(&name, authority.key())?;
         let kept = Kept {
             id: authority.id(),
             algorithm,
+            place,
             servers: Some(servers),
             retiring: None,
         };
@@ -63,17 +67,22 @@ impl Office {
     /// The same request again while it waits for its certificate.
     fn new_request(&mut self) -> Result<Answer, Refusal> {
         let gateway = self.settings.gateway.clone();
-        if let Some(waiting) = self.state.waiting {
+        if let Some(waiting) = &self.state.waiting {
             let key = self.waiting_key(waiting)?;
             return request_of(&key, &gateway);
         }
         let algorithm = self.settings.pki.algorithm;
-        let key = SecretKey::generate(algorithm)?;
+        let key = self.new_key()?;
+        let place = key.place().cloned();
         let id = AuthorityId::of(key.fingerprint());
         let answer = request_of(&key, &gateway)?;
-        self.store.keep_key(&authority_name(id), &key)?;
+        self.keep(&authority_name(id), &key)?;
         let mut state = self.state.clone();
-        state.waiting = Some(Waiting { id, algorithm });
+        state.waiting = Some(Waiting {
+            id,
+            algorithm,
+            place,
+        });
         self.store.save(&state)?;
         self.state = state;
         Ok(answer)
@@ -85,10 +94,11 @@ impl Office {
         overlap: Duration,
         now: Timestamp,
     ) -> Result<Answer, Refusal> {
-        let waiting = self.state.waiting.ok_or(Refusal::NothingWaits)?;
+        let waiting = self.state.waiting.clone();
+        let waiting = waiting.ok_or(Refusal::NothingWaits)?;
         let refused = |why: String| Refusal::Authority(why);
         let chain = pem::all(text, pem::CERTIFICATE).map_err(|why| refused(why.to_string()))?;
-        let key = self.waiting_key(waiting)?;
+        let key = self.waiting_key(&waiting)?;
         let authority = Authority::with(&self.settings.gateway, key, chain)
             .map_err(|error| refused(super::chain(&error)))?;
         match authority.validity().verdict(now, Duration::ZERO) {
@@ -101,16 +111,59 @@ impl Office {
         let kept = Kept {
             id: waiting.id,
             algorithm: waiting.algorithm,
+            place: waiting.place,
             servers: None,
             retiring: None,
         };
         self.begin(authority, kept, overlap, now)
     }
 
-    fn waiting_key(&self, waiting: Waiting) -> Result<SecretKey, Refusal> {
+    fn waiting_key(&self, waiting: &Waiting) -> Result<AuthorityKey, Refusal> {
         let own = |key| AuthorityId::of(key) == waiting.id;
-        let name = authority_name(waiting.id);
-        Ok(self.store.key(&name, waiting.algorithm, own)?)
+        let Some(place) = &waiting.place else {
+            let name = authority_name(waiting.id);
+            return Ok(self.store.key(&name, waiting.algorithm, own)?.into());
+        };
+        if !serves(&self.settings, place) {
+            return Err(Refusal::OtherToken(place.token.clone()));
+        }
+        let public = self.keystore.public(place.key, waiting.algorithm);
+        let public = public.map_err(Refusal::Keystore)?;
+        let keystore = Some(self.keystore.clone());
+        let key = TokenKey::new(place.clone(), waiting.algorithm, public, keystore);
+        let key = AuthorityKey::from(key);
+        if own(key.fingerprint()) {
+            Ok(key)
+        } else {
+            Err(Refusal::Keystore(KeystoreRefusal::NoKey(place.key)))
+        }
+    }
+
+    /// A new key where the settings say; never anywhere else.
+    fn new_key(&self) -> Result<AuthorityKey, Refusal> {
+        let algorithm = self.settings.pki.algorithm;
+        let Some(pkcs11) = &self.settings.pki.pkcs11 else {
+            return Ok(SecretKey::generate(algorithm)?.into());
+        };
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)
+            .map_err(|_| Refusal::Internal("there are no random numbers".to_owned()))?;
+        let place = Place {
+            token: pkcs11.token.clone(),
+            key: KeyLabel::new(random),
+        };
+        let public = self.keystore.generate(place.key, algorithm);
+        let public = public.map_err(Refusal::Keystore)?;
+        let keystore = Some(self.keystore.clone());
+        Ok(TokenKey::new(place, algorithm, public, keystore).into())
+    }
+
+    /// Keeps a key that is not kept where it is.
+    fn keep(&self, name: &str, key: &AuthorityKey) -> Result<(), Refusal> {
+        match key {
+            AuthorityKey::File(key) => Ok(self.store.keep_key(name, key)?),
+            AuthorityKey::Token(_) => Ok(()),
+        }
     }
 
     /// From now on this one issues; its key is kept already.
@@ -144,8 +197,8 @@ impl Office {
     }
 }
 
-fn request_of(key: &SecretKey, gateway: &str) -> Result<Answer, Refusal> {
-    let der = key.authority_request(gateway)?;
+fn request_of(key: &AuthorityKey, gateway: &str) -> Result<Answer, Refusal> {
+    let der = authority_request(gateway, key)?;
     Ok(Answer::Request(pem::encode(pem::REQUEST, &der)))
 }
 

@@ -168,7 +168,8 @@ impl Office {
         // By the clock, so that numbers grow even if an older ledger was restored.
         let seconds = u64::try_from(now.as_second()).unwrap_or(0);
         let number = self.ledger.last_list(id).saturating_add(1).max(seconds);
-        let authority = self.authorities.get(&id).ok_or(Refusal::NoAuthority)?;
+        let kept = self.state.authorities.iter().find(|kept| kept.id == id);
+        let authority = self.usable(kept.ok_or(Refusal::NoAuthority)?)?;
         let revoked = self.ledger.revoked_by(id, now, self.settings.pki.grace);
         let list = Der(authority.crl(number, &revoked, now, LIST_LIFE)?);
         self.write(Entry::List {

@@ -1,10 +1,13 @@
 //! Certificates of the gateway's own listeners, and the signatures of their handshakes.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use lazaret_config::ServerName;
 
 use super::{Office, chance, new_serial};
 use crate::pki::authority::{Authority, Leaf, SecretKey};
+use crate::pki::key::Fingerprint;
 use crate::pki::ledger::{Entry, Holder, Issued, Listener};
 use crate::pki::message::{Answer, Der, Refusal, ServerIdentity, TlsSign};
 use crate::pki::store::{Kept, KeptServer, server_name};
@@ -51,7 +54,8 @@ impl Office {
     fn new_server(&mut self, listener: Listener, now: Timestamp) -> Result<Answer, Refusal> {
         let pki = &self.settings.pki;
         let names = pki.server_names.clone();
-        let (kept, authority) = self.for_servers(now)?;
+        let (kept, _) = self.for_servers(now)?;
+        let authority = self.usable(kept)?;
         may_name(kept, &names)?;
         let mut limits = authority.validity();
         if let Some(end) = kept.retiring {
@@ -105,7 +109,7 @@ impl Office {
         });
         self.store.save(&state)?;
         self.state = state;
-        self.servers.insert(fingerprint, key);
+        self.servers.insert(fingerprint, Arc::new(key));
         self.remove_keys(&[], &gone);
         self.identity(&server)
     }
@@ -124,20 +128,32 @@ impl Office {
         }))
     }
 
+    /// What signs handshakes, as it is now.
+    #[must_use]
+    pub fn handshakes(&self) -> Handshakes {
+        let key = |one: &KeptServer| Some((one.listener, one.key, self.servers.get(&one.key)?));
+        let keys = self.state.servers.iter().filter_map(key);
+        let keys = keys.map(|(listener, of, key)| (listener, of, Arc::clone(key)));
+        Handshakes(keys.collect())
+    }
+}
+
+/// The keys of listeners, which sign while the office waits for something else.
+pub struct Handshakes(Vec<(Listener, Fingerprint, Arc<SecretKey>)>);
+
+impl Handshakes {
     /// Signs the end of a handshake; for a door, by the keys of its own listener alone.
     ///
     /// # Errors
     /// When it is anything else.
     pub fn sign(&self, door: Option<Listener>, wanted: &TlsSign) -> Result<Der, Refusal> {
-        let of_door = |one: &&KeptServer| door.is_none_or(|door| door == one.listener);
-        let mut servers = self.state.servers.iter().filter(of_door);
-        if !servers.any(|one| one.key == wanted.key) || !ends_handshake(&wanted.message.0) {
+        let mut keys = (self.0.iter())
+            .filter(|(listener, ..)| door.is_none_or(|door| door == *listener))
+            .filter(|(_, key, _)| *key == wanted.key);
+        let (_, _, key) = keys.next().ok_or(Refusal::NotAHandshake)?;
+        if !ends_handshake(&wanted.message.0) {
             return Err(Refusal::NotAHandshake);
         }
-        let key = self
-            .servers
-            .get(&wanted.key)
-            .ok_or(Refusal::NotAHandshake)?;
         Ok(Der(key.sign(&wanted.message.0)?))
     }
 }

@@ -7,15 +7,20 @@ mod authorities;
 mod certificates;
 mod listeners;
 
+pub use listeners::Handshakes;
+
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::authority::{Authority, AuthorityError, AuthorityId, SecretKey};
+use super::custody::{AuthorityKey, Place, TokenKey};
 use super::key::{Fingerprint, Serial};
+use super::keystore::Keystore;
 use super::ledger::{Entry, Ledger, LedgerError};
 use super::message::{
     Answer, AuthorityStatus, CertificateStatus, Der, OneAuthority, Question, Refusal, Settings,
@@ -34,7 +39,8 @@ pub struct Office {
     /// By the ids of the state.
     authorities: BTreeMap<AuthorityId, Authority>,
     /// Keys of listeners, by the fingerprints of the state.
-    servers: BTreeMap<Fingerprint, SecretKey>,
+    servers: BTreeMap<Fingerprint, Arc<SecretKey>>,
+    keystore: Keystore,
     /// The lists that are still to be handed out.
     lists: BTreeMap<AuthorityId, (Timestamp, Der)>,
     /// When the ledger was looked through last.
@@ -63,26 +69,40 @@ impl Office {
     ///
     /// # Errors
     /// When something is missing, damaged, or not for its owner alone.
-    pub fn open(settings: Settings) -> Result<Self, OfficeError> {
+    pub fn open(settings: Settings, keystore: Keystore) -> Result<Self, OfficeError> {
         let (store, state, ledger) = Store::open(&settings.directory)?;
         let mut authorities = BTreeMap::new();
         for kept in &state.authorities {
             let name = authority_name(kept.id);
             let own = |key| AuthorityId::of(key) == kept.id;
-            let key = store.key(&name, kept.algorithm, own)?;
+            let unusable = |cause| OfficeError::Authority { id: kept.id, cause };
             let chain = store.chain(&name)?;
-            let authority = Authority::with(&settings.gateway, key, chain)
-                .map_err(|cause| OfficeError::Authority { id: kept.id, cause })?;
+            let key: AuthorityKey = match &kept.place {
+                None => store.key(&name, kept.algorithm, own)?.into(),
+                Some(place) => {
+                    let certificate = chain.first().ok_or(unusable(AuthorityError::Empty))?;
+                    let keystore = serves(&settings, place).then(|| keystore.clone());
+                    let place = place.clone();
+                    TokenKey::certified(place, kept.algorithm, certificate, keystore)
+                        .map_err(unusable)?
+                        .into()
+                }
+            };
+            if AuthorityId::of(key.fingerprint()) != kept.id {
+                return Err(unusable(AuthorityError::OtherKey));
+            }
+            let authority = Authority::with(&settings.gateway, key, chain).map_err(unusable)?;
             authorities.insert(kept.id, authority);
         }
         let mut servers = BTreeMap::new();
         for kept in &state.servers {
             let name = server_name(kept.listener, kept.key);
             let key = store.key(&name, kept.algorithm, |key| key == kept.key)?;
-            servers.insert(kept.key, key);
+            servers.insert(kept.key, Arc::new(key));
         }
         Ok(Self {
             settings,
+            keystore,
             store,
             state,
             ledger,
@@ -98,6 +118,15 @@ impl Office {
     /// # Errors
     /// The refusal, which says what to do instead.
     pub fn answer(&mut self, question: Question, now: Timestamp) -> Result<Answer, Refusal> {
+        self.keystore.begin();
+        self.decide(question, now).map_err(|refusal| {
+            // The library of certificates says only that there is no signature.
+            let refused = self.keystore.take_refusal();
+            refused.map_or(refusal, Refusal::Keystore)
+        })
+    }
+
+    fn decide(&mut self, question: Question, now: Timestamp) -> Result<Answer, Refusal> {
         match question {
             Question::NewAuthority {
                 rotate,
@@ -120,7 +149,10 @@ impl Office {
             Question::Revoke { which, reason } => self.revoke(&which, reason, now),
             Question::Lists => self.lists(now).map(Answer::Lists),
             Question::Certificates => Ok(Answer::Certificates(self.certificates())),
-            Question::TlsSign(wanted) => self.sign(None, &wanted).map(Answer::Signed),
+            Question::TlsSign(wanted) => {
+                let signed = self.handshakes().sign(None, &wanted);
+                signed.map(Answer::Signed)
+            }
         }
     }
 
@@ -224,9 +256,18 @@ impl Office {
     fn issuing(&self) -> Result<&Authority, Refusal> {
         let newest = self.state.authorities.first();
         let newest = newest.filter(|kept| kept.retiring.is_none());
-        newest
-            .and_then(|kept| self.authorities.get(&kept.id))
-            .ok_or(Refusal::NoAuthority)
+        let kept = newest.ok_or(Refusal::NoAuthority)?;
+        self.usable(kept)
+    }
+
+    /// An authority whose key can be asked for a signature.
+    fn usable(&self, kept: &Kept) -> Result<&Authority, Refusal> {
+        if let Some(place) = &kept.place
+            && !serves(&self.settings, place)
+        {
+            return Err(Refusal::OtherToken(place.token.clone()));
+        }
+        self.authorities.get(&kept.id).ok_or(Refusal::NoAuthority)
     }
 
     fn status(&self, now: Timestamp) -> AuthorityStatus {
@@ -235,6 +276,7 @@ impl Office {
             OneAuthority {
                 id: kept.id,
                 algorithm: kept.algorithm,
+                place: kept.place.clone(),
                 root: authority.is_root(),
                 validity: authority.validity(),
                 trusted_until: kept.retiring.map(|end| end.until),
@@ -254,7 +296,7 @@ impl Office {
         }
         AuthorityStatus {
             authorities: authorities.collect(),
-            waiting: self.state.waiting.map(|waiting| waiting.id),
+            waiting: self.state.waiting.as_ref().map(|waiting| waiting.id),
             certificates,
             revoked,
         }
@@ -300,6 +342,12 @@ impl Office {
         self.store.append(&entry)?;
         Ok(self.ledger.take(entry)?)
     }
+}
+
+/// Whether the settings name the token of a key.
+fn serves(settings: &Settings, place: &Place) -> bool {
+    let pkcs11 = settings.pki.pkcs11.as_ref();
+    pkcs11.is_some_and(|pkcs11| pkcs11.token == place.token)
 }
 
 /// When a certificate is renewed depends on its number, so that the signer and the device agree.

@@ -6,7 +6,9 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use super::world::{
     GATEWAY, at, authority, days, device, device_certificate, leaf, satisfied, serial, write_pem,
 };
-use crate::pki::authority::{Authority, AuthorityError, Reason, RevokedEntry, SecretKey};
+use crate::pki::authority::{
+    Authority, AuthorityError, Reason, RevokedEntry, SecretKey, authority_request,
+};
 use crate::pki::certificate::Facts;
 use crate::pki::pem;
 use crate::pki::request::Request;
@@ -182,11 +184,9 @@ fn an_authority_under_the_root_of_a_hospital_signs() {
     let directory = directory.path();
     let hospital = Hospital::new();
     let key = SecretKey::generate(KeyAlgorithm::EcdsaP384).unwrap();
-    std::fs::write(
-        directory.join("r.der"),
-        key.authority_request(GATEWAY).unwrap(),
-    )
-    .unwrap();
+    let same = SecretKey::read(&key.pkcs8(), KeyAlgorithm::EcdsaP384).unwrap();
+    let asked = authority_request(GATEWAY, &same.into()).unwrap();
+    std::fs::write(directory.join("r.der"), asked).unwrap();
     let words = [
         "req", "-inform", "DER", "-in", "r.der", "-verify", "-noout", "-text",
     ];

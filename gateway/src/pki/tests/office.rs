@@ -12,6 +12,7 @@ use crate::flow::DeviceName;
 use crate::pki::authority::Reason;
 use crate::pki::certificate::Facts;
 use crate::pki::key::Serial;
+use crate::pki::keystore::Keystore;
 use crate::pki::ledger::Listener;
 use crate::pki::message::{
     Answer, AuthorityStatus, Der, IssuedCertificate, Question, Refusal, ServerIdentity, Settings,
@@ -53,7 +54,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let settings = settings(folder.path());
         Self {
-            office: Some(Office::open(settings.clone()).unwrap()),
+            office: Some(Office::open(settings.clone(), Keystore::default()).unwrap()),
             settings,
             now: at("2026-03-01T12:00:00Z"),
             bound: None,
@@ -70,7 +71,7 @@ impl World {
     /// As if the process died and came back.
     pub(super) fn again(&mut self) {
         self.office = None;
-        self.office = Some(Office::open(self.settings.clone()).unwrap());
+        self.office = Some(Office::open(self.settings.clone(), Keystore::default()).unwrap());
     }
 
     pub(super) fn tidy(&mut self) {
@@ -536,6 +537,7 @@ fn a_listener_keeps_its_certificate_until_it_is_due() {
             .office
             .as_ref()
             .unwrap()
+            .handshakes()
             .sign(door, &TlsSign { key, message })
             .map(drop)
     };

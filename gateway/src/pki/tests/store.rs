@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::office::World;
 use super::world::{at, new_request};
+use crate::pki::keystore::Keystore;
 use crate::pki::message::{Question, Refusal, Which};
 use crate::pki::office::{Office, OfficeError};
 
@@ -14,7 +15,7 @@ fn damage_and_exposure_are_errors_and_nothing_begins_anew() {
     world.issue("ecg", new_request()).unwrap();
     world.office = None;
     let directory = world.settings.directory.clone();
-    let opens = || Office::open(world.settings.clone()).map(drop);
+    let opens = || Office::open(world.settings.clone(), Keystore::default()).map(drop);
     assert!(opens().is_ok());
     let paths = std::fs::read_dir(&directory).unwrap();
     let paths: Vec<_> = paths.map(|entry| entry.unwrap().path()).collect();
@@ -70,7 +71,7 @@ fn a_line_that_was_cut_off_was_never_answered() {
 #[test]
 fn one_process_at_a_time() {
     let mut world = World::new();
-    let second = Office::open(world.settings.clone()).map(drop);
+    let second = Office::open(world.settings.clone(), Keystore::default()).map(drop);
     assert!(second.unwrap_err().to_string().contains("another process"));
     world.again();
 }
