@@ -61,12 +61,13 @@ pub enum LifeError {
 
 /// Why a local port cannot be used, and what to do.
 fn unusable(cause: &io::Error) -> String {
-    match cause.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program has this port, perhaps another client: end that, or choose another port"
-        }
-        io::ErrorKind::PermissionDenied => "the system keeps this port for itself: choose one above 1023",
-        _ => return cause.to_string(),
+    let kind = cause.kind();
+    if kind == io::ErrorKind::AddrInUse {
+        "another program has this port, perhaps another client: end that, or choose another port"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "the system keeps this port for itself: choose one above 1023"
+    } else {
+        return cause.to_string();
     }
     .to_owned()
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 #[path = "../../../fuzz/targets/masque_invariants.rs"]
 mod invariants;
 
+type Holds = fn(&[u8]);
+
 #[test]
 fn the_corpora_hold() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let targets: [(&str, fn(&[u8])); 5] = [
+    let targets: [(&str, Holds); 5] = [
         ("masque_server", invariants::server),
         ("masque_client", invariants::client),
         ("masque_fields", invariants::fields),

@@ -454,6 +454,9 @@ fn patience_ends() {
     }
 }
 
+/// A request on a stream, which ends.
+type Ask<'a> = &'a dyn Fn(&mut Session, u64) -> Result<(), Error>;
+
 /// Requests that are answered, or given up before they say anything, are not free either.
 //= C7
 #[test]
@@ -462,7 +465,7 @@ fn requests_one_after_the_other_end() {
     get.retain(|field| field.name != b":protocol");
     get[0] = Field::new(":method", "GET");
     let get = headers(&get);
-    let asks: [&dyn Fn(&mut Session, u64) -> Result<(), Error>; 2] = [
+    let asks: [Ask<'_>; 2] = [
         &|session, stream| session.receive(stream, &get, true),
         &|session, stream| session.reset(stream),
     ];
