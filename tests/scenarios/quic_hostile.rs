@@ -3,7 +3,7 @@
 //!
 //! What the gateway must answer is written here from the RFCs, and not taken from the code that answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -252,14 +252,21 @@ fn each_broken_rule_ends_by_its_code_and_is_on_record() {
         assert_eq!(outcomes.len(), expected.len(), "{:?}", outcomes.keys());
 
         // Each code that ended something is on record, and nobody has more records than connections have ends.
-        let codes = expected.values().filter_map(|(_, code)| *code);
-        for code in codes {
-            wait::for_true(code, wait::SOON, || {
-                // What comes with the end of the handshake is of nobody yet.
-                let all = clinic.gateway.journal().into_iter();
-                let mut all = all.filter(|record| text(record, "event").starts_with("session-"));
-                all.any(|record| text(&record, "why").starts_with(code))
-            });
+        let reasons = || -> Vec<String> {
+            // What comes with the end of the handshake is of nobody yet.
+            let all = clinic.gateway.journal().into_iter();
+            let all = all.filter(|record| text(record, "event").starts_with("session-"));
+            all.map(|record| text(&record, "why").to_owned()).collect()
+        };
+        let codes: BTreeSet<&str> = expected.values().filter_map(|(_, code)| *code).collect();
+        let missing = |reasons: &[String]| -> Vec<&str> {
+            let known = |code: &&str| reasons.iter().any(|why| why.starts_with(*code));
+            codes.iter().copied().filter(|code| !known(code)).collect()
+        };
+        let begun = Instant::now();
+        while !missing(&reasons()).is_empty() {
+            let late = begun.elapsed() > wait::SOON;
+            assert!(!late, "{:?}: {:#?}", missing(&reasons()), reasons());
         }
         for device in attackers {
             let (records, most) = (records(&clinic, device).len(), 2 * expected.len());

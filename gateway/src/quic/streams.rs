@@ -125,9 +125,12 @@ pub(super) async fn write(connection: Connection, mut queue: mpsc::Receiver<Writ
         let written = tokio::select! {
             written = queue.recv() => written,
             //= RFC 9114 6.2.1
-            _ = &mut stopped => {
-                let why = "the control stream was stopped";
-                close(&connection, Code::ClosedCriticalStream, why);
+            result = &mut stopped => {
+                // Otherwise the connection is over, and why is known.
+                if matches!(result, Ok(Some(_))) {
+                    let why = "the control stream was stopped";
+                    close(&connection, Code::ClosedCriticalStream, why);
+                }
                 return;
             }
         };
