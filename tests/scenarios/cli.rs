@@ -98,6 +98,21 @@ fn inspect_judges_files_as_the_relay_does() {
             5,
             "our fixture has a first line"
         );
+        // The same in words, when they are wanted.
+        let inspect =
+            |more: &[&str]| lazaret(lab, &site, &[&["inspect", "hl7", &own], more].concat());
+        let json = lazaret(lab, &site, &["--json", "inspect", "hl7", &own]);
+        let line: Value = serde_json::from_str(json.out.trim()).unwrap();
+        let reason = text(&line, "reason");
+        for language in ["en", "fr"] {
+            let words = lazaret(lab, &site, &["words", reason, "--language", language]).ok();
+            let last = words.out.lines().last().unwrap().trim();
+            let sentence = last.strip_prefix(language).unwrap().trim();
+            let said = inspect(&["--words", "--language", language]);
+            assert!(said.out.contains(sentence), "{sentence}: {}", said.all());
+            assert!(!inspect(&[]).out.contains(sentence));
+        }
+        assert_eq!(inspect(&["--language", "fr"]).code, 2);
     });
 }
 

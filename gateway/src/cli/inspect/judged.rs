@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::super::units;
 use super::text::visible;
+use crate::words::{Code, Language, Words};
 
 /// What is said of one file; also the JSON form, one object a file and line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -134,6 +135,12 @@ impl Judged {
         }
         text.push('\n');
         text
+    }
+
+    /// What happened and what to do, if it is refused.
+    pub(super) fn words(&self, language: Language) -> Option<Words> {
+        let code = Code::named(self.reason?)?;
+        Some(code.words(language))
     }
 
     /// The lines below it.

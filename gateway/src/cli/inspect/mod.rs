@@ -30,6 +30,7 @@ use super::{CliError, Exit, units};
 use crate::daemon::SystemClock;
 use crate::flow::Clock;
 use crate::inspect::policy::{dicom_profile, hl7_profile};
+use crate::words::Language;
 
 /// Subcommands of `inspect`.
 #[derive(Debug, Subcommand)]
@@ -59,6 +60,20 @@ struct Inputs {
     /// Print the summary alone
     #[arg(long)]
     summary: bool,
+    /// Say below refusals what happened and what to do, in the language of the gateway's configuration
+    #[arg(long, conflicts_with = "summary")]
+    words: bool,
+    /// In this language
+    #[arg(long, value_name = "en|fr", requires = "words")]
+    language: Option<Language>,
+}
+
+impl Inputs {
+    /// In which language words are said, if they are.
+    fn language(&self, context: &Context<'_>) -> Option<Language> {
+        let configured = || lazaret_config::language(&context.config_dir);
+        self.words.then(|| self.language.unwrap_or_else(configured))
+    }
 }
 
 /// How to judge HL7.
@@ -144,6 +159,7 @@ impl Inspect {
             Self::Hl7(hl7) => (hl7.inspector(context)?, &hl7.inputs),
             Self::Dicom(dicom) => (dicom.inspector(context)?, &dicom.inputs),
         };
+        let language = inputs.language(context);
         let began = SystemClock.now();
         let found = files::find(&inputs.paths);
         let mut exit = complain(&found, context)?;
@@ -166,15 +182,20 @@ impl Inspect {
                     return progress.aside(|_| cannot_read(path, &error, context));
                 }
             };
-            if outcome.judged.verdict == Verdict::Refuse && exit == Exit::Ok {
+            let Outcome {
+                judged,
+                summary,
+                trees,
+            } = outcome;
+            if judged.verdict == Verdict::Refuse && exit == Exit::Ok {
                 exit = Exit::Denied;
             }
-            total.merge(outcome.summary);
+            total.merge(summary);
             if inputs.summary {
                 return Ok(());
             }
             progress.aside(|flush| {
-                tell(&outcome.judged, outcome.trees.as_deref(), context)?;
+                tell((&judged, trees.as_deref()), language, context)?;
                 if flush {
                     context.out.flush()?;
                 }
@@ -230,7 +251,12 @@ fn cannot_read(path: &Path, error: &io::Error, context: &mut Context<'_>) -> Res
     )?)
 }
 
-fn tell(judged: &Judged, trees: Option<&str>, context: &mut Context<'_>) -> Result<(), CliError> {
+/// The codes are for machines, the words for people.
+fn tell(
+    (judged, trees): (&Judged, Option<&str>),
+    language: Option<Language>,
+    context: &mut Context<'_>,
+) -> Result<(), CliError> {
     if context.json {
         let line = serde_json::to_string(judged)?;
         return Ok(writeln!(context.out, "{line}")?);
@@ -242,7 +268,10 @@ fn tell(judged: &Judged, trees: Option<&str>, context: &mut Context<'_>) -> Resu
         Some(trees) => format!("{}{trees}", judged.help_line()),
         None => judged.notes(),
     };
-    context.print(&format!("{word}  {headline}{below}"))
+    let words = language.and_then(|language| judged.words(language));
+    let words = words.map(|words| format!("        {words}\n"));
+    let words = words.unwrap_or_default();
+    context.print(&format!("{word}  {headline}{words}{below}"))
 }
 
 /// Who judges the files.
