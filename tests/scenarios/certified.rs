@@ -230,3 +230,64 @@ fn certificates_of_others_are_counted_by_their_source() {
         });
     });
 }
+
+/// A request of a machine that reaches nobody, signed with `openssl`.
+fn request(lab: &Lab, name: &str) -> String {
+    let path = |kind: &str| {
+        let file = lab.directory().join(format!("{name}.{kind}"));
+        file.display().to_string()
+    };
+    let (key, csr, subject) = (path("key"), path("csr"), format!("/CN={name}"));
+    let make = ["openssl", "req", "-new", "-newkey", "ec", "-nodes"];
+    let curve = ["-pkeyopt", "ec_paramgen_curve:P-256"];
+    let files = ["-keyout", &key, "-out", &csr, "-subj", &subject];
+    let line = [&make[..], &curve, &files].concat();
+    let _ = lab.output(Place::Home2, &line).ok();
+    csr
+}
+
+/// An operator brings the request of a machine; its key is one device's, as if it had come by itself.
+//= C5
+#[test]
+fn an_operator_brings_a_request() {
+    Lab::run(|lab| {
+        let clinic = Clinic::open_for_desks(lab, "");
+        let csr = request(lab, "desk-8");
+        let out = lab.directory().join("desk-8.pem");
+        let file = out.display().to_string();
+        let add = |name: &str, more: &[&str]| {
+            let words = ["device", "add", name, "--role", "ecg-home"];
+            let sender = ["--hl7-sender", "DESK^EIGHT"];
+            clinic
+                .gateway
+                .lazaret(&[&words[..], &sender, more].concat())
+        };
+        assert_eq!(add("desk-8", &["--csr", &csr]).code, 2, "without a file");
+        let foreign = add("desk-7", &["--csr", &csr, "--out", &file]);
+        assert_eq!(foreign.code, 2, "{}", foreign.all());
+        assert!(!out.exists());
+        let said = add("desk-8", &["--csr", &csr, "--out", &file]).ok();
+        assert!(said.out.contains("holds until"), "{}", said.all());
+        let certificate = std::fs::read_to_string(&out).unwrap();
+        assert!(certificate.contains("BEGIN CERTIFICATE"));
+        let shown = clinic.gateway.json(&["device", "show", "desk-8"]);
+        let known = &shown["devices"][0];
+        assert_eq!(text(known, "standing"), "active");
+        let address = known["addresses"][0].as_str().unwrap_or_default();
+        assert!(address.starts_with("10.65.200."), "{known}");
+        let listed = clinic.gateway.json(&["cert", "list", "--device", "desk-8"]);
+        let listed = listed["certificates"].as_array().map(Vec::len);
+        assert_eq!(listed, Some(1));
+        // The same request without a name in it is the same key.
+        let nobody = request(lab, "desk-6");
+        let key = lab.directory().join("desk-8.key").display().to_string();
+        let line = ["openssl", "req", "-new", "-key", &key, "-out", &nobody];
+        let _ = lab
+            .output(Place::Home2, &[&line[..], &["-subj", "/"]].concat())
+            .ok();
+        let taken = add("desk-6", &["--csr", &nobody, "--out", &file]);
+        assert_ne!(taken.code, 0, "{}", taken.all());
+        assert!(taken.err.contains("the same key"), "{}", taken.err);
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), certificate);
+    });
+}

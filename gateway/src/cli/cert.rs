@@ -1,7 +1,7 @@
 //! `lazaret cert list|renew|revoke`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -187,15 +187,39 @@ impl Renew {
         if context.json {
             context.print_json(&response)?;
         } else if self.out.is_some() || self.listener.is_some() {
-            let (end, renewal) = (day(validity.not_after), day(*renew_at));
-            context.print(&format!(
-                "certificate {serial} holds until {end}; renew it after {renewal}\n"
-            ))?;
+            context.print(&until(*serial, validity.not_after, *renew_at))?;
         } else {
             context.print(certificate)?;
         }
         Ok(Exit::Ok)
     }
+}
+
+/// Has a request of an active device signed, and says until when the certificate holds that is in the file then.
+pub(super) fn issue(
+    context: &mut Context<'_>,
+    device: DeviceName,
+    csr: String,
+    why: String,
+    out: &Path,
+) -> Result<String, CliError> {
+    let response = context.ask(&Request::Pki(PkiRequest::Issue { device, csr, why }))?;
+    let Response::Pki(PkiResponse::Certificate {
+        serial,
+        validity,
+        renew_at,
+        certificate,
+    }) = &response
+    else {
+        return Err(strange());
+    };
+    fs::write(out, certificate)?;
+    Ok(until(*serial, validity.not_after, *renew_at))
+}
+
+fn until(serial: Serial, end: Timestamp, renewal: Timestamp) -> String {
+    let (end, renewal) = (day(end), day(renewal));
+    format!("certificate {serial} holds until {end}; renew it after {renewal}\n")
 }
 
 impl Revoke {

@@ -199,6 +199,10 @@ impl Supervisor {
         by: &By,
     ) -> Result<Work, Response> {
         bad_reason(why).map_or(Ok(()), Err)?;
+        if devices.iter().any(|one| one.certificate.is_some()) && !self.can_sign() {
+            let why = "no certificate can be signed now: look with `lazaret ca status`";
+            return Err(failed(Failure::Internal, why));
+        }
         let occasion = Occasion {
             origin: if imported {
                 Origin::Imported

@@ -101,10 +101,7 @@ fn newcomer(
     admission: &mut Admission<'_>,
 ) -> Result<(DeviceName, Known), String> {
     let name: DeviceName = device.name.parse().map_err(|e| format!("`name`: {e}"))?;
-    let key = device
-        .wireguard
-        .parse()
-        .map_err(|e| format!("`wireguard`: {e}"))?;
+    let (keys, certificates) = credential(device)?;
     let mut addresses = Vec::new();
     for text in &device.addresses {
         addresses.push(text.parse().map_err(|_| "`addresses`: not an IP address")?);
@@ -125,11 +122,8 @@ fn newcomer(
         why: occasion.why.clone(),
         since: whole(occasion.at),
         roles: roles(&device.roles, files)?,
-        keys: vec![DeviceKey {
-            wireguard: key,
-            until: None,
-        }],
-        certificates: Vec::new(),
+        keys,
+        certificates,
         addresses,
         serial: serial(device.serial.as_deref())?,
         patients: patients
@@ -159,6 +153,24 @@ fn newcomer(
         .map_err(|e| e.to_string())?;
     files.binds(&name, &enrolled).map_err(|e| e.to_string())?;
     Ok((name, known))
+}
+
+/// Its key, or that of its certificate.
+fn credential(device: &NewDevice) -> Result<(Vec<DeviceKey>, Vec<String>), String> {
+    let Some(fingerprint) = &device.certificate else {
+        let key = device.wireguard.parse();
+        let wireguard = key.map_err(|e| format!("`wireguard`: {e}"))?;
+        let until = None;
+        return Ok((vec![DeviceKey { wireguard, until }], Vec::new()));
+    };
+    if !device.wireguard.is_empty() {
+        return Err("a device has a WireGuard key or a certificate, not both".to_owned());
+    }
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if fingerprint.len() != FINGERPRINT || !fingerprint.bytes().all(is_hex) {
+        return Err("`certificate` is not the fingerprint of a key".to_owned());
+    }
+    Ok((Vec::new(), vec![fingerprint.clone()]))
 }
 
 /// A role that nobody names is a slip of the pen.
@@ -207,6 +219,8 @@ pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     Ok(whole(moment))
 }
 
+/// Length of SHA-256 in hex.
+const FINGERPRINT: usize = 64;
 /// Length of a date.
 const DATE: usize = 10;
 

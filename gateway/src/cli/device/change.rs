@@ -11,8 +11,10 @@ use crate::cli::apply::done;
 use crate::cli::table::Table;
 use crate::cli::units::parse_long_period;
 use crate::cli::{CliError, Exit};
+use crate::cli::{ca, cert};
 use crate::control::message::{Added, NewDevice};
 use crate::flow::DeviceName;
+use crate::pki::request as pki;
 use crate::registry::csv;
 
 /// Whose standing to change, and why.
@@ -43,8 +45,15 @@ pub(in crate::cli) struct Add {
     #[command(flatten)]
     device: Described,
     /// Its WireGuard public key
-    #[arg(long, value_name = "KEY")]
-    wireguard: String,
+    #[arg(long, value_name = "KEY", required_unless_present = "csr")]
+    wireguard: Option<String>,
+    /// Instead, the request for a certificate that it made (PKCS#10, in PEM), answered at once;
+    /// who reaches the gateway brings it without you: lazaret enroll token create
+    #[arg(long, value_name = "FILE", requires = "out", conflicts_with_all = ["wireguard", "pending"])]
+    csr: Option<PathBuf>,
+    /// Where its certificate goes
+    #[arg(long, value_name = "FILE", requires = "csr")]
+    out: Option<PathBuf>,
 }
 
 /// What is said of a device beside its key.
@@ -153,11 +162,16 @@ impl Change {
 impl Described {
     /// With this key, asked of the daemon.
     pub(in crate::cli) fn request(self, wireguard: String) -> Request {
+        self.known_by(wireguard, None)
+    }
+
+    fn known_by(self, wireguard: String, certificate: Option<String>) -> Request {
         let device = NewDevice {
             line: None,
             name: self.name.to_string(),
             roles: self.roles,
             wireguard,
+            certificate,
             addresses: self.addresses,
             serial: self.serial,
             patients: self.patients,
@@ -176,8 +190,38 @@ impl Described {
 
 impl Add {
     pub(super) fn run(self, context: &mut Context<'_>) -> Result<Exit, CliError> {
-        let response = context.ask(&self.device.request(self.wireguard))?;
-        added(context, &response)
+        let (Some(file), Some(out)) = (&self.csr, &self.out) else {
+            let key = self.wireguard.unwrap_or_default();
+            let response = context.ask(&self.device.request(key))?;
+            return added(context, &response);
+        };
+        let csr = ca::read(file)?;
+        let (name, why) = (self.device.name.clone(), self.device.why.why.clone());
+        let key = pki::Request::read(csr.as_bytes()).and_then(|request| request.of(&name));
+        let key = key.map_err(|error| {
+            let text = format!("{}: {error}", file.display());
+            CliError::new(Exit::Usage, text)
+        })?;
+        let fingerprint = key.fingerprint().to_string();
+        let request = self.device.known_by(String::new(), Some(fingerprint));
+        let response = context.ask(&request)?;
+        let Response::Added { .. } = &response else {
+            return Err(strange());
+        };
+        let told = cert::issue(context, name.clone(), csr, why, out).map_err(|error| {
+            let error = error.to_string();
+            let text = format!(
+                "device {name} is known now, but has no certificate yet: {}; try `lazaret cert renew {name} --csr {}`",
+                error.strip_prefix("lazaret: ").unwrap_or(&error),
+                file.display()
+            );
+            CliError::new(Exit::Failure, text)
+        })?;
+        let exit = added(context, &response)?;
+        if !context.json {
+            context.print(&told)?;
+        }
+        Ok(exit)
     }
 }
 

@@ -18,8 +18,12 @@ pub struct NewDevice {
     pub name: String,
     /// Its roles.
     pub roles: Vec<String>,
-    /// Its public key in base64.
+    /// Its public key in base64; empty if it is known by a certificate.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub wireguard: String,
+    /// Instead: the fingerprint of its certificate's key, SHA-256 of the SubjectPublicKeyInfo in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Its tunnel addresses; empty to be given some.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
