@@ -20,7 +20,7 @@ impl WallClock {
     pub fn new(lab: &Lab) -> Self {
         let mut folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
         let library = folders.find_map(|folder| {
-            let file = folder.path().join("faketime/libfaketime.so.1");
+            let file = folder.path().join("faketime/libfaketimeMT.so.1");
             file.is_file().then_some(file)
         });
         let clock = Self {
@@ -42,13 +42,14 @@ impl WallClock {
     }
 
     /// For a program that looks at it.
-    pub(crate) fn environment(&self) -> [(&'static str, &Path); 5] {
+    pub(crate) fn environment(&self) -> [(&'static str, &Path); 6] {
         [
             ("LD_PRELOAD", &self.library),
             ("FAKETIME_TIMESTAMP_FILE", &self.says),
             ("FAKETIME_NO_CACHE", Path::new("1")),
             ("FAKETIME_DONT_FAKE_MONOTONIC", Path::new("1")),
             ("FAKETIME_DISABLE_SHM", Path::new("1")),
+            ("NO_FAKE_STAT", Path::new("1")),
         ]
     }
 }

@@ -37,6 +37,8 @@ mod containment;
 mod break_glass;
 mod clock;
 mod registry;
+mod registry_disk;
+mod clock_steps;
 mod behaviour;
 mod resilience;
 mod relays;
