@@ -195,10 +195,15 @@ fn the_process_may_die() {
 
 fn the_token_may_go() {
     let tunnel = pid_of("tunnel-wireguard");
-    std::fs::rename("/run/hsm/store", "/run/hsm/away").unwrap();
-    refused("token");
+    // The folder stays: what a process may open is decided when it begins.
+    let mut entries = std::fs::read_dir("/run/hsm/store").unwrap();
+    let store = entries.next().unwrap().unwrap().path();
+    std::fs::rename(&store, "/run/hsm/away").unwrap();
+    // SoftHSM goes on with what it has read; a process that begins finds nothing.
+    kill(pid_of("keystore").unwrap(), Signal::KILL);
+    refused("there is no token hospital");
     assert_eq!(pid_of("tunnel-wireguard"), tunnel);
-    std::fs::rename("/run/hsm/away", "/run/hsm/store").unwrap();
+    std::fs::rename("/run/hsm/away", &store).unwrap();
     certified();
 }
 
