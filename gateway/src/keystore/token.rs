@@ -334,10 +334,10 @@ fn lost(error: Error) -> Refusal {
 
 /// In few words: the library's own are whole sentences about the standard.
 fn told(error: &Error) -> String {
-    match error {
-        Error::Pkcs11(value, function) => in_short(*value, *function),
-        other => other.to_string(),
+    if let Error::Pkcs11(value, function) = error {
+        return in_short(*value, *function);
     }
+    error.to_string()
 }
 
 fn in_short(value: RvError, function: Function) -> String {

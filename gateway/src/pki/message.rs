@@ -20,6 +20,10 @@ pub use super::validity::Validity;
 
 /// Supervisor to signer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a few messages in the life of a process"
+)]
 pub enum ToSigner {
     /// First message, and whenever the settings change.
     Start(Settings),
