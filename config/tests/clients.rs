@@ -89,8 +89,8 @@ fn is_quoted(exec: &str) -> bool {
         ])
     };
     let quoted = |part: &&str| !part.contains(['`', '$', '\\']);
-    let odd = parts.iter().skip(1).step_by(2).all(|part| quoted(part));
-    parts.len() % 2 == 1 && odd && parts.iter().step_by(2).all(|part| plain(part))
+    let odd = parts.iter().skip(1).step_by(2).all(quoted);
+    parts.len() % 2 == 1 && odd && parts.iter().step_by(2).all(plain)
 }
 
 /// The file, and after it every key of `GOOD` that it does not mention.
