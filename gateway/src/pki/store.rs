@@ -354,18 +354,40 @@ impl Store {
         pem::all(&text, pem::CERTIFICATE).map_err(pem_of(&path))
     }
 
-    /// Removes the key that is kept under a name; its certificates stay.
+    /// Keeps a list of revoked certificates under a name.
     ///
     /// # Errors
-    /// When it cannot be removed.
-    pub fn remove_key(&self, name: &str) -> Result<(), StoreError> {
-        let path = self.directory.join(format!("{name}.key"));
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(io("remove", &path)(error))
-            }
-            _ => sync_directory(&self.directory),
+    /// When it cannot be written; then the one before stays.
+    pub fn keep_list(&self, name: &str, list: &[u8]) -> Result<(), StoreError> {
+        self.replace(&format!("{name}.crl"), list).map(drop)
+    }
+
+    /// The list of revoked certificates that is kept under a name, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not for its owner alone.
+    pub fn list(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match read(&self.directory.join(format!("{name}.crl")), MAX_LIST) {
+            Ok(list) => Ok(Some(list)),
+            Err(StoreError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Removes the key and the list that are kept under a name; its certificates stay.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), StoreError> {
+        for kind in ["key", "crl"] {
+            let path = self.directory.join(format!("{name}.{kind}"));
+            if let Err(error) = std::fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(io("remove", &path)(error));
+            }
+        }
+        sync_directory(&self.directory)
     }
 
     /// Replaces a file as a whole: after a crash it is the old one or the new one.
@@ -527,5 +549,8 @@ const VERSION: u32 = 1;
 /// Of a key, a chain or the state.
 //= C7
 const MAX_FILE: u64 = 1 << 20;
+/// Of a list of revoked certificates.
+//= C7
+const MAX_LIST: u64 = 16 << 20;
 /// Of the ledger.
 const MAX_LINE: u64 = 4096;

@@ -4,6 +4,7 @@
 //! During the grace a certificate that ended is believed for renewal alone; the listener asks [`judge`] what it may serve.
 //! The standing of a device in the registry comes on top and is not known here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Trust {
     pub authorities: Vec<Der>,
     /// Their lists of revoked certificates in DER.
     pub lists: Vec<Der>,
+    /// Revoked certificates that the lists may not name: who signs them cannot be reached.
+    pub revoked: Vec<Serial>,
     /// How long after its end a certificate is believed for renewal.
     pub grace: Duration,
 }
@@ -100,6 +103,7 @@ impl Trust {
             .build()?;
         Ok(Arc::new(DeviceVerifier {
             inner,
+            revoked: self.revoked.iter().copied().collect(),
             grace: self.grace,
             mandatory,
         }))
@@ -124,6 +128,7 @@ pub fn judge(certificate: &[u8], now: Timestamp, grace: Duration) -> Result<Pres
 #[derive(Debug)]
 struct DeviceVerifier {
     inner: Arc<dyn ClientCertVerifier>,
+    revoked: BTreeSet<Serial>,
     grace: Duration,
     mandatory: bool,
 }
@@ -150,6 +155,10 @@ impl ClientCertVerifier for DeviceVerifier {
         let facts = Facts::of(certificate)
             .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
         facts.device().ok_or_else(wrong)?;
+        let serial = facts.serial().ok_or_else(wrong)?;
+        if self.revoked.contains(&serial) {
+            return Err(rustls::Error::InvalidCertificate(CertificateError::Revoked));
+        }
         let at = match facts.validity.verdict(wall, self.grace) {
             Verdict::RenewOnly { .. } => {
                 let end = facts.validity.not_after.as_second();

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lazaret_config::DeviceName;
+use tracing::warn;
 
-use super::{LIST_LIFE, Office, chance, is_fresh, new_serial};
+use super::{KeptList, LIST_LIFE, Office, chain, chance, new_serial};
 use crate::pki::authority::{AuthorityId, Leaf, Reason};
 use crate::pki::certificate::Facts;
 use crate::pki::key::{PublicKey, Serial};
 use crate::pki::ledger::{Entry, Holder, Issued};
 use crate::pki::message::{Answer, Der, IssuedCertificate, Refusal, Which};
 use crate::pki::request::{Request, RequestRefusal};
+use crate::pki::store::authority_name;
 use crate::pki::validity::{Validity, Verdict, later};
 
 impl Office {
@@ -144,7 +146,7 @@ impl Office {
                 at: now,
                 reason,
             })?;
-            self.lists.clear();
+            self.lists.values_mut().for_each(|list| list.made = None);
         }
         Ok(Answer::Revoked(serials))
     }
@@ -154,14 +156,18 @@ impl Office {
         let ids: Vec<AuthorityId> = self.trusted(now).map(|(kept, _)| kept.id).collect();
         let mut lists = Vec::new();
         for id in ids {
-            let fresh = self.lists.get(&id).filter(|(made, _)| is_fresh(*made, now));
-            let list = match fresh {
-                Some((_, list)) => list.clone(),
-                None => self.new_list(id, now)?,
-            };
-            lists.push(list);
+            lists.push(self.list(id, now)?);
         }
         Ok(lists)
+    }
+
+    /// The list of an authority, made anew if need be.
+    pub(super) fn list(&mut self, id: AuthorityId, now: Timestamp) -> Result<Der, Refusal> {
+        let fresh = self.lists.get(&id).filter(|list| list.is_fresh(now));
+        match fresh {
+            Some(list) => Ok(list.der.clone()),
+            None => self.new_list(id, now),
+        }
     }
 
     fn new_list(&mut self, id: AuthorityId, now: Timestamp) -> Result<Der, Refusal> {
@@ -176,7 +182,12 @@ impl Office {
             authority: id,
             number,
         })?;
-        self.lists.insert(id, (now, list.clone()));
+        if let Err(error) = self.store.keep_list(&authority_name(id), &list.0) {
+            warn!(error = %chain(&error), "a list of revoked certificates is not kept for a token that is away");
+        }
+        let made = Some(now);
+        let der = list.clone();
+        self.lists.insert(id, KeptList { made, der });
         Ok(list)
     }
 }

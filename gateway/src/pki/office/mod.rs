@@ -42,7 +42,7 @@ pub struct Office {
     servers: BTreeMap<Fingerprint, Arc<SecretKey>>,
     keystore: Keystore,
     /// The lists that are still to be handed out.
-    lists: BTreeMap<AuthorityId, (Timestamp, Der)>,
+    lists: BTreeMap<AuthorityId, KeptList>,
     /// When the ledger was looked through last.
     looked_through: Option<Timestamp>,
 }
@@ -71,7 +71,7 @@ impl Office {
     /// When something is missing, damaged, or not for its owner alone.
     pub fn open(settings: Settings, keystore: Keystore) -> Result<Self, OfficeError> {
         let (store, state, ledger) = Store::open(&settings.directory)?;
-        let mut authorities = BTreeMap::new();
+        let (mut authorities, mut lists) = (BTreeMap::new(), BTreeMap::new());
         for kept in &state.authorities {
             let name = authority_name(kept.id);
             let own = |key| AuthorityId::of(key) == kept.id;
@@ -93,6 +93,9 @@ impl Office {
             }
             let authority = Authority::with(&settings.gateway, key, chain).map_err(unusable)?;
             authorities.insert(kept.id, authority);
+            if let Some(der) = store.list(&name)?.map(Der) {
+                lists.insert(kept.id, KeptList { made: None, der });
+            }
         }
         let mut servers = BTreeMap::new();
         for kept in &state.servers {
@@ -108,7 +111,7 @@ impl Office {
             ledger,
             authorities,
             servers,
-            lists: BTreeMap::new(),
+            lists,
             looked_through: None,
         })
     }
@@ -212,7 +215,7 @@ impl Office {
             .map(|(listener, key)| server_name(*listener, *key));
         for name in authorities.chain(servers) {
             info!(name, "a key has ended and is removed");
-            if let Err(error) = self.store.remove_key(&name) {
+            if let Err(error) = self.store.remove(&name) {
                 warn!(error = %chain(&error), "a key that has ended cannot be removed");
             }
         }
@@ -303,13 +306,27 @@ impl Office {
     }
 
     fn trust(&mut self, now: Timestamp) -> Result<Trust, Refusal> {
-        let lists = self.lists(now)?;
+        let ids: Vec<AuthorityId> = self.trusted(now).map(|(kept, _)| kept.id).collect();
+        let (mut lists, mut revoked) = (Vec::new(), Vec::new());
+        for id in ids {
+            match self.list(id, now) {
+                Ok(list) => lists.push(list),
+                Err(refusal) => {
+                    // The key is away: the last list, and what it may not say yet.
+                    let last = self.lists.get(&id).ok_or(refusal)?;
+                    lists.push(last.der.clone());
+                    let since = self.ledger.revoked_by(id, now, self.settings.pki.grace);
+                    revoked.extend(since.into_iter().map(|one| one.serial));
+                }
+            }
+        }
         let own = self
             .trusted(now)
             .filter_map(|(_, authority)| authority.chain().first().cloned().map(Der));
         Ok(Trust {
             authorities: own.collect(),
             lists,
+            revoked,
             grace: self.settings.pki.grace,
         })
     }
@@ -364,8 +381,18 @@ fn new_serial() -> Result<Serial, Refusal> {
 }
 
 /// Until when a list is handed out before a new one is made.
-fn is_fresh(made: Timestamp, now: Timestamp) -> bool {
-    made <= now && now < later(made, LIST_LIFE / 2)
+/// A list that was handed out.
+struct KeptList {
+    /// When; `None` if it is of another run, or something was revoked meanwhile.
+    made: Option<Timestamp>,
+    der: Der,
+}
+
+impl KeptList {
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        let fresh = |made| made <= now && now < later(made, LIST_LIFE / 2);
+        self.made.is_some_and(fresh)
+    }
 }
 
 /// An error and its causes in one line.

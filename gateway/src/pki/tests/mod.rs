@@ -1,6 +1,7 @@
 //! The certification authority against openssl, rustls and hostile requests.
 
 mod authority;
+mod away;
 mod office;
 mod signer;
 mod store;

@@ -101,6 +101,7 @@ fn trusting(authorities: &[&Authority], revoked: &[u8], now: Timestamp) -> Trust
             .map(|ca| Der(ca.chain()[0].clone()))
             .collect(),
         lists: authorities.iter().map(list).collect(),
+        revoked: Vec::new(),
         grace: days(14),
     }
 }
@@ -156,6 +157,18 @@ fn revoked_foreign_and_misused_certificates_do_not_enter() {
         !enters(&trust, &ca, revoked, "2026-04-03T12:00:00Z"),
         "nor in its grace"
     );
+    let unlisted = Trust {
+        revoked: vec![serial(2)],
+        ..trusting(&[&ca], &[], made)
+    };
+    assert!(enters(
+        &unlisted,
+        &ca,
+        device_certificate(&ca, 1, made),
+        now
+    ));
+    let revoked = device_certificate(&ca, 2, made);
+    assert!(!enters(&unlisted, &ca, revoked, now), "nor without a list");
     let foreign = device_certificate(&stranger, 1, made);
     assert!(!enters(&trust, &ca, foreign, now));
     let key = SecretKey::generate(KeyAlgorithm::Ed25519).unwrap();
