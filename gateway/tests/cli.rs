@@ -55,7 +55,10 @@ impl Site {
     }
 
     fn run(&self, arguments: &str) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_lazaret"))
+        // Not a child of this process: the gateway obeys none of its own.
+        let output = Command::new("sh")
+            .args(["-c", r#""$0" "$@"; exit $?"#])
+            .arg(env!("CARGO_BIN_EXE_lazaret"))
             .arg("--config")
             .arg(self.path("etc"))
             .args(arguments.split(' '))

@@ -240,7 +240,7 @@ fn a_machine_without_ipv6_has_its_interface() {
             let key = format!("net.ipv6.conf.{which}.disable_ipv6=1");
             let _ = lab.output(Place::Home2, &["sysctl", "-qw", &key]).ok();
         }
-        let file = clinic_file(lab, "interface = \"lazaret0\"");
+        let file = clinic_file(lab, "interface = \"clinic0\"");
         let desk = Clinician::start(lab, Place::Home2, &file, &[]);
         wait_for_route(lab, "10.20.0.5");
         let mut shell = desk.tcp((CONSOLE, 22).into()).unwrap();
