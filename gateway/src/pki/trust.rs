@@ -155,8 +155,8 @@ impl ClientCertVerifier for DeviceVerifier {
         let facts = Facts::of(certificate)
             .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
         facts.device().ok_or_else(wrong)?;
-        let serial = facts.serial().ok_or_else(wrong)?;
-        if self.revoked.contains(&serial) {
+        let serial = facts.serial();
+        if serial.is_some_and(|serial| self.revoked.contains(&serial)) {
             return Err(rustls::Error::InvalidCertificate(CertificateError::Revoked));
         }
         let at = match facts.validity.verdict(wall, self.grace) {

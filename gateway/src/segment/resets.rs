@@ -6,7 +6,7 @@
 //! A reset counts only with the numbers that the end expects, and those the gateway does not know. So it opens the
 //! connection anew in the opposite end's name: an end that believes it alive answers with its numbers, as RFC 9293
 //! (3.5.1) has it, and the table resets it by that. The connection that was begun so is marked, and nothing but
-//! resets ever goes on it. After [`ROUNDS`] it is forgotten, and what still comes is dropped in silence.
+//! resets ever goes on it. After two seconds it is forgotten, and what still comes is dropped in silence.
 
 use std::collections::BTreeSet;
 use std::io;
